@@ -1,0 +1,251 @@
+package lead
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// A fleet is the workers as the strategy is to see them.
+type fleet struct {
+	workers []plan.Worker // sorted by ID
+	index   []int32       // of workers, among the members
+	at      []int         // by member: its place in workers, or -1
+	able    int           // those that may be given something
+}
+
+// fleet lists everybody who may keep what it has. Those that we are not sure of
+// keep it, too, and get nothing new.
+func (m *Machine) fleet() fleet {
+	for _, y := range m.roster.Members() {
+		if y.State < roster.Suspect && y.Session.Owns {
+			m.member(y.Session.Worker)
+		}
+	}
+	f := fleet{at: make([]int, len(m.members))}
+	for w := range m.members {
+		f.at[w] = -1
+		if m.keeps(m.members[w]) {
+			f.index = append(f.index, int32(w))
+		}
+	}
+	slices.SortFunc(f.index, func(a, b int32) int { return strings.Compare(m.members[a].id, m.members[b].id) })
+	for i, w := range f.index {
+		x := m.members[w]
+		f.at[w] = i
+		worker := plan.Worker{ID: x.id, NoNew: !m.takes(x) || m.controls.cordoned[x.id]}
+		if y := m.roster.Member(x.id); y != nil {
+			s := &y.Session
+			worker.Share, worker.Capacity, worker.Zone, worker.Labels = s.Share, s.Capacity, s.Zone, s.Labels
+		}
+		if !worker.NoNew {
+			f.able++
+		}
+		f.workers = append(f.workers, worker)
+	}
+	return f
+}
+
+// keeps reports whether what x has may stay where it is.
+func (m *Machine) keeps(x *member) bool {
+	if m.controls.drained[x.id] {
+		return false
+	}
+	y := m.roster.Member(x.id)
+	if y == nil || !y.Session.Owns {
+		return false
+	}
+	s := &y.Session
+	if s.Leaving && s.Nonce == x.session {
+		return m.cfg.RestartGrace > 0 && y.State != roster.Ended // its successor will have it
+	}
+	return y.State != roster.Ended
+}
+
+// takes reports whether x may be given something new.
+func (m *Machine) takes(x *member) bool {
+	y := m.roster.Member(x.id)
+	return y != nil && y.State < roster.Suspect && y.Session.Owns && !y.Session.Leaving &&
+		(x.session == y.Session.Nonce || m.vacant(x)) && !m.controls.drained[x.id]
+}
+
+// vacant reports whether x's slice may be addressed to another session: the one it
+// names has provably ended, and nothing of it is left.
+func (m *Machine) vacant(x *member) bool {
+	return x.session == "" || (x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown)
+}
+
+// owners counts the live sessions that can own something.
+func (m *Machine) owners() (n int) {
+	for _, y := range m.roster.Members() {
+		if y.State < roster.Suspect && y.Session.Owns && !y.Session.Leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// assign asks the strategy for targets. With moves it may even out; without, only
+// partitions that have no target get one. Fresh ones are new and wait for a window.
+// It reports whether the strategy answered.
+func (m *Machine) assign(f fleet, why plan.Why, moves, fresh bool) bool {
+	in := plan.Input{Workers: f.workers, Cause: causeOf(why)}
+	if !moves {
+		in.Budget = plan.NoMoves()
+	}
+	which := make([]int32, 0, len(m.parts))
+	n := len(m.parts)
+	in.Partitions = make([]plan.Partition, 0, n)
+	in.Current = make([]int, 0, n)
+	in.Home = make([]string, 0, n)
+	for i := range m.parts {
+		p := &m.parts[i]
+		if !p.listed || p.aside || p.waitUntil.After(m.now) || (!p.placed && !fresh) {
+			continue
+		}
+		at := -1
+		if p.target != nobody {
+			at = f.at[p.target]
+		}
+		which = append(which, int32(i))
+		in.Partitions = append(in.Partitions, p.Partition)
+		in.Current = append(in.Current, at)
+		in.Home = append(in.Home, p.home)
+	}
+	in.Pins = m.controls.pinsOf(m, &f, which)
+	to, err := m.cfg.Strategy.Assign(in)
+	if err == nil && len(to) != len(which) {
+		err = fmt.Errorf("it returned %d owners for %d partitions", len(to), len(which))
+	}
+	if err != nil {
+		m.alerts.set("strategy", "the strategy failed: "+err.Error()+"; the plan stays as it is")
+		m.wishes.retry = m.now.Add(time.Second)
+		m.by(m.wishes.retry)
+		return false
+	}
+	m.alerts.set("strategy", "")
+	if x, ok := m.cfg.Strategy.(Explainer); ok {
+		e := x.Explain(in, to)
+		m.account = &e
+	}
+	m.targets(f, in, which, to, why, moves)
+	return true
+}
+
+func causeOf(why plan.Why) plan.Cause {
+	switch why {
+	case plan.WhyWeights:
+		return plan.Loads
+	case plan.WhyPartitions:
+		return plan.Partitions
+	case plan.WhySettings, plan.WhyPin:
+		return plan.Settings
+	default:
+		return plan.Members
+	}
+}
+
+// targets takes the strategy's answer, as far as it is allowed to: without moves
+// only what had no target, never beyond a capacity, never where it was rejected.
+func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why plan.Why, moves bool) {
+	load := make([]int64, len(f.workers))
+	for k := range which {
+		if in.Current[k] >= 0 && in.Current[k] == to[k] {
+			load[to[k]] += in.Partitions[k].Load()
+		}
+	}
+	fits := func(w int, p *part) bool {
+		c := f.workers[w].Capacity
+		return c == 0 || load[w]+p.Load() <= c
+	}
+	m.full = ""
+	for k, i := range which {
+		p, now, then := &m.parts[i], in.Current[k], to[k]
+		if then >= len(f.workers) || then < -1 {
+			then = -1
+		}
+		pinned := in.Pins != nil && in.Pins[k] >= 0
+		if now >= 0 && !moves && !pinned && then != now {
+			then = now
+			load[now] += p.Load()
+		}
+		if then >= 0 && then != now && !pinned && p.shun != nobody && f.index[then] == p.shun {
+			then = m.elsewhere(&f, load, p)
+		}
+		if then != now && then >= 0 {
+			if !fits(then, p) || f.workers[then].NoNew {
+				then = -1
+				if now >= 0 {
+					then = now
+				}
+			}
+			if then >= 0 {
+				load[then] += p.Load()
+			}
+		}
+		m.aim(p, f, now, then, why, pinned, moves)
+	}
+	m.round++ // what was not placed is not tried again before something changes
+	for _, i := range which {
+		if m.parts[i].target == nobody {
+			m.parts[i].tried = m.round
+		}
+	}
+}
+
+// aim sets p's target and says why.
+func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, moves bool) {
+	p.placed = true
+	if then < 0 && p.state != free && p.target == p.owner && (now < 0 || !moves) {
+		p.tried = m.round + 1 // nobody else can take it: it stays until somebody can
+		return
+	}
+	if then < 0 {
+		p.target = nobody
+		if p.why != plan.WhyLost {
+			p.why = plan.WhyCapacity
+		}
+		if m.full == "" {
+			m.full = "for example " + p.ID
+		}
+		return
+	}
+	target := f.index[then]
+	if target == p.target {
+		return
+	}
+	switch {
+	case pinned:
+		p.why = plan.WhyPin
+	case now < 0 && p.target != nobody && m.controls.drained[m.members[p.target].id]:
+		p.why = plan.WhyDrain
+	case now < 0 && p.target != nobody: // its owner leaves
+		p.why = plan.WhyLeaving
+	case p.home == m.members[target].id && now < 0:
+		p.why = plan.WhyReturn
+	case m.wishes.cold == nil && now < 0 && p.why != plan.WhyPartitions && p.why != plan.WhyNone:
+		// it has kept the reason for which it lost its owner
+	default:
+		p.why = why
+	}
+	p.target = target
+}
+
+// elsewhere is the least loaded worker that may take p and did not reject it.
+func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
+	best := -1
+	for w := range f.workers {
+		x := &f.workers[w]
+		if x.NoNew || f.index[w] == p.shun || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
+			continue
+		}
+		if best < 0 || load[w]*f.workers[best].Portion() < load[best]*x.Portion() {
+			best = w
+		}
+	}
+	return best
+}

@@ -1,0 +1,312 @@
+package lead
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// maxTurns bounds how often one Ready thinks again about what it has just found out.
+const maxTurns = 4
+
+// Ready returns the work to do. A commit is offered until Committed; tombstones and
+// alerts are handed out once.
+func (m *Machine) Ready() Ready {
+	var rd Ready
+	if !m.synced {
+		return rd
+	}
+	due, changed := m.roster.Check(m.now)
+	m.dirty = m.dirty || changed
+	rd.Tombstones = due
+	rd.Notes = m.roster.Notes()
+	rd.Doubt, _ = m.roster.Doubt()
+	if m.offered == nil && !m.wentBack && (m.dirty || !m.now.Before(m.wake)) {
+		for turn := 0; turn == 0 || (turn < maxTurns && m.dirty && m.offered == nil); turn++ {
+			m.dirty, m.wake = false, m.now.Add(time.Hour)
+			m.think(changed)
+		}
+	}
+	rd.Commit = m.offered
+	rd.WentBack = m.wentBack
+	rd.StepDown = m.stepDown
+	if rd.WakeAt = m.wake; m.dirty && m.offered == nil {
+		rd.WakeAt = m.now
+	}
+	if m.took {
+		rd.List = m.listing.want(m.now)
+		rd.Probe = m.probes()
+		rd.WakeAt = earliest(rd.WakeAt, m.roster.Next(), m.probeAt, m.listing.due)
+	}
+	rd.Alerts = m.alerts.take()
+	return rd
+}
+
+func (m *Machine) probes() []string {
+	if m.now.Before(m.probeAt) {
+		return nil
+	}
+	names := m.roster.Probes(m.now)
+	m.probeAt = m.roster.NextProbe(m.now)
+	return names
+}
+
+func earliest(first time.Time, more ...time.Time) time.Time {
+	for _, t := range more {
+		if t.Before(first) && !t.IsZero() {
+			first = t
+		}
+	}
+	return first
+}
+
+// by makes sure that we think again at t.
+func (m *Machine) by(t time.Time) { m.wake = earliest(m.wake, t) }
+
+// think takes one turn: it draws the conclusions from what is known, decides who
+// should have what, and offers the commit that goes one step towards it.
+func (m *Machine) think(ended bool) {
+	if !m.took {
+		m.begin()
+		m.offer(plan.WhyTerm, "")
+		return
+	}
+	if !m.receipts.IsZero() && !ended && m.now.Before(m.receipts.Add(m.cfg.Coalesce)) {
+		m.by(m.receipts.Add(m.cfg.Coalesce)) // receipts that come together share a commit
+		return
+	}
+	m.receipts = time.Time{}
+	if m.settle() {
+		m.wishes.because(m.now, plan.WhyReceipt, "")
+	}
+	m.expire()
+	m.decide()
+	m.advance()
+	m.watch()
+}
+
+// begin looks at the group as the term finds it.
+func (m *Machine) begin() {
+	w := &m.wishes
+	recovering := m.head.Adopting
+	for _, y := range m.roster.Members() {
+		h := y.Session.Highest.Incarnation()
+		recovering = recovering || (!m.standing && h != 0 && h < m.inc && y.State < roster.Suspect)
+	}
+	switch {
+	case recovering:
+		w.adopting, w.cold, w.planned = true, nil, nil
+		w.adoptUntil = m.began.Add(m.longestTTL())
+		for _, y := range m.roster.Members() {
+			if y.State < roster.Suspect && y.Session.Owns && len(y.Session.Holds) > 0 {
+				m.readopt(m.member(y.Session.Worker), &y.Session)
+				w.back(m.now, y.Session.Worker)
+			}
+		}
+	case !m.standing:
+		w.cold = &window{why: plan.WhyFirstPlan, about: "the group's first plan", since: m.began, join: m.now}
+		w.planned = nil
+	case m.restarted():
+		w.cold = &window{why: plan.WhyRestarted, about: "most of the group is gone or new", since: m.began, join: m.now}
+		w.planned = nil
+	}
+}
+
+func (m *Machine) longestTTL() time.Duration {
+	ttl := m.cfg.Roster.TTL
+	for _, y := range m.roster.Members() {
+		ttl = max(ttl, y.Session.TTL.Duration())
+	}
+	return ttl
+}
+
+// restarted reports whether most of the sessions that the plan names are not there.
+func (m *Machine) restarted() bool {
+	named, here := 0, 0
+	for _, x := range m.members {
+		if x.session == "" {
+			continue
+		}
+		named++
+		if y := m.roster.Member(x.id); y != nil && y.Session.Nonce == x.session && y.State < roster.Suspect {
+			here++
+		}
+	}
+	return named > 1 && 2*here < named
+}
+
+// decide sets targets: who should have what. What is urgent is placed at once and
+// moves nothing else; what is not waits for its window.
+func (m *Machine) decide() {
+	w := &m.wishes
+	if m.now.Before(w.retry) {
+		m.by(w.retry)
+		return
+	}
+	if w.adopting {
+		if m.now.Before(w.adoptUntil) {
+			m.by(w.adoptUntil)
+			return // what nobody claims may still run where we cannot see it
+		}
+		w.adopting, w.cold = false, nil
+		w.planned = &window{why: plan.WhyRecovered, about: "rebuilt from what workers hold", since: w.adoptUntil.Add(-m.cfg.Scale), join: w.adoptUntil.Add(-m.cfg.Settle)}
+		w.at = time.Time{}
+	}
+	fleet := m.fleet()
+	if len(fleet.workers) == 0 || fleet.able == 0 {
+		return // nobody is there to take anything
+	}
+	if w.cold != nil {
+		if due := m.due(w.cold); m.now.Before(due) || !m.listing.once {
+			m.by(due)
+			return
+		}
+		if m.assign(fleet, w.cold.why, true, true) {
+			m.decided(w.cold)
+			w.cold = nil
+		}
+		return
+	}
+	if urgent, why := m.urgent(&fleet); urgent {
+		m.assign(fleet, why, false, false)
+		w.because(m.now, why, "")
+	}
+	if w.unmet {
+		m.welcome()
+	}
+	switch {
+	case w.asked:
+		if m.assign(fleet, plan.WhyRebalance, true, true) {
+			m.decided(&window{why: plan.WhyRebalance, about: "an operator asked for it", since: m.now})
+			w.asked = false
+		}
+	case w.planned != nil:
+		due := m.due(w.planned)
+		if m.now.Before(due) {
+			m.by(due)
+			return
+		}
+		if m.assign(fleet, w.planned.why, !m.controls.paused, true) {
+			m.decided(w.planned)
+		}
+	}
+}
+
+// decided closes a window: its plan is made.
+func (m *Machine) decided(w *window) {
+	m.wishes.trigger, m.wishes.about, m.wishes.from = w.why, w.about, w.since
+	if w != m.wishes.cold {
+		m.wishes.at = m.now
+	}
+	m.wishes.planned = nil
+	m.welcome()
+}
+
+// welcome gives every live session a slice, perhaps an empty one.
+func (m *Machine) welcome() {
+	m.wishes.unmet = false
+	for _, y := range m.roster.Members() {
+		if s := &y.Session; y.State < roster.Suspect && s.Owns && !s.Leaving {
+			x := m.members[m.member(s.Worker)]
+			if x.session == s.Nonce || !m.vacant(x) {
+				continue
+			}
+			if !m.room(x) {
+				m.wishes.unmet, m.dirty = true, true
+				return
+			}
+			m.address(x, s)
+		}
+	}
+}
+
+// urgent reports whether a partition is to be placed without waiting: its owner is
+// lost, leaves, or is drained.
+func (m *Machine) urgent(f *fleet) (any bool, why plan.Why) {
+	for i := range m.parts {
+		p := &m.parts[i]
+		if !m.wanting(p, f) {
+			continue
+		}
+		reason := p.why
+		switch {
+		case p.target != nobody && m.controls.drained[m.members[p.target].id]:
+			reason = plan.WhyDrain
+		case p.target != nobody:
+			reason = plan.WhyLeaving
+		}
+		if !any || reason == plan.WhyLost {
+			why = reason
+		}
+		any = true
+	}
+	return any, why
+}
+
+// wanting reports whether p needs a target now.
+func (m *Machine) wanting(p *part, f *fleet) bool {
+	if !p.listed || p.aside || !p.placed || p.tried == m.round {
+		return false
+	}
+	if p.target != nobody && f.at[p.target] >= 0 {
+		return false
+	}
+	if p.waitUntil.After(m.now) {
+		m.by(p.waitUntil)
+		return false
+	}
+	return true
+}
+
+// expire ends what has its time: quarantines and controls.
+func (m *Machine) expire() {
+	m.probation()
+	m.controls.expire(m)
+}
+
+// watch says what waits too long.
+func (m *Machine) watch() {
+	var stuck map[string]int
+	var unplaced, full int
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.state == releasing {
+			if at := p.at.Add(m.cfg.StuckAfter); m.now.Before(at) {
+				m.by(at)
+			} else {
+				if stuck == nil {
+					stuck = map[string]int{}
+				}
+				stuck[m.members[p.owner].id]++
+			}
+		}
+		if p.state == free && p.listed && !p.aside && p.placed && p.target == nobody && !p.waitUntil.After(m.now) {
+			unplaced++
+			if p.tried == m.round {
+				full++
+			}
+		}
+	}
+	for _, x := range m.members {
+		text := ""
+		if n := stuck[x.id]; n > 0 {
+			text = fmt.Sprintf("%d partitions wait for %s to let go, the longest for more than %v", n, x.id, m.cfg.StuckAfter)
+		}
+		m.alerts.set("stuck "+x.id, text)
+	}
+	text := ""
+	switch {
+	case full > 0:
+		text = fmt.Sprintf("%d partitions are unassigned: no worker has room for them (%s)", full, m.full)
+	case unplaced > 0 && (m.wishes.cold == nil || m.owners() == 0):
+		text = fmt.Sprintf("%d partitions are unassigned: no worker is there to take them", unplaced)
+	}
+	m.alerts.set("unassigned", text)
+	if why, on := m.roster.Doubt(); on {
+		m.alerts.set("doubt", "nobody is declared lost for the time being: "+why)
+	} else {
+		m.alerts.set("doubt", "")
+	}
+}

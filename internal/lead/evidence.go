@@ -1,0 +1,237 @@
+package lead
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// saw takes a session's record. The steady renewal, by far the most frequent fact,
+// ends after the roster has noted the time.
+func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
+	news := m.roster.Saw(m.now, s, rev)
+	if news == roster.OldNews {
+		return
+	}
+	m.highest = max(m.highest, s.Highest)
+	x := m.members[m.member(s.Worker)]
+	if news == roster.Turn {
+		m.dirty = true
+		m.round++
+	}
+	if x.session != s.Nonce {
+		if x.met != s.Nonce && s.Owns && !s.Leaving && s.Tombstone == nil {
+			x.met = s.Nonce
+			x.traits(s)
+			m.dirty = true
+			m.joined(s)
+		}
+		return
+	}
+	if x.met != s.Nonce { // found in the plan, and seen for the first time
+		x.met = s.Nonce
+		x.traits(s)
+	} else if x.traits(s) {
+		m.dirty = true
+		m.round++
+		m.wishes.settings(m.now, s.Worker+" changed its share, capacity, zone or labels")
+	}
+	if x.releasing > 0 || s.Leaving || len(s.Done)+len(s.Rejected) > 0 {
+		m.dirty = true
+		if m.receipts.IsZero() {
+			m.receipts = m.now
+		}
+	}
+}
+
+// traits takes what a strategy looks at. It reports whether that changed.
+func (x *member) traits(s *roster.Session) bool {
+	if x.share == s.Share && x.capacity == s.Capacity && x.zone == s.Zone && maps.Equal(x.labels, s.Labels) {
+		return false
+	}
+	x.share, x.capacity, x.zone, x.labels = s.Share, s.Capacity, s.Zone, s.Labels
+	return true
+}
+
+// over reports whether nothing of that lease runs any more, and never will again.
+// It needs evidence about exactly this lease: nonce and token. That is the end of
+// the session; or its receipt; or, from a session that starts nothing any more,
+// that the lease is not among those that still run.
+func (m *Machine) over(p *part) (ended bool, how roster.End) {
+	x := m.members[p.owner]
+	if how = m.roster.End(x.session); how != roster.EndUnknown {
+		return true, how
+	}
+	y := m.roster.Member(x.id)
+	if y == nil || y.Session.Nonce != x.session { // a record of another session says nothing of this lease
+		return false, how
+	}
+	s := &y.Session
+	switch {
+	case s.Leaving:
+	case said(s.Done, p) || said(s.Rejected, p):
+		return true, how
+	case p.state != releasing || s.Applied < p.since: // applied counts the version of the own slice
+		return false, how
+	}
+	return !has(s.Draining, p), how
+}
+
+// said looks for p's lease among a few, has among many that are sorted.
+func said(ls []plan.Lease, p *part) bool {
+	return slices.Contains(ls, plan.Lease{Partition: p.ID, Token: p.token})
+}
+
+func has(ls []plan.Lease, p *part) bool {
+	i, ok := slices.BinarySearchFunc(ls, p.ID, func(l plan.Lease, id string) int { return strings.Compare(l.Partition, id) })
+	for ; ok && i < len(ls) && ls[i].Partition == p.ID; i++ {
+		if ls[i].Token == p.token {
+			return true
+		}
+	}
+	return false
+}
+
+// settle frees the partitions whose former lease is over. It reports whether any was.
+func (m *Machine) settle() (any bool) {
+	lost := map[int32]plan.Version{} // owners that ended without last words, and their newest grant
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.state == free {
+			continue
+		}
+		ended, how := m.over(p)
+		if !ended {
+			continue
+		}
+		x := m.members[p.owner]
+		if !m.room(x) {
+			m.dirty = true // in the next commit
+			continue
+		}
+		any = true
+		if how == roster.EndTombstone || how == roster.EndConcluded {
+			if _, again := lost[p.owner]; !again {
+				lost[p.owner] = m.newest(p.owner)
+			}
+			m.blame(p, lost[p.owner])
+		}
+		m.release(p, x, how)
+	}
+	for _, w := range slices.Sorted(maps.Keys(lost)) {
+		m.wishes.lost(m.now, m.members[w].id)
+	}
+	for _, x := range m.members { // an ended session's slice is to go, or to name its successor
+		if x.session != "" && x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown && m.room(x) {
+			m.touch(x)
+			any = true
+		}
+	}
+	return any
+}
+
+// release takes p from its owner. Its target stays, unless that was the owner.
+func (m *Machine) release(p *part, x *member, how roster.End) {
+	m.carry(p, -1)
+	m.touch(x)
+	s := m.sessionOf(x)
+	switch {
+	case s != nil && said(s.Done, p):
+		m.putAside(p, plan.Aside{Partition: p.ID, Why: plan.WhyDone})
+	case s != nil && said(s.Rejected, p):
+		p.shun, p.why = p.owner, plan.WhyRejected
+		if p.target == p.owner {
+			p.target = nobody
+		}
+	case p.state == releasing && how == roster.EndUnknown:
+	case p.target == p.owner: // its owner is gone or leaves
+		p.target = nobody
+		p.why = plan.WhyLost
+		if how == roster.EndUnknown || how == roster.EndLeft {
+			p.why = plan.WhyLeaving
+			if m.cfg.RestartGrace > 0 {
+				p.waitUntil = m.now.Add(m.cfg.RestartGrace)
+			}
+		}
+	}
+	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
+}
+
+func (m *Machine) sessionOf(x *member) *roster.Session {
+	if y := m.roster.Member(x.id); y != nil && y.Session.Nonce == x.session {
+		return &y.Session
+	}
+	return nil
+}
+
+func (m *Machine) touch(x *member) {
+	if !x.touched {
+		x.touched = true
+		m.touched++
+	}
+}
+
+// joined notes a session that the plan does not name yet.
+func (m *Machine) joined(s *roster.Session) {
+	w := m.member(s.Worker)
+	back := false
+	for i := range m.parts { // a successor under the same ID takes up what waited for it
+		if p := &m.parts[i]; p.state == free && p.home == s.Worker && p.waitUntil.After(m.now) {
+			p.waitUntil, back = m.now, true
+		}
+	}
+	if m.wishes.adopting && len(s.Holds) > 0 {
+		back = m.readopt(w, s) || back
+	}
+	for _, a := range m.asideList() {
+		if a.Why == plan.WhyQuarantine && !slices.Contains(a.Software, s.Software) {
+			m.lift(a.Partition) // a version it was not tried on
+		}
+	}
+	if back {
+		m.wishes.back(m.now, s.Worker)
+		return
+	}
+	m.wishes.joined(m.now, s.Worker)
+}
+
+// readopt takes over what a resumed session holds, where no plan stands to say
+// otherwise: nobody was granted the partition since the store was made anew. Of two
+// that hold it the larger token goes on; the other finds nothing in its slice, and stops.
+func (m *Machine) readopt(w int32, s *roster.Session) (any bool) {
+	x := m.members[w]
+	if x.session != "" && x.session != s.Nonce {
+		return false
+	}
+	for _, g := range s.Holds {
+		m.highest = max(m.highest, g.Token)
+		i, ok := m.index[g.ID]
+		if !ok {
+			m.parts = append(m.parts, newPart(g.Partition, m.now))
+			m.sortParts()
+			i = m.index[g.ID]
+		}
+		p := &m.parts[i]
+		if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {
+			continue // a plan of this incarnation stands, or a younger lease
+		}
+		if p.state != free {
+			m.carry(p, -1)
+			m.touch(m.members[p.owner])
+		}
+		x.session, x.ttl, x.fenced = s.Nonce, s.TTL, s.Fenced
+		p.state, p.owner, p.token, p.target, p.next = granted, w, g.Token, w, nobody
+		p.at, p.home, p.why, p.placed, p.crashed = m.now, s.Worker, plan.WhyRecovered, true, g.Crashed
+		m.carry(p, 1)
+		m.touch(x)
+		m.note(plan.Move{Partition: p.ID, Step: plan.Adopted, To: s.Worker, Why: plan.WhyRecovered})
+		any = true
+	}
+	return any
+}
+
+func (m *Machine) note(mv plan.Move) { m.log = append(m.log, mv) }

@@ -1,0 +1,141 @@
+package lead
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/parti-go/parti/plan"
+)
+
+// A partition whose owners keep crashing is quarantined, so that one poisonous
+// partition cannot take a fleet down: crashes of so many different owners within
+// blameFor, each time among the owner's newest grants.
+const (
+	blameOwners    = 3
+	blameFor       = 5 * time.Minute
+	quarantineOnce = time.Minute // the first time; each lasts twice as long as the one before
+	quarantineMost = time.Hour
+	quarantinePart = 100 // at most one in so many partitions
+)
+
+// blame notes that p's owner is lost, if p was among the newest that it had been
+// granted: what it has had for long did not kill it.
+func (m *Machine) blame(p *part, newest plan.Version) {
+	if p.state != granted || p.token < newest || p.token.Incarnation() == 0 {
+		return
+	}
+	if m.now.Sub(p.at) > blameFor {
+		p.crashed = nil
+	}
+	id := m.members[p.owner].id
+	if !slices.Contains(p.crashed, id) {
+		p.crashed = append(slices.Clone(p.crashed), id)
+	}
+	limit := blameOwners
+	if a, tried := m.asides[p.ID]; tried && a.Times > 0 {
+		limit = 1 // on probation
+	}
+	if len(p.crashed) < limit {
+		return
+	}
+	quarantined := 0
+	for _, a := range m.asides {
+		if a.Why == plan.WhyQuarantine && a.For > 0 {
+			quarantined++
+		}
+	}
+	if quarantined >= max(1, len(m.parts)/quarantinePart) {
+		return
+	}
+	a := m.asides[p.ID]
+	a.Partition, a.Why, a.Owners = p.ID, plan.WhyQuarantine, p.crashed
+	a.Times++
+	a.For = plan.ToMillis(min(quarantineOnce<<min(a.Times-1, 10), quarantineMost))
+	for _, y := range m.roster.Members() {
+		if v := y.Session.Software; !slices.Contains(a.Software, v) {
+			a.Software = append(slices.Clone(a.Software), v)
+		}
+	}
+	p.crashed = nil
+	m.putAside(p, a)
+	m.until[p.ID] = m.now.Add(a.For.Duration())
+	m.alerts.set("quarantine "+p.ID, fmt.Sprintf("%s is quarantined for %v: %s crashed with it", p.ID, a.For.Duration(), people(a.Owners)))
+}
+
+// newest is the token of the last plan that granted the worker anything.
+func (m *Machine) newest(w int32) (v plan.Version) {
+	for i := range m.parts {
+		if p := &m.parts[i]; p.state == granted && p.owner == w {
+			v = max(v, p.token)
+		}
+	}
+	return v
+}
+
+func (m *Machine) putAside(p *part, a plan.Aside) {
+	m.asides[a.Partition] = a
+	p.aside, p.target, m.asideNew = true, nobody, true
+	m.wishes.because(m.now, a.Why, a.Partition)
+}
+
+// dropAside lets a partition into the plan again.
+func (m *Machine) dropAside(id string) {
+	m.wishes.because(m.now, m.asides[id].Why, id+" is let in again")
+	delete(m.asides, id)
+	delete(m.until, id)
+	m.asideNew = true
+	m.readmit(id)
+}
+
+// lift ends a quarantine and forgets it.
+func (m *Machine) lift(id string) {
+	if a, ok := m.asides[id]; ok && a.Why == plan.WhyQuarantine {
+		m.dropAside(id)
+	}
+}
+
+func (m *Machine) readmit(id string) {
+	m.alerts.set("quarantine "+id, "")
+	if i, ok := m.index[id]; ok && m.parts[i].aside {
+		p := &m.parts[i]
+		p.aside, p.placed, p.why, p.tried = false, true, plan.WhyQuarantine, 0
+		m.dirty = true
+	}
+}
+
+// probation lets a partition whose quarantine is over try again; when it then runs
+// for blameFor, it is forgotten.
+func (m *Machine) probation() {
+	for _, id := range slices.Sorted(maps.Keys(m.until)) {
+		a := m.asides[id]
+		if a.Why != plan.WhyQuarantine {
+			continue
+		}
+		switch {
+		case m.now.Before(m.until[id]):
+			m.by(m.until[id])
+		case a.For > 0:
+			a.For = 0
+			m.asides[id], m.asideNew = a, true
+			m.until[id] = m.now.Add(blameFor)
+			m.readmit(id)
+			m.by(m.until[id])
+		default:
+			m.dropAside(id)
+		}
+	}
+}
+
+// isAside reports whether a record keeps its partition out of the plan; one on
+// probation does not.
+func isAside(a plan.Aside) bool { return a.Why != plan.WhyQuarantine || a.For > 0 }
+
+func (m *Machine) asideList() []plan.Aside {
+	list := make([]plan.Aside, 0, len(m.asides))
+	for _, id := range slices.Sorted(maps.Keys(m.asides)) {
+		list = append(list, m.asides[id])
+	}
+	return list
+}

@@ -1,0 +1,100 @@
+package lead
+
+import (
+	"time"
+
+	"github.com/parti-go/parti/plan"
+)
+
+// A window gathers what would each be worth a plan, so that one plan serves all.
+type window struct {
+	why   plan.Why
+	about string
+	since time.Time // it opened
+	join  time.Time // the last join in it
+}
+
+// wishes are the reasons to replan, each with what it waits for.
+//
+//	first plan, restart of most   ExpectedWorkers, or Settle without a join, at most ColdStart
+//	joined, partitions, settings  Settle without a join, at most Scale; and the Cooldown
+//	evening out after a loss      the same
+//	leaving, lost, drained        nothing; these are not here, but read off the partitions
+type wishes struct {
+	cold    *window
+	planned *window
+	at      time.Time // of the last voluntary plan
+	asked   bool      // an operator wants to rebalance at once
+	retry   time.Time // the strategy failed; not before
+	unmet   bool      // somebody has no slice yet, for want of room in a commit
+
+	trigger plan.Why // why the next commit is made, when it is no window
+	about   string
+	from    time.Time // since when
+
+	adopting   bool
+	adoptUntil time.Time
+}
+
+func (w *wishes) open(now time.Time, why plan.Why, about string) *window {
+	if w.cold != nil {
+		return w.cold
+	}
+	switch {
+	case w.planned == nil:
+		w.planned = &window{why: why, about: about, since: now, join: now}
+	case w.planned.why == plan.WhyBalance, w.planned.why == plan.WhyWeights && why != plan.WhyBalance:
+		w.planned.why, w.planned.about = why, about
+	}
+	return w.planned
+}
+
+func (w *wishes) joined(now time.Time, id string) {
+	w.open(now, plan.WhyJoined, id+" joined").join = now
+}
+func (w *wishes) partitions(now time.Time, about string) { w.open(now, plan.WhyPartitions, about) }
+func (w *wishes) weights(now time.Time, about string)    { w.open(now, plan.WhyWeights, about) }
+func (w *wishes) settings(now time.Time, about string)   { w.open(now, plan.WhySettings, about) }
+
+// lost opens the window in which things are evened out later. What the worker had
+// does not wait for it.
+func (w *wishes) lost(now time.Time, id string) {
+	w.because(now, plan.WhyLost, id+" is lost")
+	if p := w.planned; p != nil && p.why == plan.WhyJoined {
+		p.why = plan.WhyReplaced
+	}
+	w.open(now, plan.WhyBalance, "evening out after the loss of "+id)
+}
+
+// back is the return of a worker to what waited for it, or what it still holds.
+func (w *wishes) back(now time.Time, id string) {
+	w.because(now, plan.WhyReturn, id+" is back")
+	if w.adopting {
+		w.because(now, plan.WhyRecovered, id+" resumed with what it holds")
+	}
+}
+
+func (w *wishes) because(now time.Time, why plan.Why, about string) {
+	if w.trigger == plan.WhyNone || w.trigger == plan.WhyReceipt || (why == plan.WhyLost && w.trigger != why) {
+		w.trigger, w.about, w.from = why, about, now
+	}
+}
+
+// due is when a window closes: early once nobody has joined for Settle.
+func (m *Machine) due(w *window) time.Time {
+	settle, most := w.join.Add(m.cfg.Settle), w.since.Add(m.cfg.Scale)
+	if w == m.wishes.cold {
+		most = w.since.Add(m.cfg.ColdStart)
+		if n := m.cfg.ExpectedWorkers; n > 0 && m.owners() >= n {
+			return m.now
+		}
+	}
+	at := settle
+	if most.Before(at) {
+		at = most
+	}
+	if cool := m.wishes.at.Add(m.cfg.Cooldown); w != m.wishes.cold && !m.wishes.at.IsZero() && cool.After(at) {
+		at = cool
+	}
+	return at
+}

@@ -1,0 +1,70 @@
+package plan
+
+// Input is everything that a strategy may look at. It is read only.
+type Input struct {
+	// Partitions, sorted by ID, no duplicates.
+	Partitions []Partition
+	// Workers, sorted by ID, never empty.
+	Workers []Worker
+	// Current[i] is the index in Workers of the owner of Partitions[i], or -1.
+	Current []int
+	// Pins[i] is the index in Workers of where Partitions[i] must be, or -1.
+	// Nil means no pins.
+	Pins []int
+	// Home[i] is the ID of the last owner of Partitions[i], which may be gone;
+	// empty when there was none. Nil means none has a home.
+	Home []string
+	// Cause is what changed since the last plan.
+	Cause Cause
+	// Budget bounds the optional moves, those that are not forced by a missing
+	// owner, a pin or a capacity.
+	Budget Budget
+}
+
+// Cause is what changed since the last plan.
+type Cause uint8
+
+// The causes.
+const (
+	Loads      Cause = iota // only weights
+	Members                 // workers joined, left, or changed share, capacity or zone
+	Partitions              // partitions were added or removed
+	Settings                // pins or cordons
+)
+
+// A Budget bounds optional moves. The zero Budget sets no limit.
+type Budget struct {
+	// Moves is the most partitions that may move for balance; 0: no limit; below 0: none.
+	Moves int
+	// Weight is the most weight that may move for balance; 0: no limit; below 0: none.
+	Weight int64
+}
+
+// NoMoves is the Budget that allows forced moves only.
+func NoMoves() Budget { return Budget{Moves: -1, Weight: -1} }
+
+// An Explanation says what a strategy thought of one of its assignments.
+type Explanation struct {
+	// Moved and MovedWeight count the partitions that had a living owner and have another now.
+	Moved       int   `json:"moved"`
+	MovedWeight int64 `json:"moved_weight"`
+	// Forced and ForcedWeight are the part of those that had to move: a pin or a
+	// capacity demanded it. The rest moved for balance, within the budget.
+	Forced       int   `json:"forced,omitempty"`
+	ForcedWeight int64 `json:"forced_weight,omitempty"`
+	// Placed counts partitions that had no owner and have one now, Unplaced those
+	// that have none now: there is no room for them, or nobody may take them.
+	Placed       int   `json:"placed,omitempty"`
+	PlacedWeight int64 `json:"placed_weight,omitempty"`
+	Unplaced     int   `json:"unplaced,omitempty"`
+	// BoundMoves and BoundWeight are lower bounds of what any assignment within
+	// the tolerated balance must move or place: to be compared with Moved + Placed
+	// and MovedWeight + PlacedWeight.
+	BoundMoves  int   `json:"bound_moves"`
+	BoundWeight int64 `json:"bound_weight"`
+	// PeakBefore and PeakAfter are the heaviest worker over its fair share, in
+	// thousandths: 1000 is perfectly even. BoundPeak is the lowest possible.
+	PeakBefore int64 `json:"peak_before"`
+	PeakAfter  int64 `json:"peak_after"`
+	BoundPeak  int64 `json:"bound_peak"`
+}
