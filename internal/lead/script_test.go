@@ -345,7 +345,8 @@ func (g *group) renew(w *worker) {
 		}
 	}
 	if !w.s.Leaving {
-		for id, tok := range grants {
+		for _, id := range slices.Sorted(maps.Keys(grants)) {
+			tok := grants[id]
 			done := slices.ContainsFunc(append(slices.Clone(w.s.Done), w.s.Rejected...), func(l plan.Lease) bool { return l.Partition == id })
 			if _, busy := w.run[id]; !busy && !done {
 				for _, o := range g.workers {
@@ -558,7 +559,7 @@ func (g *group) run(d time.Duration) {
 			g.pump()
 		}
 		if steps > 1_000_000 {
-			g.t.Fatal("time does not pass")
+			g.t.Fatalf("time does not pass: wake %v, think %v, roster %v, probe %v, listing %v", g.wake.Sub(g.now), g.m.wake.Sub(g.now), g.m.roster.Next().Sub(g.now), g.m.probeAt.Sub(g.now), g.m.listing.due.Sub(g.now))
 		}
 	}
 }

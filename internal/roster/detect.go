@@ -180,7 +180,9 @@ func (r *Roster) frozen(now time.Time, m *Member, ttl time.Duration) (why string
 		if !missed {
 			r.by(m.seen.Add(beats(missedAfter, r.cfg.Heartbeat) + 1))
 		}
-		r.by(m.deaf.Add(max(r.cfg.EmergencyGrace, stood+1)))
+		if stood < r.cfg.EmergencyGrace {
+			r.by(m.deaf.Add(r.cfg.EmergencyGrace))
+		}
 	}
 	if !r.health.good(now, r.cfg.Heartbeat) {
 		return "", false
