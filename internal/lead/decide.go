@@ -92,13 +92,11 @@ func (m *Machine) begin() {
 	w := &m.wishes
 	recovering := m.head.Adopting
 	for _, y := range m.roster.Members() {
-		h := y.Session.Highest.Incarnation()
-		recovering = recovering || (!m.standing && h != 0 && h < m.inc && y.State < roster.Suspect)
+		recovering = recovering || (!m.standing && m.older(&y.Session) && y.State < roster.Suspect)
 	}
 	switch {
 	case recovering:
-		w.adopting, w.cold, w.planned = true, nil, nil
-		w.adoptUntil = m.began.Add(m.longestTTL())
+		m.rebuild()
 		for _, y := range m.roster.Members() {
 			if y.State < roster.Suspect && y.Session.Owns && len(y.Session.Holds) > 0 {
 				m.readopt(m.member(y.Session.Worker), &y.Session)
@@ -112,6 +110,20 @@ func (m *Machine) begin() {
 		w.cold = &window{why: plan.WhyRestarted, about: "most of the group is gone or new", since: m.began, join: m.now}
 		w.planned = nil
 	}
+}
+
+// older reports whether a session has seen plans of an earlier incarnation of the store.
+func (m *Machine) older(s *roster.Session) bool {
+	h := s.Highest.Incarnation()
+	return h != 0 && h < m.inc
+}
+
+// rebuild begins to rebuild the plan from what workers hold. What nobody claims is
+// granted to nobody until whoever still held it has stopped, or is isolated for good.
+func (m *Machine) rebuild() {
+	w := &m.wishes
+	w.adopting, w.cold, w.planned = true, nil, nil
+	w.adoptUntil = m.began.Add(m.longestTTL())
 }
 
 func (m *Machine) longestTTL() time.Duration {
@@ -224,7 +236,7 @@ func (m *Machine) welcome() {
 
 // urgent reports whether a partition is to be placed without waiting: its owner is
 // lost, leaves, or is drained.
-func (m *Machine) urgent(f *fleet) (any bool, why plan.Why) {
+func (m *Machine) urgent(f *fleet) (yes bool, why plan.Why) {
 	for i := range m.parts {
 		p := &m.parts[i]
 		if !m.wanting(p, f) {
@@ -237,12 +249,12 @@ func (m *Machine) urgent(f *fleet) (any bool, why plan.Why) {
 		case p.target != nobody:
 			reason = plan.WhyLeaving
 		}
-		if !any || reason == plan.WhyLost {
+		if !yes || reason == plan.WhyLost {
 			why = reason
 		}
-		any = true
+		yes = true
 	}
-	return any, why
+	return yes, why
 }
 
 // wanting reports whether p needs a target now.

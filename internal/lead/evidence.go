@@ -97,7 +97,7 @@ func has(ls []plan.Lease, p *part) bool {
 }
 
 // settle frees the partitions whose former lease is over. It reports whether any was.
-func (m *Machine) settle() (any bool) {
+func (m *Machine) settle() (freed bool) {
 	lost := map[int32]plan.Version{} // owners that ended without last words, and their newest grant
 	for i := range m.parts {
 		p := &m.parts[i]
@@ -113,7 +113,7 @@ func (m *Machine) settle() (any bool) {
 			m.dirty = true // in the next commit
 			continue
 		}
-		any = true
+		freed = true
 		if how == roster.EndTombstone || how == roster.EndConcluded {
 			if _, again := lost[p.owner]; !again {
 				lost[p.owner] = m.newest(p.owner)
@@ -128,10 +128,10 @@ func (m *Machine) settle() (any bool) {
 	for _, x := range m.members { // an ended session's slice is to go, or to name its successor
 		if x.session != "" && x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown && m.room(x) {
 			m.touch(x)
-			any = true
+			freed = true
 		}
 	}
-	return any
+	return freed
 }
 
 // release takes p from its owner. Its target stays, unless that was the owner.
@@ -184,6 +184,9 @@ func (m *Machine) joined(s *roster.Session) {
 			p.waitUntil, back = m.now, true
 		}
 	}
+	if m.wishes.cold != nil && !m.standing && m.older(s) {
+		m.rebuild() // somebody remembers another store, and what runs there may still run
+	}
 	if m.wishes.adopting && len(s.Holds) > 0 {
 		back = m.readopt(w, s) || back
 	}
@@ -202,7 +205,7 @@ func (m *Machine) joined(s *roster.Session) {
 // readopt takes over what a resumed session holds, where no plan stands to say
 // otherwise: nobody was granted the partition since the store was made anew. Of two
 // that hold it the larger token goes on; the other finds nothing in its slice, and stops.
-func (m *Machine) readopt(w int32, s *roster.Session) (any bool) {
+func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 	x := m.members[w]
 	if x.session != "" && x.session != s.Nonce {
 		return false
@@ -229,9 +232,9 @@ func (m *Machine) readopt(w int32, s *roster.Session) (any bool) {
 		m.carry(p, 1)
 		m.touch(x)
 		m.note(plan.Move{Partition: p.ID, Step: plan.Adopted, To: s.Worker, Why: plan.WhyRecovered})
-		any = true
+		adopted = true
 	}
-	return any
+	return adopted
 }
 
 func (m *Machine) note(mv plan.Move) { m.log = append(m.log, mv) }

@@ -59,10 +59,13 @@ type Config struct {
 // consistent if the first commit, which is conditional on the head, is accepted.
 type Found struct {
 	Incarnation uint32 // of the store
-	Plan        bool   // whether a plan stands
-	Head        plan.Head
-	Slices      []plan.Slice
-	Aside       []plan.Aside
+	// Highest is the highest version that the leader itself has ever seen. A head
+	// below it, of the same incarnation, stands in a store that went back.
+	Highest plan.Version
+	Plan    bool // whether a plan stands
+	Head    plan.Head
+	Slices  []plan.Slice
+	Aside   []plan.Aside
 }
 
 // A Fact is something that has happened. The set is closed.

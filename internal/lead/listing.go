@@ -45,7 +45,7 @@ func (l *listing) want(now time.Time) bool {
 	return true
 }
 
-func (l *listing) answered(now time.Time, next time.Time) {
+func (l *listing) answered(now, next time.Time) {
 	l.asked, l.due = false, next
 	if l.again {
 		l.again, l.due = false, now

@@ -115,7 +115,7 @@ func New(cfg Config, found Found, now time.Time) *Machine {
 	cfg.Roster.Self = cfg.Nonce
 	m := &Machine{
 		cfg: cfg, now: now, began: now, roster: roster.New(cfg.Roster, now),
-		head: found.Head, inc: found.Incarnation, highest: found.Head.Version,
+		head: found.Head, inc: found.Incarnation, highest: max(found.Head.Version, found.Highest),
 		index: map[string]int32{}, byID: map[string]int32{},
 		asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
 	}
@@ -140,16 +140,20 @@ func (m *Machine) adopt(found Found) {
 			m.roster.Expect(m.now, roster.Session{Worker: s.Worker, Nonce: s.Session, TTL: s.TTL, Fenced: s.Fenced, Owns: true})
 		}
 		for _, g := range s.Granted {
-			m.parts = append(m.parts, part{Partition: g.Partition, state: granted, listed: true, placed: true, owner: w, token: g.Token,
-				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, shun: nobody, crashed: g.Crashed})
+			m.parts = append(m.parts, part{
+				Partition: g.Partition, state: granted, listed: true, placed: true, owner: w, token: g.Token,
+				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, shun: nobody, crashed: g.Crashed,
+			})
 		}
 		for _, r := range s.Releasing {
 			next := nobody
 			if r.Next != "" {
 				next = m.member(r.Next)
 			}
-			m.parts = append(m.parts, part{Partition: r.Partition, state: releasing, listed: true, placed: true, owner: w, token: r.Token,
-				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, shun: nobody, crashed: r.Crashed})
+			m.parts = append(m.parts, part{
+				Partition: r.Partition, state: releasing, listed: true, placed: true, owner: w, token: r.Token,
+				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, shun: nobody, crashed: r.Crashed,
+			})
 		}
 	}
 	m.sortParts()

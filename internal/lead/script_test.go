@@ -123,7 +123,7 @@ func newGroup(t *testing.T) *group {
 	return g
 }
 
-func (g *group) say(format string, a ...any) {
+func (g *group) sayf(format string, a ...any) {
 	g.trace = append(g.trace, fmt.Sprintf("%7.3f  ", g.now.Sub(g.start).Seconds())+fmt.Sprintf(format, a...))
 }
 
@@ -314,7 +314,7 @@ func (g *group) renew(w *worker) {
 	defer func() { w.claimed = true }()
 	if k, ok := g.keys[w.s.Worker]; ok && w.claimed && (k.Nonce != w.s.Nonce || k.Tombstone != nil) {
 		if !w.hung && k.Tombstone != nil {
-			g.say("%s finds its tombstone and stops", w.s.Worker)
+			g.sayf("%s finds its tombstone and stops", w.s.Worker)
 		}
 		w.crashed = true
 		return
@@ -394,18 +394,18 @@ func (g *group) pump() {
 		rd := g.m.Ready()
 		for _, n := range rd.Notes {
 			if n.State >= roster.Slow || n.Why == "answers again" {
-				g.say("%s is %v: %s", n.Worker, n.State, n.Why)
+				g.sayf("%s is %v: %s", n.Worker, n.State, n.Why)
 			}
 		}
 		for _, a := range rd.Alerts {
 			if a.Text == "" {
-				g.say("alert %s is over", a.About)
+				g.sayf("alert %s is over", a.About)
 			} else {
-				g.say("alert %s: %s", a.About, a.Text)
+				g.sayf("alert %s: %s", a.About, a.Text)
 			}
 		}
 		if rd.StepDown || rd.WentBack {
-			g.say("stepdown=%v wentback=%v", rd.StepDown, rd.WentBack)
+			g.sayf("stepdown=%v wentback=%v", rd.StepDown, rd.WentBack)
 			g.m = nil
 			return
 		}
@@ -460,7 +460,7 @@ func (g *group) tombstone(v roster.Verdict) {
 		g.m.Step(g.now, Missed{id, v.Session.Nonce})
 		return
 	}
-	g.say("tombstone %s: %s", v.Session.Nonce, v.Why)
+	g.sayf("tombstone %s: %s", v.Session.Nonce, v.Why)
 	g.rev++
 	g.keys[id], g.revs[id] = v.Session, g.rev
 	g.m.Step(g.now, Tombstoned{id, v.Session.Nonce, g.rev})
@@ -478,14 +478,14 @@ func (g *group) commit(c *Commit) {
 	if c.Decision != nil && c.Decision.About != "" {
 		about = " (" + c.Decision.About + ")"
 	}
-	g.say("plan %v %v %v%s", c.Head.Version, c.Head.Phase, c.Head.Why, about)
+	g.sayf("plan %v %v %v%s", c.Head.Version, c.Head.Phase, c.Head.Why, about)
 	if d := c.Decision; d != nil {
 		g.moves(d.Moves)
 	}
 	for _, s := range c.Slices {
 		g.slices[s.Worker] = s
 		if len(s.Coming) > 0 {
-			g.say("  %s is told that %d come", s.Worker, len(s.Coming))
+			g.sayf("  %s is told that %d come", s.Worker, len(s.Coming))
 		}
 	}
 	for _, id := range c.Removed {
@@ -494,7 +494,7 @@ func (g *group) commit(c *Commit) {
 	if c.Aside != nil {
 		g.aside = *c.Aside
 		for _, a := range g.aside {
-			g.say("  aside %s %v %v", a.Partition, a.Why, a.For.Duration())
+			g.sayf("  aside %s %v %v", a.Partition, a.Why, a.For.Duration())
 		}
 	}
 	g.m.Step(g.now, Committed{c.Head.Version})
@@ -518,7 +518,7 @@ func (g *group) moves(ms []plan.Move) {
 	}
 	slices.Sort(order)
 	for _, k := range order {
-		g.say("  %s: %s", k, strings.Join(by[k], " "))
+		g.sayf("  %s: %s", k, strings.Join(by[k], " "))
 	}
 }
 
@@ -594,7 +594,7 @@ func (g *group) control(rest []string) {
 func (g *group) show() {
 	for _, id := range slices.Sorted(maps.Keys(g.workers)) {
 		w := g.workers[id]
-		g.say("%s runs %d: %s", id, len(w.run), strings.Join(slices.Sorted(maps.Keys(w.run)), " "))
+		g.sayf("%s runs %d: %s", id, len(w.run), strings.Join(slices.Sorted(maps.Keys(w.run)), " "))
 	}
-	g.say("%v, %d unassigned, %d releasing", g.head.Phase, g.head.Unassigned, g.head.Releasing)
+	g.sayf("%v, %d unassigned, %d releasing", g.head.Phase, g.head.Unassigned, g.head.Releasing)
 }

@@ -323,16 +323,16 @@ func (r *Roster) by(t time.Time) {
 }
 
 // conclude ends displaced sessions whose own TTL has passed since their successor was seen.
-func (r *Roster) conclude(now time.Time) (any bool) {
+func (r *Roster) conclude(now time.Time) (concluded bool) {
 	for _, f := range slices.Clone(r.formers) {
 		if now.Before(f.until) {
 			r.by(f.until)
 			continue
 		}
 		r.end(f.nonce, EndConcluded)
-		any = true
+		concluded = true
 	}
-	return any
+	return concluded
 }
 
 // differs reports whether two records of one session differ in anything that
