@@ -32,13 +32,19 @@ func (m *Machine) Ready() Ready {
 	rd.Commit = m.offered
 	rd.WentBack = m.wentBack
 	rd.StepDown = m.stepDown
-	if rd.WakeAt = m.wake; m.dirty && m.offered == nil {
+	switch rd.WakeAt = m.wake; {
+	case m.offered != nil: // its outcome wakes by itself
+		rd.WakeAt = m.now.Add(time.Hour)
+	case m.dirty:
 		rd.WakeAt = m.now
 	}
 	if m.took {
 		rd.List = m.listing.want(m.now)
 		rd.Probe = m.probes()
-		rd.WakeAt = earliest(rd.WakeAt, m.roster.Next(), m.probeAt, m.listing.due)
+		rd.WakeAt = earliest(rd.WakeAt, m.roster.Next(), m.probeAt)
+		if !m.listing.asked { // an answer wakes by itself
+			rd.WakeAt = earliest(rd.WakeAt, m.listing.due)
+		}
 	}
 	rd.Alerts = m.alerts.take()
 	return rd
@@ -91,6 +97,9 @@ func (m *Machine) think(ended bool) {
 func (m *Machine) begin() {
 	w := &m.wishes
 	recovering := m.head.Adopting
+	if h := m.highest.Incarnation(); !m.standing && h != 0 && h < m.inc {
+		recovering = true // this leader has itself seen plans that are no more
+	}
 	for _, y := range m.roster.Members() {
 		recovering = recovering || (!m.standing && m.older(&y.Session) && y.State < roster.Suspect)
 	}

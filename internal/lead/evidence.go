@@ -40,6 +40,10 @@ func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
 		m.round++
 		m.wishes.settings(m.now, s.Worker+" changed its share, capacity, zone or labels")
 	}
+	if len(s.Holds) > 0 && m.room(x) { // it resumed, and starts nothing before it has heard its slice anew
+		m.touch(x)
+		m.dirty = true
+	}
 	if x.releasing > 0 || s.Leaving || len(s.Done)+len(s.Rejected) > 0 {
 		m.dirty = true
 		if m.receipts.IsZero() {

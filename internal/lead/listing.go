@@ -25,6 +25,7 @@ type listing struct {
 	once  bool // a listing was taken in this term
 
 	doubted []plan.Partition // it drops more than half; believed when a second one agrees
+	inDoubt bool             // there is such a one; it may be empty
 }
 
 // ask makes the source be listed as soon as it can be.
@@ -70,14 +71,14 @@ func (m *Machine) listed(ps []plan.Partition) {
 	}
 	l.wait = 0
 	m.dirty = true
-	if m.halved(ps) && !slices.EqualFunc(l.doubted, ps, sameID) { // a listing that drops more than half needs a second that agrees
-		l.doubted = ps
+	if m.halved(ps) && !(l.inDoubt && slices.EqualFunc(l.doubted, ps, sameID)) { // a listing that drops more than half needs a second that agrees
+		l.doubted, l.inDoubt = ps, true
 		m.alerts.set("source", fmt.Sprintf("the source lists only %d of %d partitions; it is believed when it says so twice", len(ps), m.known()))
 		l.answered(m.now, m.now.Add(retryLeast))
 		return
 	}
 	l.answered(m.now, next)
-	l.doubted = nil
+	l.doubted, l.inDoubt = nil, false
 	m.alerts.set("source", "")
 	m.take(ps)
 	l.once = true

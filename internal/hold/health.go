@@ -1,0 +1,57 @@
+package hold
+
+import "time"
+
+// health is how the store answers, seen with some hysteresis.
+type health struct {
+	cfg    Degraded
+	good   time.Time   // the last good answer
+	streak time.Time   // the first of an unbroken row of good answers, while degraded
+	bad    []time.Time // the last errors, no more than it takes
+	since  time.Time   // degraded since; zero: it is not
+}
+
+func (h *health) degraded() bool { return !h.since.IsZero() }
+
+// healthy notes a good answer. After a silence a new row begins.
+func (h *health) healthy(now time.Time) {
+	if h.streak.IsZero() || h.cfg.EnterAfter > 0 && now.Sub(h.good) >= h.cfg.EnterAfter {
+		h.streak = now
+	}
+	h.good = now
+}
+
+// failing notes an error.
+func (h *health) failing(now time.Time) {
+	h.streak = time.Time{}
+	if h.cfg.ErrorThreshold <= 0 {
+		return
+	}
+	if len(h.bad) == h.cfg.ErrorThreshold {
+		h.bad = append(h.bad[:0], h.bad[1:]...)
+	}
+	h.bad = append(h.bad, now)
+}
+
+// look enters or leaves degraded mode.
+func (h *health) look(now time.Time, trusted bool) {
+	switch {
+	case !h.degraded():
+		if !trusted || h.silent(now) || h.failed(now) {
+			h.since, h.streak = now, time.Time{}
+		}
+	case trusted && !h.streak.IsZero() && h.good.Sub(h.streak) >= h.cfg.ExitAfter:
+		h.since, h.bad = time.Time{}, nil
+	}
+}
+
+// silent reports whether the store has not answered for too long.
+func (h *health) silent(now time.Time) bool {
+	return h.cfg.EnterAfter > 0 && now.Sub(h.good) >= h.cfg.EnterAfter
+}
+
+// failed reports whether it gave too many errors in the window.
+func (h *health) failed(now time.Time) bool {
+	n := h.cfg.ErrorThreshold
+	return n > 0 && len(h.bad) == n && now.Sub(h.bad[0]) <= h.cfg.ErrorWindow
+}

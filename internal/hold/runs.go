@@ -1,0 +1,159 @@
+package hold
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/parti-go/parti/plan"
+)
+
+// stop hands out whose contexts end.
+func (m *Machine) stop(rd *Ready) {
+	all, why := m.demand()
+	polite := 0 // asked to end, and given the time
+	for _, s := range m.slots.all {
+		r := s.run
+		if r == nil {
+			continue
+		}
+		// All at once, and a polite stop under way is cut short: no pacing.
+		if all > r.end {
+			m.end(rd, r, all, why)
+		}
+		// A drain has its time.
+		if r.end == closing && !m.now.Before(r.asked.Add(m.cfg.DrainTimeout)) {
+			m.end(rd, r, closed, r.cause)
+		}
+		if r.end == closing {
+			polite++
+		}
+	}
+	for _, s := range m.slots.all {
+		r := s.run
+		if r == nil || r.end != open {
+			continue
+		}
+		// Run exactly what is granted, and nothing when leaving.
+		if s.grants(r.grant.Token) && !m.leaving {
+			continue
+		}
+		if polite >= m.cfg.MovesInFlight { // the others wait, running
+			break
+		}
+		cause := Revoked
+		if m.leaving {
+			cause = Stopped
+		}
+		m.end(rd, r, closing, cause)
+		polite++
+	}
+}
+
+// demand is what must come of every handler, whatever its lease.
+func (m *Machine) demand() (fence, Cause) {
+	switch {
+	case m.lost:
+		return closed, Fenced
+	case m.abandoned:
+		return closed, Stopped
+	}
+	return m.fence(), Fenced
+}
+
+// end takes r as far as to, and hands out what that takes.
+func (m *Machine) end(rd *Ready, r *run, to fence, cause Cause) {
+	s := Stop{Lease: r.lease(), Cause: cause}
+	if r.end == open {
+		rd.Stop = append(rd.Stop, s)
+		r.asked = m.now
+	}
+	if to == closed {
+		rd.Hard = append(rd.Hard, s)
+		r.hard = m.now
+	}
+	r.end, r.cause = to, cause
+}
+
+// mayStart reports whether anything may start at all.
+func (m *Machine) mayStart() bool {
+	switch {
+	case m.lost, m.leaving: // nothing starts any more
+	case !m.trust.at(m.now): // never run what you cannot prove
+	case m.fence() != open: // it would be stopped at once
+	case m.stale: // the truth first
+	case m.unplanned: // no plan stands that would grant anything
+	default:
+		return true
+	}
+	return false
+}
+
+// start hands out whose handlers run.
+func (m *Machine) start(rd *Ready) {
+	if !m.mayStart() {
+		return
+	}
+	starting := 0
+	for _, s := range m.slots.all {
+		if r := s.run; r != nil && !r.started && r.end != closed {
+			starting++
+		}
+	}
+	for _, s := range m.slots.all {
+		switch {
+		case starting >= m.cfg.MovesInFlight: // the others wait for a place
+			return
+		case s.run != nil: // one run at a time, also under another token
+		case !s.granted: // a slice is a permission
+		case s.rest.final: // its handler has said its word
+		case m.now.Before(s.rest.until): // back-off
+		default:
+			rd.Start = append(rd.Start, s.grant)
+			m.slots.began(s, m.now)
+			starting++
+		}
+	}
+}
+
+// started frees the place of a start.
+func (m *Machine) started(l plan.Lease) {
+	if s := m.run(l, "started"); s != nil {
+		s.run.started = true
+	}
+}
+
+// exited takes a run away: the return is the release.
+func (m *Machine) exited(l plan.Lease, how How) {
+	s := m.run(l, "exited")
+	if s == nil {
+		return
+	}
+	r := m.slots.ended(s)
+	if !s.grants(l.Token) {
+		return
+	}
+	switch {
+	case how == Done || how == Rejected:
+		s.rest = rest{final: true, how: how}
+	case r.end != open: // it was asked to, and may come back as soon as anything may start
+		s.rest.until = time.Time{}
+	default:
+		if m.now.Sub(r.began) >= m.cfg.RestartMax { // it ran for a while
+			s.rest.delay = 0
+		}
+		s.rest.delay = min(max(2*s.rest.delay, m.cfg.RestartMin), m.cfg.RestartMax)
+		s.rest.until = m.now.Add(s.rest.delay)
+	}
+}
+
+// run is the slot in which l runs, or nil when it does not any more. That l was
+// never granted is impossible.
+func (m *Machine) run(l plan.Lease, what string) *slot {
+	if l.Token > m.token {
+		panic(fmt.Sprintf("hold: %s: %s@%v has %s, but no slice ever granted it", m.cfg.Worker, l.Partition, l.Token, what))
+	}
+	if s := m.slots.at(l.Partition); s != nil && s.run != nil && s.run.grant.Token == l.Token {
+		return s
+	}
+	return nil
+}
