@@ -3,6 +3,7 @@ package lead
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parti-go/parti/internal/roster"
 	"github.com/parti-go/parti/plan"
@@ -18,12 +19,23 @@ const (
 )
 
 func size(p *part) int {
-	n := entryBytes + len(p.ID)
+	n := entryBytes + quoted(p.ID)
 	for k, v := range p.Labels {
-		n += len(k) + len(v) + 8
+		n += quoted(k) + quoted(v)
 	}
 	for _, c := range p.crashed {
-		n += len(c) + 4
+		n += quoted(c)
+	}
+	return n
+}
+
+// quoted is the most that s takes as a JSON string, with what stands around it.
+func quoted(s string) int {
+	n := len(s) + 4
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x80 || strings.IndexByte("\"\\<>&", c) >= 0 {
+			n += 5 // \u003c
+		}
 	}
 	return n
 }
@@ -127,7 +139,7 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 	}
 	m.note(plan.Move{Partition: p.ID, Step: plan.Granted, From: p.home, To: x.id, Why: p.why})
 	p.state, p.owner, p.token, p.since, p.next, p.at = granted, p.target, v, 0, nobody, m.now
-	p.home = x.id
+	p.home, p.waitUntil = x.id, time.Time{}
 	if p.target != p.shun {
 		p.shun = nobody
 	}
@@ -180,7 +192,7 @@ func (m *Machine) offer(why plan.Why, about string) {
 		switch p := &m.parts[i]; {
 		case p.state == releasing:
 			head.Releasing++
-		case p.state == free && p.listed && !p.aside:
+		case p.state == free && p.listed && !p.aside, p.state == granted && p.waitUntil.After(m.now):
 			head.Unassigned++
 		}
 		if m.parts[i].listed {

@@ -20,6 +20,7 @@ func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
 	m.highest = max(m.highest, s.Highest)
 	x := m.members[m.member(s.Worker)]
 	if news == roster.Turn {
+		m.probeAt = earliest(m.probeAt, m.now)
 		m.dirty = true
 		m.round++
 	}
@@ -113,6 +114,9 @@ func (m *Machine) settle() (freed bool) {
 			continue
 		}
 		x := m.members[p.owner]
+		if m.waits(p, x, how) {
+			continue
+		}
 		if !m.room(x) {
 			m.dirty = true // in the next commit
 			continue
@@ -138,6 +142,27 @@ func (m *Machine) settle() (freed bool) {
 	return freed
 }
 
+// waits reports whether p is kept for the successor of an owner that stops cleanly.
+// It stays in that owner's slice meanwhile, so that a new leader waits as well.
+func (m *Machine) waits(p *part, x *member, how roster.End) bool {
+	if m.cfg.RestartGrace <= 0 || p.state != granted || p.target != p.owner || (how != roster.EndUnknown && how != roster.EndLeft) {
+		return false
+	}
+	s := m.sessionOf(x)
+	if s != nil && (!s.Leaving || said(s.Done, p) || said(s.Rejected, p)) {
+		return false
+	}
+	if s == nil { // its successor is here
+		p.waitUntil = m.now
+		return false
+	}
+	if p.waitUntil.IsZero() {
+		p.waitUntil = m.now.Add(m.cfg.RestartGrace)
+	}
+	m.by(p.waitUntil)
+	return m.now.Before(p.waitUntil)
+}
+
 // release takes p from its owner. Its target stays, unless that was the owner.
 func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.carry(p, -1)
@@ -157,9 +182,6 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 		p.why = plan.WhyLost
 		if how == roster.EndUnknown || how == roster.EndLeft {
 			p.why = plan.WhyLeaving
-			if m.cfg.RestartGrace > 0 {
-				p.waitUntil = m.now.Add(m.cfg.RestartGrace)
-			}
 		}
 	}
 	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
@@ -182,12 +204,8 @@ func (m *Machine) touch(x *member) {
 // joined notes a session that the plan does not name yet.
 func (m *Machine) joined(s *roster.Session) {
 	w := m.member(s.Worker)
-	back := false
-	for i := range m.parts { // a successor under the same ID takes up what waited for it
-		if p := &m.parts[i]; p.state == free && p.home == s.Worker && p.waitUntil.After(m.now) {
-			p.waitUntil, back = m.now, true
-		}
-	}
+	// A successor under the same ID takes up what waited for it.
+	back := m.cfg.RestartGrace > 0 && m.members[w].leases > 0 && m.roster.End(m.members[w].session) == roster.EndLeft
 	if m.wishes.cold != nil && !m.standing && m.older(s) {
 		m.rebuild() // somebody remembers another store, and what runs there may still run
 	}

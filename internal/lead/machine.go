@@ -40,7 +40,7 @@ type part struct {
 	next   int32    // the target that the slice of a releasing owner names
 
 	home      string    // last owner's worker ID
-	waitUntil time.Time // a cleanly stopped owner's successor may still come
+	waitUntil time.Time // a cleanly stopped owner's successor may still come; zero: not asked yet
 	shun      int32     // the worker whose handler rejected it
 	tried     int       // the round in which nobody could take it
 	crashed   []string  // owners that were lost with it, lately

@@ -1,0 +1,597 @@
+package member
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// group starts n workers and waits until every partition runs.
+func (w *world) group(n, partitions int) {
+	w.t.Helper()
+	w.parts = parts(partitions)
+	for i := range n {
+		w.start(w.config(fmt.Sprintf("id-%d", i)))
+	}
+	w.must("the first plan", 40*time.Second, w.settled)
+	w.run(3 * time.Second)
+}
+
+// settled tells whether every partition runs and nothing is on its way.
+func (w *world) settled() bool {
+	if w.running() != len(w.parts) {
+		return false
+	}
+	for _, b := range w.boxes {
+		if !b.dead && b.rd.State != Stable {
+			return false
+		}
+	}
+	return w.leader() != nil
+}
+
+// other is a live process that does not lead.
+func (w *world) other() *box {
+	for _, b := range w.boxes {
+		if !b.dead && !b.rd.Leading {
+			return b
+		}
+	}
+	return nil
+}
+
+func TestOneAndTwo(t *testing.T) {
+	w := newWorld(t)
+	w.group(1, 6)
+	if n := len(w.boxes[0].run); n != 6 {
+		t.Fatalf("the only worker runs %d of 6", n)
+	}
+	b := w.start(w.config("second"))
+	w.must("the handoff", 20*time.Second, func() bool { return len(b.run) == 3 && len(w.boxes[0].run) == 3 })
+	w.must("quiet", time.Second, w.settled)
+	if h := w.store.head(); h.Releasing != 0 || h.Unassigned != 0 {
+		t.Errorf("the head says %+v", h)
+	}
+	if n := len(saw[event.Released](w.boxes[0])); n != 3 {
+		t.Errorf("%d released, want 3", n)
+	}
+	for _, b := range w.boxes {
+		if n := len(saw[event.Failed](b)); n != 0 {
+			t.Errorf("%s failed %d times", b.name, n)
+		}
+	}
+}
+
+func TestIdleGroupIsQuiet(t *testing.T) {
+	w := newWorld(t)
+	w.group(10, 20)
+	n := map[string]int{}
+	w.fault = func(_ *box, op Op) fault {
+		switch r := op.Do.(type) {
+		case Put:
+			n["put "+r.Record.Key.Kind.String()]++
+		case Get:
+			n["get"]++
+		default:
+			n[fmt.Sprintf("%T", op.Do)]++
+		}
+		return fault{}
+	}
+	version := w.store.head().Version
+	w.run(100 * time.Second)
+	if v := w.store.head().Version; v != version {
+		t.Errorf("plan %v became %v though nothing changed", version, v)
+	}
+	for what, most := range map[string]int{
+		"put session": 10*100 + 20, "put leader": 101, "get": 10 * 3 * 25, "member.Commit": 0, "member.List": 0,
+	} {
+		if n[what] > most {
+			t.Errorf("%s: %d in 100 s of 10 workers, want at most %d", what, n[what], most)
+		}
+	}
+	t.Logf("%v", n)
+}
+
+func TestRenewalWithoutAnAnswer(t *testing.T) {
+	for _, f := range []fault{
+		{err: kv.ErrUnknown, stored: true}, {err: kv.ErrUnknown}, {err: kv.ErrUnavailable},
+		{err: kv.ErrUnknown, late: 2500 * time.Millisecond}, {err: fmt.Errorf("out of the blue")},
+	} {
+		t.Run(fmt.Sprintf("%v, stored %v, late %v", f.err, f.stored, f.late), func(t *testing.T) {
+			w := newWorld(t)
+			w.group(2, 4)
+			b, n := w.other(), 0
+			trusted := b.rd.Trusted
+			w.fault = func(x *box, op Op) fault {
+				if x == b && isClaim(op) && n < 3 {
+					n++
+					return f
+				}
+				return fault{}
+			}
+			w.run(20 * time.Second)
+			if n != 3 {
+				t.Fatalf("%d faults, want 3", n)
+			}
+			if !w.settled() || len(b.run) != 2 || len(saw[event.SessionLost](b)) != 0 {
+				t.Errorf("not as before\n%s", w.tail())
+			}
+			if !b.rd.Trusted.After(trusted) {
+				t.Error("not trusted again")
+			}
+		})
+	}
+}
+
+func TestTombstoned(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	w.twoOwners = true // it is not true, and it takes a moment to learn of it
+	id, nonce := b.rd.WorkerID, b.rd.Answering
+	s := w.store.session(id)
+	s.Tombstone = &roster.Tombstone{By: "worker-9", Term: 9, Why: "a test"}
+	rev, _ := w.store.rev(Key{KindSession, id})
+	w.store.do(&box{w: w}, Put{Record: Record{Key: Key{KindSession, id}, Rev: rev, Value: s}, TTL: time.Minute})
+	w.must("the loss", 2*time.Second, func() bool { return len(saw[event.SessionLost](b)) == 1 })
+	w.must("another session", 2*time.Second, func() bool { return b.claimed() && b.rd.Answering != nonce })
+	w.must("as before", 20*time.Second, w.settled)
+	if got := w.store.session(b.rd.WorkerID).Previous; b.rd.WorkerID != id || got != (roster.Previous{Nonce: nonce, End: roster.EndTombstone}) {
+		t.Errorf("joined as %s with %+v", b.rd.WorkerID, got)
+	}
+}
+
+func TestKeyExpired(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	nonce := b.rd.Answering
+	w.store.put(Put{Record: Record{Key: Key{KindSession, b.rd.WorkerID}, Gone: true}})
+	w.must("the resumption", 2*time.Second, func() bool { return len(saw[event.SessionResumed](b)) == 1 })
+	w.run(20 * time.Second)
+	if s := w.store.session(b.rd.WorkerID); s.Nonce != nonce || !s.Resumed || len(b.run) != 2 {
+		t.Errorf("%+v, and runs %d", s, len(b.run))
+	}
+	if n := len(saw[event.Revoked](b)); n != 0 {
+		t.Errorf("%d handlers were stopped", n)
+	}
+}
+
+func TestStoreLost(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	before := slices.Clone(w.boxes)
+	defer func() {
+		if t.Failed() {
+			t.Log(w.tail())
+		}
+	}()
+	w.store.there, w.store.keys = false, map[Key]*entry{}
+	w.must("the store is there", 3*time.Second, func() bool { return w.store.there })
+	w.must("a leader", 20*time.Second, func() bool { return w.leader() != nil && w.store.head().Version.Incarnation() == 101 })
+	w.must("as before", 60*time.Second, w.settled)
+	w.run(20 * time.Second)
+	if w.store.renewals != 1 || w.store.incarnation != 101 {
+		t.Errorf("made anew %d times, incarnation %d", w.store.renewals, w.store.incarnation)
+	}
+	for _, b := range before {
+		if n := len(saw[event.Revoked](b)); n != 0 {
+			t.Errorf("%s stopped %d handlers", b.name, n)
+		}
+		if n := len(saw[event.SessionResumed](b)); n != 1 {
+			t.Errorf("%s resumed %d times", b.name, n)
+		}
+	}
+}
+
+// There is no bucket yet, and nobody knows of any.
+func TestFirstStore(t *testing.T) {
+	w := newWorld(t)
+	w.store.there = false
+	w.group(3, 6)
+	if w.store.renewals != 1 || w.store.incarnation != 7 {
+		t.Errorf("made %d times, incarnation %d", w.store.renewals, w.store.incarnation)
+	}
+}
+
+// A leader that stops while the outcome of its commit stays unknown drains all the
+// same, and does not go on renewing the key.
+func TestLeaderStopsWithAnOpenCommit(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	l := w.leader()
+	open := false
+	w.fault = func(b *box, op Op) fault {
+		switch do := op.Do.(type) {
+		case Commit:
+			open = true
+			return fault{err: kv.ErrUnknown}
+		case Get:
+			if b == l && open && do.Key.Kind == KindPlan {
+				return fault{err: kv.ErrUnavailable}
+			}
+		}
+		return fault{}
+	}
+	w.parts = parts(8)
+	l.step(Refresh{})
+	w.must("a commit", 20*time.Second, func() bool { return open })
+	l.step(Leave{})
+	w.run(4 * time.Second)
+	if len(l.run) != 0 {
+		t.Errorf("still runs %d", len(l.run))
+	}
+	w.must("the stop", 10*time.Second, func() bool { return l.rd.Done })
+	w.fault = nil
+	w.must("all run elsewhere", 30*time.Second, w.settled)
+}
+
+func TestStoreWentBack(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	restore := w.store.backup()
+	w.run(5 * time.Second)
+	restore()
+	w.must("the proof", 3*time.Second, func() bool { return w.store.renewals > 0 })
+	w.must("as before", 60*time.Second, w.settled)
+	w.run(20 * time.Second)
+	if w.store.renewals != 1 || w.store.incarnation != 101 {
+		t.Errorf("made anew %d times, incarnation %d", w.store.renewals, w.store.incarnation)
+	}
+	n := 0
+	for _, b := range w.boxes {
+		n += len(saw[event.StoreRenewed](b))
+		if x := len(saw[event.Revoked](b)); x != 0 {
+			t.Errorf("%s stopped %d handlers", b.name, x)
+		}
+	}
+	if n == 0 {
+		t.Error("nobody says so")
+	}
+}
+
+// A replica that was left behind answers reads with what was: that is no proof.
+func TestOldReadsProveNothing(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	old := map[Key]*entry{}
+	for k, e := range w.store.keys {
+		old[k] = e
+	}
+	w.run(5 * time.Second)
+	reads := 0
+	stale := w.now.Add(8 * time.Second)
+	w.store.lie = func(x *box, k Key) *entry {
+		if x == b && w.now.Before(stale) {
+			reads++
+			return old[k]
+		}
+		return nil
+	}
+	refused := 0
+	w.fault = func(x *box, op Op) fault {
+		if x == b && isClaim(op) && refused < 2 {
+			refused++
+			return fault{err: kv.ErrUnknown, stored: true}
+		}
+		return fault{}
+	}
+	w.run(30 * time.Second)
+	if reads == 0 || refused != 2 {
+		t.Fatalf("%d old reads, %d lost answers", reads, refused)
+	}
+	if w.store.renewals != 0 {
+		t.Error("the store was made anew for an old read")
+	}
+	if !w.settled() || len(saw[event.SessionLost](b)) != 0 {
+		t.Errorf("not as before\n%s", w.tail())
+	}
+}
+
+func TestLeaderKilled(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l := w.leader()
+	l.kill()
+	w.must("another leader", 4*time.Second, func() bool { return w.leader() != nil })
+	w.must("all run again", 20*time.Second, w.settled)
+	if w.leader().m.Term() != 2 {
+		t.Errorf("term %d", w.leader().m.Term())
+	}
+}
+
+func TestDeposed(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l := w.leader()
+	term := l.m.Term()
+	key := Key{Kind: KindLeader}
+	rev, _ := w.store.rev(key)
+	w.store.do(&box{w: w}, Put{Record: Record{Key: key, Rev: rev, Gone: true}})
+	w.must("the end of the term", 100*time.Millisecond, func() bool { return !l.rd.Leading })
+	w.must("another leader", time.Second, func() bool { return w.leader() != nil })
+	if w.leader() == l || w.leader().m.Term() != term+1 {
+		t.Errorf("%s leads term %d", w.leader().name, w.leader().m.Term())
+	}
+	if d := saw[event.Deposed](l); len(d) != 1 || d[0].Term != term {
+		t.Errorf("deposed: %+v", d)
+	}
+	w.run(10 * time.Second)
+	for _, b := range w.boxes {
+		if n := len(saw[event.Revoked](b)); n != 0 {
+			t.Errorf("%s stopped %d handlers for a change of leader", b.name, n)
+		}
+	}
+}
+
+// Another leader has written the plan: the store refuses the old one, whatever it believes.
+func TestRefusedCommit(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	l := w.leader()
+	h := w.store.head()
+	rev, _ := w.store.rev(Key{Kind: KindPlan})
+	h.Version, h.Term, h.Leader, h.Session = h.Version.Next(), h.Term+1, "worker-9", "stranger"
+	h.Changed = nil
+	w.store.do(&box{w: w}, Put{Record: Record{Key: Key{Kind: KindPlan}, Rev: rev, Value: h}})
+	w.parts = parts(6)
+	l.step(Refresh{})
+	w.must("the refusal", 30*time.Second, func() bool { return len(saw[event.Refused](l)) == 1 })
+	if w.store.head().Session != "stranger" {
+		t.Error("a deposed leader's commit was stored")
+	}
+	w.must("a new term", 20*time.Second, func() bool { return w.leader() != nil && w.store.head().Term == h.Term+1 })
+	w.must("all run", 30*time.Second, w.settled)
+}
+
+func TestCommitWithoutAnAnswer(t *testing.T) {
+	for _, f := range []fault{
+		{err: kv.ErrUnknown, stored: true}, {err: kv.ErrUnknown}, {err: kv.ErrUnavailable},
+		{err: kv.ErrUnknown, late: time.Second}, {err: kv.ErrStale},
+	} {
+		t.Run(fmt.Sprintf("%v, stored %v, late %v", f.err, f.stored, f.late), func(t *testing.T) {
+			w := newWorld(t)
+			w.group(2, 4)
+			l, n := w.leader(), 0
+			versions := map[plan.Version]int{}
+			w.fault = func(_ *box, op Op) fault {
+				if _, ok := op.Do.(Commit); ok && n == 0 {
+					n++
+					return f
+				}
+				return fault{}
+			}
+			w.parts = parts(6)
+			l.step(Refresh{})
+			w.must("all run", 30*time.Second, w.settled)
+			w.run(5 * time.Second)
+			for _, p := range saw[event.Planned](l) {
+				versions[p.Decision.Version]++
+			}
+			for v, k := range versions {
+				if k != 1 {
+					t.Errorf("%v was planned %d times", v, k)
+				}
+			}
+			if n != 1 || len(saw[event.Deposed](l)) != 0 || w.leader() != l {
+				t.Errorf("%d faults; deposed %v", n, saw[event.Deposed](l))
+			}
+		})
+	}
+}
+
+func TestCleanStopOfALeader(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l := w.leader()
+	id := l.rd.WorkerID
+	var order []string
+	w.fault = func(b *box, op Op) fault {
+		if p, ok := op.Do.(Put); ok && b == l {
+			switch v := p.Record.Value.(type) {
+			case nil:
+				order = append(order, "remove "+p.Record.Key.String())
+			case roster.Session:
+				if v.Left {
+					order = append(order, "left")
+				}
+			}
+		}
+		return fault{}
+	}
+	l.step(Leave{})
+	w.must("the stop", 10*time.Second, func() bool { return l.rd.Done })
+	if !slices.Equal(order, []string{"remove leader", "left"}) {
+		t.Errorf("wrote %v", order)
+	}
+	if l.rd.Err != nil || !w.store.session(id).Left || len(l.run) != 0 {
+		t.Errorf("ended with %v; %+v", l.rd.Err, w.store.session(id))
+	}
+	writes := l.writes
+	w.must("all run elsewhere", 20*time.Second, w.settled)
+	w.run(20 * time.Second)
+	if l.writes != writes {
+		t.Error("wrote after Done")
+	}
+	for _, b := range w.boxes {
+		if n := len(saw[event.Lost](b)); n != 0 {
+			t.Errorf("a clean stop counts as a loss")
+		}
+	}
+}
+
+func TestStopWhileTheStoreIsAway(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.leader()
+	w.boxes[0].cut, w.boxes[1].cut = true, true
+	b.step(Leave{})
+	w.run(10 * time.Second)
+	if b.rd.Done {
+		t.Fatal("done without last words")
+	}
+	if len(b.run) != 0 {
+		t.Errorf("still runs %d", len(b.run))
+	}
+	b.step(Abandon{})
+	w.must("the end", 5*time.Second, func() bool { return b.rd.Done })
+}
+
+func TestStepDown(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l := w.leader()
+	l.step(StepDown{})
+	if l.rd.Leading {
+		t.Error("still leads")
+	}
+	w.must("another leader", time.Second, func() bool { return w.leader() != nil && w.leader() != l })
+}
+
+func TestALeaderThatStandsStill(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	l := w.leader()
+	l.freeze()
+	w.run(7 * time.Second)
+	l.thaw()
+	if l.rd.Leading {
+		t.Error("leads on after its loop stood still for 7 s")
+	}
+	w.run(40 * time.Second)
+	if !w.settled() {
+		t.Errorf("not as before\n%s", w.tail())
+	}
+}
+
+// The record of a session that cannot be read is unknown, never empty.
+func TestUnreadable(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	w.store.garble = func(k Key) bool { return k == Key{KindSession, b.rd.WorkerID} }
+	w.run(30 * time.Second)
+	w.leader().step(Hole{})
+	w.run(30 * time.Second)
+	if len(b.run) != 2 || len(saw[event.Lost](w.leader())) != 0 {
+		t.Errorf("took it for lost\n%s", w.tail())
+	}
+	w.store.garble = nil
+	w.run(5 * time.Second)
+	if !w.settled() {
+		t.Error("not as before")
+	}
+}
+
+func TestRefreshByAFollower(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	w.parts = parts(6)
+	w.other().step(Refresh{})
+	w.must("the new ones run", 30*time.Second, w.settled)
+}
+
+func TestMissedChanges(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	b.following = false // stalls, and nobody notices
+	w.parts = parts(8)
+	w.leader().step(Refresh{})
+	w.must("all run", 25*time.Second, func() bool { return w.running() == 8 })
+}
+
+func TestSameFactsSameAnswers(t *testing.T) {
+	run := func() string {
+		w := newWorld(t)
+		w.group(5, 20)
+		w.leader().kill()
+		w.run(20 * time.Second)
+		return fmt.Sprint(w.log)
+	}
+	if run() != run() {
+		t.Error("two runs with the same facts differ")
+	}
+}
+
+// fenced is config with Isolation Fence.
+func (w *world) fenced(identity string) Config {
+	c := w.config(identity)
+	c.Session.Fenced, c.Hold.Fence = true, true
+	return c
+}
+
+func TestCutUnderFence(t *testing.T) {
+	w := newWorld(t)
+	w.parts = parts(6)
+	for i := range 3 {
+		w.start(w.fenced(fmt.Sprintf("id-%d", i)))
+	}
+	w.must("the first plan", 40*time.Second, w.settled)
+	w.run(3 * time.Second)
+	b := w.other()
+	b.cut = true
+	w.must("it stops by itself", 14*time.Second, func() bool { return len(b.run) == 0 })
+	w.must("others run all", 20*time.Second, func() bool { return w.running() == 6 })
+	b.cut = false
+	b.step(Connected{Up: true, Interrupts: 2})
+	b.step(Hole{})
+	b.follow = nil
+	w.must("it is back", 60*time.Second, w.settled)
+	if n := len(saw[event.SessionLost](b)); n != 1 {
+		t.Errorf("lost its session %d times", n)
+	}
+}
+
+func TestCutUnderFreeze(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	w.twoOwners = true
+	b := w.other()
+	b.cut = true
+	w.run(60 * time.Second)
+	if len(b.run) != 2 || b.rd.State != Degraded {
+		t.Errorf("runs %d, state %v: under Freeze it goes on", len(b.run), b.rd.State)
+	}
+	if len(saw[event.Isolation](b)) == 0 {
+		t.Error("no alert")
+	}
+	b.cut = false
+	b.step(Connected{Up: true, Interrupts: 2})
+	b.follow = nil
+	w.must("it is back", 60*time.Second, w.settled)
+	owners := map[string]int{}
+	for _, b := range w.boxes {
+		for l := range b.run {
+			owners[l.Partition]++
+		}
+	}
+	for id, n := range owners {
+		if n != 1 {
+			t.Errorf("%s runs %d times", id, n)
+		}
+	}
+}
+
+// The leader is cut off: it gives up by itself, another leads, and nothing is lost.
+func TestLeaderCut(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	w.twoOwners = true
+	l := w.leader()
+	l.cut = true
+	w.must("it gives up", 12*time.Second, func() bool { return !l.rd.Leading })
+	w.must("another leads", 5*time.Second, func() bool { return w.leader() != nil })
+	w.run(20 * time.Second)
+	l.cut = false
+	l.step(Connected{Up: true, Interrupts: 2})
+	l.follow = nil
+	w.must("it is back", 60*time.Second, w.settled)
+}

@@ -1,0 +1,264 @@
+package member
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/hold"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// orders are those to handlers that were not handed out yet.
+type orders struct {
+	hard, stop []hold.Stop
+	start      []plan.Grant
+	prepare    []plan.Partition
+}
+
+// A session gives hands to the brain of one session: it writes its record and
+// finds out what became of a write.
+type session struct {
+	*desk
+	life  *life
+	brain *hold.Machine
+	rd    hold.Ready
+	dirty bool
+	out   orders
+
+	base    roster.Session // what every record says
+	rev     kv.Rev         // of the key, as last acknowledged or read
+	wrote   roster.Session // the last record that was written, whatever became of it
+	resumed bool
+	why     string // it was lost
+
+	stopped map[plan.Lease]time.Time // asked to end, and when
+}
+
+func newSession(d *desk, w *won, highest plan.Version) *session {
+	h := d.cfg.Hold
+	h.Worker, h.Nonce = w.session.Worker, w.session.Nonce
+	s := &session{
+		desk: d, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
+		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]time.Time{},
+	}
+	s.tell(hold.Seen{Version: highest})
+	return s
+}
+
+func (s *session) key() Key { return Key{KindSession, s.base.Worker} }
+
+func (s *session) tell(f hold.Fact) {
+	s.brain.Step(s.now, f)
+	s.dirty = true
+}
+
+func (s *session) pump() bool {
+	if !s.dirty {
+		return false
+	}
+	s.dirty = false
+	rd := s.brain.Ready()
+	s.order(rd)
+	if rd.Renew != nil {
+		s.renew(*rd.Renew)
+	}
+	for _, a := range rd.Alerts {
+		s.alert(a)
+	}
+	s.rd = rd
+	return true
+}
+
+// order hands the orders on, and tells people.
+func (s *session) order(rd hold.Ready) {
+	s.out.hard = append(s.out.hard, rd.Hard...)
+	s.out.stop = append(s.out.stop, rd.Stop...)
+	s.out.start = append(s.out.start, rd.Start...)
+	s.out.prepare = append(s.out.prepare, rd.Prepare...)
+	for _, o := range rd.Stop {
+		s.stopped[o.Lease] = s.now
+		s.say(event.Revoked{Partition: o.Lease.Partition, Token: uint64(o.Lease.Token), Why: causeWord(o.Cause)})
+	}
+	for _, g := range rd.Start {
+		s.say(event.Assigned{Partition: g.Partition, Token: uint64(g.Token), Why: g.Why})
+	}
+}
+
+// exited tells the brain, and people, that a handler has returned.
+func (s *session) exited(e Exited) {
+	s.tell(hold.Exited{Lease: e.Lease, How: e.How})
+	id, token := e.Lease.Partition, uint64(e.Lease.Token)
+	if at, asked := s.stopped[e.Lease]; asked {
+		delete(s.stopped, e.Lease)
+		s.say(event.Released{Partition: id, Token: token, Took: s.now.Sub(at), Err: e.Err})
+		return
+	}
+	s.say(event.Returned{
+		Partition: id, Token: token, Err: e.Err, Panicked: e.Panicked,
+		Final: e.How == hold.Done || e.How == hold.Rejected,
+	})
+}
+
+// record is what the session's record says next.
+func (s *session) record(rep hold.Report) roster.Session {
+	r := s.base
+	r.Applied, r.Highest = rep.Applied, max(rep.Highest, s.base.Highest)
+	r.Draining, r.Done, r.Rejected = rep.Draining, rep.Done, rep.Rejected
+	r.Leaving, r.Left = rep.Leaving, rep.Left
+	r.Running = rep.Running
+	r.Resumed, r.Holds = s.resumed || rep.Resume, rep.Holds
+	return r
+}
+
+// renew writes the record on condition of the last one.
+func (s *session) renew(rep hold.Report) {
+	s.wrote = s.record(rep)
+	rec := Record{Key: s.key(), Rev: s.rev, Value: s.wrote}
+	ttl := sessionTTL(s.base)
+	if rep.Left { // a successor looks for them as long as its partitions wait for it
+		ttl += s.cfg.Lead.RestartGrace
+	}
+	s.ask(s.life, Put{Record: rec, TTL: ttl}, func(a Answer) {
+		switch Outcome(a.Err) {
+		case Fine:
+			s.rev = a.Rev
+			if rep.Resume {
+				s.resumed = true
+				s.say(event.SessionResumed{Worker: s.base.Worker, Session: s.base.Nonce})
+			}
+			s.tell(hold.Renewed{Sent: a.Sent})
+		case Unavailable:
+			s.tell(hold.RenewFailed{})
+		case Forbidden:
+			s.failed("renewing the session", a.Err)
+			s.tell(hold.RenewFailed{})
+		case Strange:
+			s.failed("renewing the session", a.Err)
+			s.find()
+		default: // refused, unknown, or the bucket is being made anew
+			s.find()
+		}
+	})
+}
+
+// find reads what stands at the session's key, and then the plan and the slice.
+// The brain waits for it; trust goes on running out meanwhile.
+func (s *session) find() {
+	s.get(s.life, s.key(), func(own Record) {
+		if own.Unreadable != nil {
+			s.failed("reading the own session", own.Unreadable)
+			s.after(s.life, "find", retryMost, s.find)
+			return
+		}
+		s.get(s.life, Key{Kind: KindPlan}, func(head Record) {
+			s.get(s.life, Key{KindSlice, s.base.Worker}, func(slice Record) {
+				s.found(own, head, slice)
+			})
+		})
+	})
+}
+
+func (s *session) found(own, head, slice Record) {
+	mine, _ := slice.Value.(plan.Slice)
+	h, _ := head.Value.(plan.Head)
+	stands := !head.Gone && !h.Adopting // while it adopts, a session that no slice names may still resume
+	f := hold.Found{Key: s.standing(own), Plan: stands, Mine: mine.Session == s.base.Nonce}
+	s.rev = own.Rev
+	if f.Key == hold.Own && s.wrote.Resumed && !s.resumed {
+		s.resumed = true
+		s.say(event.SessionResumed{Worker: s.base.Worker, Session: s.base.Nonce})
+	}
+	s.tell(f)
+	if s.brain.Lost() && s.why == "" {
+		s.why = s.lostTo(f, own)
+	}
+}
+
+// stands tells whether a plan stands that a session must be named by. While a plan
+// is rebuilt from what workers hold, a session may resume that no slice names yet.
+func stands(head Record) bool {
+	h, _ := head.Value.(plan.Head)
+	return !head.Gone && !h.Adopting
+}
+
+// standing says what a record at the session's key means.
+func (s *session) standing(own Record) hold.Standing {
+	r, ok := own.Value.(roster.Session)
+	switch {
+	case own.Gone || !ok:
+		return hold.Gone
+	case r.Nonce != s.base.Nonce:
+		return hold.Foreign
+	case r.Tombstone != nil:
+		return hold.Tombstone
+	case own.Rev > s.rev && same(r, s.wrote):
+		return hold.Own
+	default:
+		return hold.OwnOlder
+	}
+}
+
+// same compares whole values as they are stored: a name or a number is not an
+// identity, and fields that were chosen leave out those that are added later.
+func same[V any](a, b V) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// lostTo says for people why the session is lost.
+func (s *session) lostTo(f hold.Found, own Record) string {
+	r, _ := own.Value.(roster.Session)
+	switch {
+	case f.Key == hold.Tombstone:
+		return fmt.Sprintf("%s, as leader of term %d, declared it lost: %s", r.Tombstone.By, r.Tombstone.Term, r.Tombstone.Why)
+	case f.Key == hold.Foreign:
+		return fmt.Sprintf("the worker ID was taken over by session %s on %q", r.Nonce, r.Host)
+	default:
+		return "its key has expired"
+	}
+}
+
+func (s *session) alert(a hold.Alert) {
+	switch a.Kind {
+	case hold.AlertDegraded:
+		s.say(event.Isolation{Level: levelWord(a.Level), For: a.For})
+	case hold.AlertStuck:
+		var token uint64
+		for l := range s.stopped {
+			if l.Partition == a.Partition {
+				token = max(token, uint64(l.Token))
+			}
+		}
+		s.say(event.Stuck{Partition: a.Partition, Token: token, For: a.For})
+	}
+}
+
+func causeWord(c hold.Cause) string {
+	switch c {
+	case hold.Revoked:
+		return "revoked"
+	case hold.Fenced:
+		return "fenced"
+	default:
+		return "stopped"
+	}
+}
+
+func levelWord(l hold.Level) string {
+	switch l {
+	case hold.LevelInfo:
+		return "info"
+	case hold.LevelWarn:
+		return "warn"
+	case hold.LevelError:
+		return "error"
+	default:
+		return "critical"
+	}
+}
