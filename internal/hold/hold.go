@@ -170,6 +170,8 @@ const (
 	Failed              // an error or a panic
 	Done                // ErrDone: finished until listed anew
 	Rejected            // ErrReject: give it to somebody else
+
+	gaveUp // not a return: the lease ended with the trust
 )
 
 // Cause is why a handler's context ends.
@@ -199,6 +201,10 @@ type Report struct {
 	// Done and Rejected list, sorted by partition, leases whose handler said so,
 	// for as long as the slice grants them.
 	Done, Rejected []plan.Lease
+	// GivenUp lists, sorted by partition, leases that ended with the trust under
+	// Fence and do not run any more, for as long as the slice grants them. They are
+	// to be granted anew, under another token.
+	GivenUp []plan.Lease
 	// Highest is the highest version ever seen; it never shrinks.
 	Highest plan.Version
 	// Leaving, once said, is said in every later report. Left are the last words:
@@ -246,11 +252,14 @@ type Ready struct {
 	// Renewed, RenewFailed or Found answers. Together with Over it is worth one
 	// attempt, whose outcome nobody waits for.
 	Renew *Report
+	// Alive says that the session itself can be proved, whatever is known of its slice.
+	Alive bool
 	// Stale asks for the own slice, read at the store's leader from now on and told
 	// as Sliced, whether or not it has changed: the session was away, or the store
 	// may have gone back, and nothing starts before the truth is known.
 	Stale bool
-	// Trusted is until when ownership is provable; the zero time: not now.
+	// Trusted is until when ownership is provable; the zero time: not now. It takes
+	// a trusted session, and the truth: a slice that was heard since trust came back.
 	Trusted time.Time
 	// State is the session's.
 	State State

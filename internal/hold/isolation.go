@@ -43,6 +43,22 @@ func (m *Machine) fence() fence {
 func (m *Machine) lapse() {
 	if m.trust.lapsed(m.now) {
 		m.stale = true
+		m.giveUp()
+	}
+}
+
+// giveUp ends, under Fence, every lease that is granted: it ended with the trust,
+// and is not taken up again when trust comes back. The store may have gone back
+// meanwhile, to a slice that had been overruled; the leader's next commit would
+// not pass there. The same worker gets a new token, which stops its own late writes.
+func (m *Machine) giveUp() {
+	if !m.cfg.Fence {
+		return
+	}
+	for _, s := range m.slots.all {
+		if s.granted && !s.rest.final {
+			s.rest = rest{final: true, how: gaveUp}
+		}
 	}
 }
 
@@ -51,6 +67,7 @@ func (m *Machine) jumped() {
 	m.trust.jumped(m.now)
 	m.renewal.jumped(m.now)
 	m.stale = true
+	m.giveUp()
 }
 
 // found says what becomes of the session after what stands at its key.

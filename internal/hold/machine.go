@@ -103,7 +103,8 @@ func (m *Machine) Ready() Ready {
 	m.prepare(&rd)
 	m.speak(&rd)
 	m.alert(&rd)
-	rd.Stale = m.stale && !m.lost && !m.leaving && m.trust.at(m.now)
+	rd.Stale = m.stale && m.alive() && !(m.leaving && m.slots.running() == 0)
+	rd.Alive = m.alive()
 	rd.Trusted = m.trusted()
 	rd.State = m.state()
 	rd.Over = m.over()
@@ -111,9 +112,13 @@ func (m *Machine) Ready() Ready {
 	return rd
 }
 
-// trusted is until when ownership is provable; the zero time: it is not.
+// alive reports whether the session can be proved.
+func (m *Machine) alive() bool { return !m.lost && !m.over() && m.trust.at(m.now) }
+
+// trusted is until when ownership is provable; the zero time: it is not. A session
+// whose slice may have changed while it was not trusted proves nothing.
 func (m *Machine) trusted() time.Time {
-	if m.lost || m.over() || !m.trust.at(m.now) {
+	if !m.alive() || m.stale || m.unplanned {
 		return time.Time{}
 	}
 	return m.trust.until
@@ -122,7 +127,7 @@ func (m *Machine) trusted() time.Time {
 // Check reports whether it is provable at now that the session owns l and runs it.
 func (m *Machine) Check(now time.Time, l plan.Lease) bool {
 	s := m.slots.at(l.Partition)
-	return s != nil && s.run != nil && s.run.grant.Token == l.Token && !m.lost && m.trust.at(now)
+	return s != nil && s.run != nil && s.run.grant.Token == l.Token && !m.trusted().IsZero() && m.trust.at(now)
 }
 
 // Holding reports whether a handler of the partition may still be running.

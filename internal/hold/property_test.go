@@ -34,7 +34,7 @@ func TestProperties(t *testing.T) {
 	// What never happened was not tested.
 	for _, what := range []string{
 		"start", "hard", "stop revoked", "stop fenced", "stop stopped", "prepare", "alert", "stale", "queued drain",
-		"resume", "holds", "done", "rejected", "left", "over", "jump", "abandon", "abandon running", "come right",
+		"resume", "holds", "done", "rejected", "given up", "left", "over", "jump", "abandon", "abandon running", "come right",
 		"Waiting", "Stable", "Isolated", "Draining", "FencedOff",
 	} {
 		if seen[what] == 0 {
@@ -346,7 +346,7 @@ func (w *world) ready() {
 	w.last = rd
 
 	again := w.m.Ready()
-	levels := hold.Ready{Stale: rd.Stale, Trusted: rd.Trusted, State: rd.State, Over: rd.Over, WakeAt: rd.WakeAt}
+	levels := hold.Ready{Alive: rd.Alive, Stale: rd.Stale, Trusted: rd.Trusted, State: rd.State, Over: rd.Over, WakeAt: rd.WakeAt}
 	if !reflect.DeepEqual(again, levels) {
 		w.fatalf("a second Ready is %+v", again)
 	}
@@ -373,6 +373,7 @@ func (w *world) count(rd *hold.Ready) {
 	}
 	w.seen["done"] += len(rep.Done)
 	w.seen["rejected"] += len(rep.Rejected)
+	w.seen["given up"] += len(rep.GivenUp)
 	w.seen["holds"] += len(rep.Holds)
 	if rep.Resume {
 		w.seen["resume"]++
@@ -394,8 +395,11 @@ func (w *world) checkLevels(rd *hold.Ready) {
 	if !rd.Trusted.IsZero() && !rd.Trusted.After(w.now) {
 		w.fatalf("trusted until %s, which is past", rd.Trusted)
 	}
-	if rd.Trusted.IsZero() && w.now.Before(w.until()) && !w.lost && !rd.Over {
-		w.fatalf("not trusted, but proved until %s", w.until())
+	if rd.Alive != (w.now.Before(w.until()) && !w.lost && !rd.Over) {
+		w.fatalf("alive is %v, proved until %s", rd.Alive, w.until())
+	}
+	if truth := !rd.Stale && w.held == nil; len(w.handlers) > 0 && rd.Trusted.IsZero() == (rd.Alive && truth) {
+		w.fatalf("trusted until %s, alive %v, truth %v", rd.Trusted, rd.Alive, truth)
 	}
 	if !rd.WakeAt.IsZero() && !rd.WakeAt.After(w.now) {
 		w.fatalf("busy: wake at %s", rd.WakeAt.Sub(zero))
@@ -527,7 +531,7 @@ func (w *world) checkReport(rep *hold.Report) {
 			w.fatalf("holds %s, which does not run", grant(g))
 		}
 	}
-	for _, l := range slices.Concat(rep.Done, rep.Rejected) {
+	for _, l := range slices.Concat(rep.Done, rep.Rejected, rep.GivenUp) {
 		if h := w.handlers[l.Partition]; !w.granted(l) || h != nil && h.lease == l {
 			w.fatalf("%s is said to be done", lease(l))
 		}
@@ -545,7 +549,7 @@ func (w *world) checkAfter(rd *hold.Ready) {
 			w.fatalf("%s is Hard but not stopped", lease(h.lease))
 		case !w.m.Holding(id):
 			w.fatalf("does not hold %s", id)
-		case w.m.Check(w.now, h.lease) != (w.now.Before(w.until()) && !w.lost):
+		case w.m.Check(w.now, h.lease) != (w.now.Before(w.until()) && !w.lost && !rd.Stale && w.held == nil):
 			w.fatalf("check of %s says %v", lease(h.lease), w.m.Check(w.now, h.lease))
 		}
 	}

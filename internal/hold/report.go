@@ -29,6 +29,10 @@ func (m *Machine) report() Report {
 			continue
 		}
 		switch {
+		case s.rest.final && s.rest.how == gaveUp:
+			if s.run == nil {
+				rep.GivenUp = append(rep.GivenUp, s.lease())
+			}
 		case s.rest.final && s.rest.how == Done:
 			rep.Done = append(rep.Done, s.lease())
 		case s.rest.final:
@@ -51,6 +55,7 @@ func (rep *Report) differs(old *Report) bool {
 		!slices.Equal(rep.Draining, old.Draining) ||
 		!slices.Equal(rep.Done, old.Done) ||
 		!slices.Equal(rep.Rejected, old.Rejected) ||
+		!slices.Equal(rep.GivenUp, old.GivenUp) ||
 		!slices.EqualFunc(rep.Holds, old.Holds, sameLease)
 }
 

@@ -133,6 +133,7 @@ func (m *Machine) exited(l plan.Lease, how How) {
 		return
 	}
 	switch {
+	case s.rest.final: // given up while it ran
 	case how == Done || how == Rejected:
 		s.rest = rest{final: true, how: how}
 	case r.end != open: // it was asked to, and may come back as soon as anything may start

@@ -361,6 +361,7 @@ func report(r *hold.Report) string {
 	leases("draining", r.Draining)
 	leases("done", r.Done)
 	leases("rejected", r.Rejected)
+	leases("given-up", r.GivenUp)
 	if r.Highest != r.Applied {
 		s += " highest=" + version(r.Highest)
 	}

@@ -26,7 +26,7 @@ func (s *slot) lease() plan.Lease { return plan.Lease{Partition: s.id, Token: s.
 
 // A rest keeps a granted lease from running.
 type rest struct {
-	final bool          // the handler said Done or Rejected
+	final bool          // the handler said Done or Rejected, or the lease was given up
 	how   How           // which
 	until time.Time     // back-off
 	delay time.Duration // the last back-off

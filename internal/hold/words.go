@@ -3,7 +3,7 @@ package hold
 var (
 	stateWords    = [...]string{Waiting: "Waiting", Stable: "Stable", Isolated: "Isolated", Draining: "Draining", FencedOff: "FencedOff"}
 	causeWords    = [...]string{Revoked: "revoked", Fenced: "fenced", Stopped: "stopped"}
-	howWords      = [...]string{Returned: "returned", Failed: "failed", Done: "done", Rejected: "rejected"}
+	howWords      = [...]string{Returned: "returned", Failed: "failed", Done: "done", Rejected: "rejected", gaveUp: "gave-up"}
 	standingWords = [...]string{Gone: "gone", Own: "own", OwnOlder: "own-older", Tombstone: "tombstone", Foreign: "foreign"}
 	phaseWords    = [...]string{Queued: "queued", Starting: "starting", Running: "running", Ending: "ending", Ended: "ended"}
 	alertWords    = [...]string{AlertDegraded: "degraded", AlertStuck: "stuck"}

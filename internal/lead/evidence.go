@@ -45,7 +45,7 @@ func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
 		m.touch(x)
 		m.dirty = true
 	}
-	if x.releasing > 0 || s.Leaving || len(s.Done)+len(s.Rejected) > 0 {
+	if x.releasing > 0 || s.Leaving || len(s.Done)+len(s.Rejected)+len(s.GivenUp) > 0 {
 		m.dirty = true
 		if m.receipts.IsZero() {
 			m.receipts = m.now
@@ -78,7 +78,7 @@ func (m *Machine) over(p *part) (ended bool, how roster.End) {
 	s := &y.Session
 	switch {
 	case s.Leaving:
-	case said(s.Done, p) || said(s.Rejected, p):
+	case said(s.Done, p) || said(s.Rejected, p) || said(s.GivenUp, p):
 		return true, how
 	case p.state != releasing || s.Applied < p.since: // applied counts the version of the own slice
 		return false, how
@@ -171,6 +171,10 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 	switch {
 	case s != nil && said(s.Done, p):
 		m.putAside(p, plan.Aside{Partition: p.ID, Why: plan.WhyDone})
+	case s != nil && said(s.GivenUp, p): // it goes on where it was, under a new token
+		if p.target == p.owner {
+			p.why = plan.WhyReturn
+		}
 	case s != nil && said(s.Rejected, p):
 		p.shun, p.why = p.owner, plan.WhyRejected
 		if p.target == p.owner {

@@ -97,7 +97,7 @@ func TestIdentityTakesItsIDBack(t *testing.T) {
 		w.run(5 * time.Second)
 		a.kill()
 		b := w.start(w.config("me"))
-		w.must("the second claim", 10*time.Second, b.claimed)
+		w.must("the second claim", 3*time.Second, b.claimed)
 		s := w.store.session(b.rd.WorkerID)
 		if b.rd.WorkerID != a.rd.WorkerID || s.Previous.End != roster.EndTombstone {
 			t.Errorf("claimed %s (%+v), want %s after its tombstone", b.rd.WorkerID, s.Previous, a.rd.WorkerID)

@@ -157,7 +157,7 @@ func (m *Machine) answer(a Answer) {
 	_, probe := c.req.(Probe)
 	_, parts := c.req.(Partitions)
 	if !probe && !parts {
-		m.store.answer(c, a)
+		a.proof = m.store.answer(c, a)
 		m.health(class, c.write)
 	}
 	if g, ok := c.req.(Get); ok && m.watch != nil {
@@ -355,7 +355,7 @@ func (m *Machine) able() bool {
 	case hold.Draining, hold.FencedOff:
 		return false
 	}
-	return m.cfg.Leads && !rd.Trusted.IsZero() && m.session.rev.Incarnation() >= m.store.shown
+	return m.cfg.Leads && rd.Alive && m.session.rev.Incarnation() >= m.store.shown
 }
 
 // lost goes on after the session's end.

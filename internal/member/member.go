@@ -164,6 +164,8 @@ type (
 		Rev kv.Rev
 		// Incarnation is that of Incarnation and Renew.
 		Incarnation uint32
+		proof       bool // that the store went back
+
 		// Partitions are the source's.
 		Partitions []plan.Partition
 	}

@@ -108,7 +108,7 @@ func (s *session) exited(e Exited) {
 func (s *session) record(rep hold.Report) roster.Session {
 	r := s.base
 	r.Applied, r.Highest = rep.Applied, max(rep.Highest, s.base.Highest)
-	r.Draining, r.Done, r.Rejected = rep.Draining, rep.Done, rep.Rejected
+	r.Draining, r.Done, r.Rejected, r.GivenUp = rep.Draining, rep.Done, rep.Rejected, rep.GivenUp
 	r.Leaving, r.Left = rep.Leaving, rep.Left
 	r.Running = rep.Running
 	r.Resumed, r.Holds = s.resumed || rep.Resume, rep.Holds
@@ -127,6 +127,10 @@ func (s *session) renew(rep hold.Report) {
 		switch Outcome(a.Err) {
 		case Fine:
 			s.rev = a.Rev
+			if a.proof { // the store went back: what it accepts now says nothing
+				s.tell(hold.RenewFailed{})
+				return
+			}
 			if rep.Resume {
 				s.resumed = true
 				s.say(event.SessionResumed{Worker: s.base.Worker, Session: s.base.Nonce})

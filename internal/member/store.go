@@ -67,8 +67,9 @@ func (s *store) shows(incarnation uint32) {
 	s.heard(incarnation)
 }
 
-// answer looks at what an answer tells of the store as a whole.
-func (s *store) answer(c *call, a Answer) {
+// answer looks at what an answer tells of the store as a whole. It reports whether
+// it proves that the store went back.
+func (s *store) answer(c *call, a Answer) (proof bool) {
 	switch Outcome(a.Err) {
 	case Lost:
 		if _, probe := c.req.(Probe); !probe && s.known == c.mark.known {
@@ -77,7 +78,7 @@ func (s *store) answer(c *call, a Answer) {
 	case Fine:
 		switch c.req.(type) {
 		case Put, Commit:
-			s.accepted(c, a)
+			proof = s.accepted(c, a)
 		case Incarnation, Renew:
 			s.shows(a.Incarnation)
 		}
@@ -85,10 +86,11 @@ func (s *store) answer(c *call, a Answer) {
 			s.shows(r.Rev.Incarnation())
 		}
 	}
+	return proof
 }
 
 // accepted checks an acknowledged write against those before it.
-func (s *store) accepted(c *call, a Answer) {
+func (s *store) accepted(c *call, a Answer) (proof bool) {
 	puts := c.puts()
 	why := ""
 	if a.Rev <= c.mark.acked {
@@ -106,10 +108,11 @@ func (s *store) accepted(c *call, a Answer) {
 			s.keys[k] = max(s.keys[k], rev)
 		}
 	}
-	if why != "" && s.known == c.mark.known {
+	if proof = why != "" && s.known == c.mark.known; proof {
 		s.wentBack(why)
 	}
 	s.shows(a.Rev.Incarnation())
+	return proof
 }
 
 // lost makes a store that is not there anew. It looks once more, a moment later:

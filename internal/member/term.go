@@ -313,7 +313,7 @@ func (t *term) judge(v roster.Verdict) {
 
 func (t *term) bury(v roster.Verdict, s roster.Session, tries *retry) {
 	rec := Record{Key: Key{KindSession, s.Worker}, Rev: v.Rev, Value: s}
-	t.ask(t.life, Put{Record: rec, TTL: sessionTTL(s)}, func(a Answer) {
+	t.ask(t.life, Put{Record: rec}, func(a Answer) { // evidence has no TTL: it stands until a successor takes the ID
 		switch Outcome(a.Err) {
 		case Fine:
 			t.buried(s, v.Why, a.Rev)

@@ -342,7 +342,7 @@ func differs(a, b *Session) bool {
 		a.Resumed != b.Resumed || a.Tombstone != b.Tombstone || a.Owns != b.Owns || a.Prepares != b.Prepares ||
 		a.Share != b.Share || a.Capacity != b.Capacity || a.Zone != b.Zone || a.TTL != b.TTL || a.Fenced != b.Fenced ||
 		a.Software != b.Software || !slices.Equal(a.Draining, b.Draining) || !slices.Equal(a.Done, b.Done) ||
-		!slices.Equal(a.Rejected, b.Rejected) || len(a.Holds) != len(b.Holds) || !maps.Equal(a.Labels, b.Labels)
+		!slices.Equal(a.Rejected, b.Rejected) || !slices.Equal(a.GivenUp, b.GivenUp) || len(a.Holds) != len(b.Holds) || !maps.Equal(a.Labels, b.Labels)
 }
 
 // Ends lists how the sessions that have ended did, for tests and people.

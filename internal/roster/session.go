@@ -51,6 +51,9 @@ type Session struct {
 	// finished until listed anew, or to be given to somebody else.
 	Done     []plan.Lease `json:"done,omitempty"`
 	Rejected []plan.Lease `json:"rejected,omitempty"`
+	// GivenUp lists granted leases that ended with the session's trust, under Fence,
+	// and do not run any more: they are to be granted anew, under another token.
+	GivenUp []plan.Lease `json:"given_up,omitempty"`
 	// Highest is the highest version of any plan that the worker has ever seen,
 	// whatever became of the store since.
 	Highest plan.Version `json:"highest"`
