@@ -1,0 +1,318 @@
+// Command bench measures what the design promises, and prints tables.
+//
+//	go run ./bench cold     first worker started until every partition runs
+//	go run ./bench move     gap between a handler's return and the next one's start
+//	go run ./bench stop     graceful stop of one worker: until all of it runs elsewhere
+//	go run ./bench leader   clean stop of the leader: until the next plan is possible
+//	go run ./bench steady   what an idle group costs, and how that grows
+//
+// Everything runs in one process, on the loopback interface, with the servers
+// embedded: the figures are of a machine that does all of it at once.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/parti-go/parti"
+)
+
+type options struct {
+	workers, partitions int
+	stores              []string
+	steps               []int
+}
+
+func main() {
+	what := "help"
+	if len(os.Args) > 1 {
+		what = os.Args[1]
+	}
+	var o options
+	var kinds string
+	fs := flag.NewFlagSet(what, flag.ExitOnError)
+	fs.IntVar(&o.workers, "workers", 64, "workers in the fleet")
+	fs.IntVar(&o.partitions, "partitions", 6000, "partitions that they share")
+	fs.StringVar(&kinds, "stores", strings.Join(stores, ","), "stores to measure on")
+	if len(os.Args) > 2 {
+		_ = fs.Parse(os.Args[2:])
+	}
+	o.stores = strings.Split(kinds, ",")
+	run, ok := map[string]func(context.Context, options, *tabwriter.Writer) error{
+		"cold": cold, "move": move, "stop": stopOne, "leader": leader, "steady": steady,
+	}[what]
+	if !ok {
+		fmt.Fprintln(os.Stderr, "bench: what? one of cold, move, stop, leader, steady; see the package comment")
+		os.Exit(2)
+	}
+	fmt.Printf("%s, %d cores, %s\n", what, runtime.NumCPU(), runtime.Version())
+	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	err := run(ctx, o, tw)
+	cancel()
+	_ = tw.Flush()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// on runs f with a fleet of o.workers workers, none of them started, on each store.
+func on(ctx context.Context, o options, name string, cfg parti.Config, f func(kind string, fl *fleet) error) error {
+	for _, kind := range o.stores {
+		n, err := startNATS(kind)
+		if err != nil {
+			return err
+		}
+		fl := newFleet(n, name, o.partitions, cfg)
+		for range o.workers {
+			if _, err = fl.add(ctx); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = f(kind, fl)
+		}
+		fl.stop()
+		n.stop()
+		if err != nil {
+			return fmt.Errorf("%s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// up starts the whole fleet and waits until it has settled.
+func (f *fleet) up(ctx context.Context) error {
+	_, wait := start(ctx, f.nodes)
+	if err := wait(); err != nil {
+		return err
+	}
+	return f.await(ctx, "the fleet has settled", f.settled)
+}
+
+func quick(workers int) parti.Config {
+	return parti.Config{ExpectedWorkers: workers, MaxWorkers: 2048}
+}
+
+func cold(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	fmt.Fprintf(tw, "store\tcold start of %d × %d\tall running after\tplans with moves\n", o.workers, o.partitions)
+	for _, expected := range []bool{true, false} {
+		cfg := parti.Config{MaxWorkers: 2048}
+		name := "settle time"
+		if expected {
+			cfg, name = quick(o.workers), "ExpectedWorkers"
+		}
+		err := on(ctx, o, "cold", cfg, func(kind string, f *fleet) error {
+			began, wait := start(ctx, f.nodes)
+			if err := f.await(ctx, "every partition runs", f.covered); err != nil {
+				return err
+			}
+			took := time.Since(began)
+			if err := wait(); err != nil {
+				return err
+			}
+			moved := 0
+			f.mu.Lock()
+			for _, d := range f.plans {
+				if len(d.Moves) > 0 {
+					moved++
+				}
+			}
+			f.mu.Unlock()
+			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\n", kind, name, took.Round(time.Millisecond), moved)
+			return tw.Flush()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func move(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	fmt.Fprintf(tw, "store\tone worker joins %d × %d\tcommits\tmoved\n", o.workers, o.partitions)
+	return on(ctx, o, "move", quick(o.workers), func(kind string, f *fleet) error {
+		if err := f.up(ctx); err != nil {
+			return err
+		}
+		for range 3 {
+			f.reset()
+			n, err := f.add(ctx)
+			if err != nil {
+				return err
+			}
+			_, wait := start(ctx, []*node{n})
+			if err := wait(); err != nil {
+				return err
+			}
+			if err := f.await(ctx, "the joiner has its share", func() bool { return f.starts > 0 && f.settled() }); err != nil {
+				return err
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\n", kind, quantiles(f.gaps), len(f.plans), f.starts)
+		return tw.Flush()
+	})
+}
+
+func stopOne(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	fmt.Fprintf(tw, "store\tone of %d × %d stops: elsewhere after its last drain\tgap per partition\tmoved\tof survivors\n", o.workers, o.partitions)
+	return on(ctx, o, "stop", quick(o.workers), func(kind string, f *fleet) error {
+		if err := f.up(ctx); err != nil {
+			return err
+		}
+		var n *node
+		for _, x := range f.nodes {
+			if !x.mgr.IsLeader() {
+				n = x
+			}
+		}
+		had := len(n.mgr.CurrentAssignment().Leases)
+		f.reset()
+		done := make(chan error, 1)
+		go func() { done <- n.mgr.Stop(ctx) }()
+		if err := f.await(ctx, "the stopped worker's partitions run elsewhere", func() bool { return f.starts >= had && f.covered() }); err != nil {
+			return err
+		}
+		all := time.Now()
+		if err := <-done; err != nil {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		var last time.Time
+		for _, at := range f.ended {
+			if at.After(last) {
+				last = at
+			}
+		}
+		fmt.Fprintf(tw, "%s\t%v\t%s\t%d\t%d\n", kind, all.Sub(last).Round(100*time.Microsecond), quantiles(f.gaps), had, f.starts-had)
+		return tw.Flush()
+	})
+}
+
+func leader(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	fmt.Fprintln(tw, "store\tleader stops cleanly: next leader's term stands after\tpartitions of others moved")
+	cfg := quick(o.workers)
+	cfg.RestartGrace = time.Minute // its own partitions wait for it, so that nothing moves
+	return on(ctx, o, "leader", cfg, func(kind string, f *fleet) error {
+		if err := f.up(ctx); err != nil {
+			return err
+		}
+		for range 3 {
+			f.reset()
+			var old *node
+			for _, x := range f.nodes {
+				if x.mgr.IsLeader() {
+					old = x
+				}
+			}
+			began := time.Now()
+			done := make(chan error, 1)
+			go func() { done <- old.mgr.Stop(ctx) }()
+			if err := f.await(ctx, "another leads", func() bool {
+				for _, x := range f.nodes {
+					if x != old && x.mgr.IsLeader() {
+						return true
+					}
+				}
+				return false
+			}); err != nil {
+				return err
+			}
+			took := time.Since(began)
+			if err := <-done; err != nil {
+				return err
+			}
+			f.mu.Lock()
+			fmt.Fprintf(tw, "%s\t%v\t%d\n", kind, took.Round(100*time.Microsecond), f.starts)
+			f.mu.Unlock()
+		}
+		return tw.Flush()
+	})
+}
+
+func steady(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	fmt.Fprintln(tw, "store\tworkers\twrites per worker and heartbeat\tgoroutines per worker\theap per worker\tcores used by all, servers and clients")
+	for _, workers := range []int{10, 30, 64, 150, 300, 1000} {
+		if workers > o.workers && workers > 150 {
+			continue
+		}
+		p := o
+		p.workers, p.partitions, p.stores = workers, 0, []string{"memory"}
+		var before runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		err := onIdle(ctx, p, tw, workers)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onIdle measures a fleet that has one partition and so next to no handlers.
+func onIdle(ctx context.Context, o options, tw *tabwriter.Writer, workers int) error {
+	o.partitions = 1
+	return on(ctx, o, "steady", quick(workers), func(kind string, f *fleet) error {
+		goroutines, heap := runtime.NumGoroutine(), heapNow()
+		if err := f.up(ctx); err != nil {
+			return err
+		}
+		began, cpu := time.Now(), cpuNow()
+		first, err := f.writes(ctx)
+		if err != nil {
+			return err
+		}
+		wait := time.NewTimer(20 * time.Second)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		last, err := f.writes(ctx)
+		if err != nil {
+			return err
+		}
+		took := time.Since(began)
+		per := float64(last-first) / took.Seconds() / float64(workers)
+		busy := (cpuNow() - cpu).Seconds() / took.Seconds()
+		fmt.Fprintf(tw, "%s\t%d\t%.2f\t%.1f\t%d KiB\t%.3f\n", kind, workers, per,
+			float64(runtime.NumGoroutine()-goroutines)/float64(workers), (int64(heapNow())-int64(heap))/int64(workers)/1024, busy)
+		return tw.Flush()
+	})
+}
+
+// writes is how many writes the store has taken so far.
+func (f *fleet) writes(ctx context.Context) (uint64, error) {
+	s, err := f.nodes[0].js.Stream(ctx, "KV_parti-"+f.group)
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}
+
+func heapNow() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func cpuNow() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
