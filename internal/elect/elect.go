@@ -82,6 +82,8 @@ type (
 		Nonce   string
 		Outcome roster.Probe
 	}
+	// Interrupted says that the connection was lost or changed.
+	Interrupted struct{}
 	// Wrote says that the write asked for was accepted; Refused that it was not,
 	// Unknown that nobody knows, or that it could not be sent.
 	Wrote struct {
@@ -98,18 +100,19 @@ type (
 	Leave struct{}
 )
 
-func (Tick) fact()    {}
-func (Able) fact()    {}
-func (Saw) fact()     {}
-func (Gone) fact()    {}
-func (Ended) fact()   {}
-func (Probed) fact()  {}
-func (Wrote) fact()   {}
-func (Refused) fact() {}
-func (Unknown) fact() {}
-func (Size) fact()    {}
-func (GiveUp) fact()  {}
-func (Leave) fact()   {}
+func (Tick) fact()        {}
+func (Able) fact()        {}
+func (Saw) fact()         {}
+func (Gone) fact()        {}
+func (Ended) fact()       {}
+func (Probed) fact()      {}
+func (Interrupted) fact() {}
+func (Wrote) fact()       {}
+func (Refused) fact()     {}
+func (Unknown) fact()     {}
+func (Size) fact()        {}
+func (GiveUp) fact()      {}
+func (Leave) fact()       {}
 
 // A Write is a conditional write of the key.
 type Write struct {

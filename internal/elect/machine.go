@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
 )
 
 // The pause after a write that was not accepted: it doubles from pauseLeast.
@@ -54,7 +55,8 @@ type Machine struct {
 	pause  time.Duration
 	next   time.Time // no write before then
 
-	watch watch
+	watch    watch
+	replaced roster.Silence
 
 	ask struct { // not handed out yet
 		write, read bool
@@ -86,6 +88,8 @@ func (m *Machine) Step(now time.Time, f Fact) {
 		m.ended = f.Nonce
 	case Probed:
 		m.watch.probed(m, f)
+	case Interrupted:
+		m.watch.interrupted()
 	case Wrote:
 		m.wrote(f)
 	case Refused, Unknown:
@@ -246,7 +250,17 @@ func (m *Machine) decide() {
 	}
 }
 
-func (m *Machine) write(w Write) { m.out, m.ask.write = &w, true }
+func (m *Machine) write(w Write) {
+	m.out, m.ask.write = &w, true
+	m.replaced = roster.Silence{}
+	if !m.mine() && !m.key.gone && m.watch.silent(m) && !m.watch.answered.IsZero() {
+		m.replaced = roster.Silence{Nonce: m.key.by.Nonce, Answered: m.watch.answered, Deaf: m.watch.quiet}
+	}
+}
+
+// Replaced is the holder that this session has replaced, when it was gone as far as
+// probes could tell, after it had answered on this very connection.
+func (m *Machine) Replaced() roster.Silence { return m.replaced }
 
 // delay is the random time before a candidacy.
 func (m *Machine) delay() time.Duration {

@@ -12,10 +12,14 @@ const perProbe = 8
 
 // watch is the candidate's eye on the holder of the key.
 type watch struct {
-	next  time.Time // when to probe; zero: not decided
-	out   bool      // a probe is on its way
-	quiet time.Time // since when nobody listens to the holder's name; zero: somebody does
+	next     time.Time // when to probe; zero: not decided
+	out      bool      // a probe is on its way
+	quiet    time.Time // since when nobody listens to the holder's name; zero: somebody does
+	answered time.Time // its last answer on this connection; zero: none
 }
+
+// interrupted forgets what was heard on a connection that is no more.
+func (w *watch) interrupted() { w.out, w.quiet, w.answered = false, time.Time{}, time.Time{} }
 
 // watching tells whether there is a holder to look after.
 func (m *Machine) watching() bool {
@@ -48,6 +52,9 @@ func (w *watch) probed(m *Machine, f Probed) {
 		return
 	}
 	w.out = false
+	if f.Outcome == roster.Answered {
+		w.answered = m.now
+	}
 	if f.Outcome != roster.NoResponders {
 		w.quiet = time.Time{}
 		w.next = m.now.Add(w.pause(m))

@@ -22,6 +22,7 @@ func (m *Machine) Ready() Ready {
 	m.dirty = m.dirty || changed
 	rd.Tombstones = due
 	rd.Notes = m.roster.Notes()
+	m.recovered(rd.Notes)
 	rd.Doubt, _ = m.roster.Doubt()
 	if m.offered == nil && !m.wentBack && (m.dirty || !m.now.Before(m.wake)) {
 		for turn := 0; turn == 0 || (turn < maxTurns && m.dirty && m.offered == nil); turn++ {
@@ -48,6 +49,21 @@ func (m *Machine) Ready() Ready {
 	}
 	rd.Alerts = m.alerts.take()
 	return rd
+}
+
+// recovered welcomes sessions that were suspect when a window closed, and so were
+// given no slice: they join now.
+func (m *Machine) recovered(notes []roster.Note) {
+	for _, n := range notes {
+		y := m.roster.Member(n.Worker)
+		if n.State != roster.Live || y == nil || y.Session.Nonce != n.Nonce {
+			continue
+		}
+		if s := &y.Session; s.Owns && !s.Leaving && m.members[m.member(n.Worker)].session != n.Nonce {
+			m.joined(s)
+			m.dirty = true
+		}
+	}
 }
 
 func (m *Machine) probes() []string {

@@ -62,10 +62,12 @@ type Found struct {
 	// Highest is the highest version that the leader itself has ever seen. A head
 	// below it, of the same incarnation, stands in a store that went back.
 	Highest plan.Version
-	Plan    bool // whether a plan stands
-	Head    plan.Head
-	Slices  []plan.Slice
-	Aside   []plan.Aside
+	// Replaced is the leader before, if it seemed dead.
+	Replaced roster.Silence
+	Plan     bool // whether a plan stands
+	Head     plan.Head
+	Slices   []plan.Slice
+	Aside    []plan.Aside
 }
 
 // A Fact is something that has happened. The set is closed.

@@ -76,7 +76,8 @@ type Machine struct {
 	head     plan.Head    // the last that is known to stand
 	inc      uint32       // incarnation of the store
 	highest  plan.Version // that anybody has ever seen
-	standing bool         // a plan with slices stood when the term began
+	replaced roster.Silence
+	standing bool // a plan with slices stood when the term began
 
 	parts   []part // sorted by ID
 	index   map[string]int32
@@ -115,7 +116,7 @@ func New(cfg Config, found Found, now time.Time) *Machine {
 	cfg.Roster.Self = cfg.Nonce
 	m := &Machine{
 		cfg: cfg, now: now, began: now, roster: roster.New(cfg.Roster, now),
-		head: found.Head, inc: found.Incarnation, highest: max(found.Head.Version, found.Highest),
+		head: found.Head, inc: found.Incarnation, replaced: found.Replaced, highest: max(found.Head.Version, found.Highest),
 		index: map[string]int32{}, byID: map[string]int32{},
 		asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
 	}
@@ -240,6 +241,7 @@ func (m *Machine) Step(now time.Time, f Fact) {
 		}
 	case Synced:
 		m.synced, m.dirty = true, true
+		m.roster.Remember(m.replaced)
 	case Probed:
 		m.probeAt = earliest(m.probeAt, m.roster.Probed(now, f.Nonce, f.Outcome))
 	case Listed:

@@ -234,6 +234,9 @@ func (m *Machine) interrupted() {
 func (m *Machine) connected(c Connected) {
 	was := m.connection
 	m.connection = c
+	if c != was && m.stand != nil {
+		m.stand.tell(elect.Interrupted{})
+	}
 	switch {
 	case c.Interrupts != was.Interrupts && c.Up:
 		m.interrupted()
@@ -333,6 +336,7 @@ func (m *Machine) lead() bool {
 	switch {
 	case m.term == nil && m.stand.rd.Leading && !m.leaving:
 		m.term = newTerm(m.desk, m.store, m.stand.me, m.newLeader)
+		m.term.found.Replaced = m.stand.brain.Replaced()
 		m.term.found.Highest = max(m.highest, m.session.wrote.Highest, m.watch.plan.Version)
 	case m.term != nil && m.term.ended != "":
 		back := m.term.back

@@ -171,7 +171,7 @@ func (r *Roster) sentence(m *Member, why string) Verdict {
 
 // frozen holds the two ways in which a session that freezes in isolation is lost.
 func (r *Roster) frozen(now time.Time, m *Member, ttl time.Duration) (why string, lost bool) {
-	missed := now.Sub(m.seen) > beats(missedAfter, r.cfg.Heartbeat)
+	missed := m.missed || now.Sub(m.seen) > beats(missedAfter, r.cfg.Heartbeat)
 	if !m.deaf.IsZero() && m.answered { // it had answered this leader on this connection
 		stood := now.Sub(m.deaf)
 		if stood >= r.cfg.EmergencyGrace && missed {

@@ -63,6 +63,7 @@ type Member struct {
 	late   int       // late renewals not made up for yet
 	judged bool      // a verdict is out and not answered
 	back   bool      // it has ended, and yet it was renewed
+	missed bool      // it missed a renewal before we began to look
 
 	answered bool      // it has answered a probe on this connection
 	answer   time.Time // the last answer
@@ -148,7 +149,8 @@ func (r *Roster) Saw(now time.Time, s *Session, rev kv.Rev) News {
 	if news == OldNews && differs(&m.Session, s) {
 		news = Facts
 	}
-	if !m.known {
+	first := !m.known
+	if first {
 		news = Turn
 	}
 	was := m.seen
@@ -162,9 +164,15 @@ func (r *Roster) Saw(now time.Time, s *Session, rev kv.Rev) News {
 		r.next = time.Time{}
 		return Turn
 	}
-	m.seen, m.gone = now, false
+	m.seen, m.gone, m.missed = now, false, false
 	r.punctual(now, m, was)
-	if m.State >= Suspect {
+	switch {
+	case m.State == Vanished && !first:
+		r.set(now, m, Live, "its key is back")
+		news = Turn
+	case m.State == Vanished:
+		m.State, m.Why, m.Since = Live, "", now
+	case m.State == Suspect:
 		r.set(now, m, Live, "renewed")
 		news = Turn
 	}
@@ -199,6 +207,24 @@ func (r *Roster) displaced(now time.Time, m *Member) {
 		return
 	}
 	r.formers = append(r.formers, former{m.Session.Worker, m.Session.Nonce, now.Add(m.Session.TTL.Duration())}) // the session's own TTL
+	r.next = time.Time{}
+}
+
+// A Silence is what a new leader knows of the one that it has replaced: that it had
+// answered on this connection, and since when nobody listens to its name. It had
+// also missed to renew the leader's key.
+type Silence struct {
+	Nonce          string
+	Answered, Deaf time.Time
+}
+
+// Remember takes over what was known of a session before the term.
+func (r *Roster) Remember(s Silence) {
+	m := r.nonces[s.Nonce]
+	if m == nil || m.State == Ended {
+		return
+	}
+	m.answered, m.answer, m.reply, m.deaf, m.missed = true, s.Answered, s.Deaf, s.Deaf, true
 	r.next = time.Time{}
 }
 
