@@ -14,7 +14,7 @@ import (
 const (
 	sliceBytes = 512
 	entryBytes = 128
-	otherPuts  = 4 // the head, the log, the partitions kept out, and one to spare
+	otherPuts  = 6 // the head, the log, the partitions kept out, the leader's chain and its predecessor's, one to spare
 	moveBytes  = 160
 )
 

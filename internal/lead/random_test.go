@@ -43,7 +43,7 @@ func randomGroup(t *testing.T, seed uint64) {
 		do("set grace=5s")
 	}
 	if r.IntN(4) == 0 {
-		do("set batch=%d", 6+r.IntN(4))
+		do("set batch=%d", 8+r.IntN(4))
 	}
 	parts := 4 + r.IntN(12)
 	do("partitions %d", parts)

@@ -29,6 +29,13 @@ type ledger struct {
 	base   kv.Rev            // of the head
 	slices map[string]kv.Rev // by worker ID
 	aside  kv.Rev
+	// A store that went back gives out numbers again, and the head may come to stand
+	// at the very revision of a commit that was lost. So every commit is also
+	// conditional on a key that only its own leader writes, and in the same commits:
+	// what was lost of the head was lost of the chain. A new leader's first commit
+	// removes the chain of the leader before.
+	chain  kv.Rev
+	former Record
 
 	out   *lead.Commit // on its way; nil: none
 	tries int          // refusals although the head was right
@@ -65,6 +72,10 @@ func (l *ledger) puts() []Put {
 	}
 	if c.Aside != nil {
 		puts = append(puts, Put{Record: Record{Key: Key{Kind: KindAside}, Rev: l.aside, Value: *c.Aside}})
+	}
+	puts = append(puts, Put{Record: Record{Key: Key{KindChain, l.term.me.Nonce}, Rev: l.chain, Value: c.Head.Version}})
+	if !l.term.took && l.former.Rev != 0 && !l.former.Gone {
+		puts = append(puts, Put{Record: Record{Key: l.former.Key, Rev: l.former.Rev, Gone: true}})
 	}
 	if c.Decision != nil {
 		name := strconv.FormatUint(uint64(c.Head.Version), 10)
@@ -161,6 +172,10 @@ func (l *ledger) stands(rev kv.Rev) {
 			}
 		case KindAside:
 			l.aside = rev
+		case KindChain:
+			if !p.Record.Gone {
+				l.chain = rev
+			}
 		}
 		rev++
 	}

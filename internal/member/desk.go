@@ -199,7 +199,7 @@ func (a Answer) record(key Key) (Record, error) {
 
 var kindWords = [...]string{
 	KindSession: "session", KindLeader: "leader", KindPlan: "plan", KindSlice: "slice",
-	KindAside: "aside", KindLog: "log", KindControl: "control",
+	KindAside: "aside", KindLog: "log", KindControl: "control", KindChain: "chain",
 }
 
 // String is the word for k.

@@ -122,6 +122,7 @@ const (
 	KindAside               // []plan.Aside
 	KindLog                 // plan.Decision, by version
 	KindControl             // plan.Control, by what it is about
+	KindChain               // plan.Version, by the nonce of the leader that committed it
 )
 
 // A Key names a record.

@@ -595,3 +595,27 @@ func TestLeaderCut(t *testing.T) {
 	l.follow = nil
 	w.must("it is back", 60*time.Second, w.settled)
 }
+
+// TestChain: every commit also moves a key that only its leader writes, so that it
+// is refused in a store that went back, even where the head's revision recurs. The
+// next leader removes the chain of the one before.
+func TestChain(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	l := w.leader()
+	mine := Key{KindChain, l.rd.Answering}
+	chain := func(k Key) (kv.Rev, bool) { return w.store.rev(k) }
+	head, _ := chain(Key{Kind: KindPlan})
+	at, gone := chain(mine)
+	if gone || at <= head || at > head+4 {
+		t.Fatalf("the head is at %d, the chain at %d: not of one commit", head, at)
+	}
+	// The store forgets the chain's last link. The head is as the leader left it.
+	w.store.put(Put{Record: Record{Key: mine, Rev: at, Value: plan.Version(1)}})
+	w.start(w.config("another"))
+	w.must("a refusal", 30*time.Second, func() bool { return len(saw[event.Refused](l)) > 0 })
+	w.must("another term", 30*time.Second, func() bool { return w.leader() != nil && w.leader() != l && w.settled() })
+	if _, gone := chain(mine); !gone {
+		t.Error("the chain of the leader before still stands")
+	}
+}

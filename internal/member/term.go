@@ -127,7 +127,7 @@ func (t *term) readRest(head Record) {
 		t.store.heard(h.Version.Incarnation())
 	}
 	var sessions, ctls Answer
-	left := 4
+	left := 5
 	part := func() {
 		if left--; left == 0 && t.ended == "" {
 			t.start(sessions, ctls)
@@ -135,8 +135,25 @@ func (t *term) readRest(head Record) {
 	}
 	t.list(t.life, KindSlice, func(a Answer) { t.foundSlices(a); part() })
 	t.get(t.life, Key{Kind: KindAside}, func(r Record) { t.foundAside(r); part() })
+	t.readChain(part)
 	t.list(t.life, KindSession, func(a Answer) { sessions = a; part() })
 	t.list(t.life, KindControl, func(a Answer) { ctls = a; part() })
+}
+
+// readChain reads the chain of whoever committed last; see ledger.
+func (t *term) readChain(then func()) {
+	if !t.found.Plan {
+		then()
+		return
+	}
+	t.get(t.life, Key{KindChain, t.found.Head.Session}, func(r Record) {
+		if r.Key.Name == t.me.Nonce {
+			t.ledger.chain = r.Rev // an earlier term of this session
+		} else {
+			t.ledger.former = r
+		}
+		then()
+	})
 }
 
 // unreadable gives way to a leader who can read it: what cannot be read is unknown,
