@@ -2,13 +2,9 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
-	"github.com/nats-io/nats-server/v2/server"
+	"github.com/parti-go/parti/cmd/parti/internal/cli"
 )
 
-func main() {
-	fmt.Fprintf(os.Stderr, "parti: no command is written yet (embedded nats-server %s)\n", server.VERSION)
-	os.Exit(2)
-}
+func main() { os.Exit(cli.Main(os.Args[1:])) }
