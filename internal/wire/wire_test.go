@@ -48,7 +48,8 @@ var samples = map[Key]any{
 		Leaving: true, Left: true, Running: 12,
 		Tombstone: &roster.Tombstone{By: "worker-1", Term: 6, Why: "no responders for 1.1s"},
 	},
-	{Leader, ""}: elect.Leader{Worker: "worker-1", Nonce: "m4k0ss"},
+	{Chain, "m4k0ss"}: plan.MakeVersion(1040832, 17),
+	{Leader, ""}:      elect.Leader{Worker: "worker-1", Nonce: "m4k0ss"},
 	{Plan, ""}: plan.Head{
 		Version: plan.MakeVersion(1040832, 17), Term: 6, Leader: "worker-1", Session: "m4k0ss", Phase: plan.Rebalancing, Why: plan.WhyLost,
 		Partitions: 1024, Unassigned: 2, Releasing: 5, Workers: 12, Changed: []string{"worker-3", "worker-7"}, Started: true, Adopting: true,
@@ -341,6 +342,7 @@ func FuzzDecode(f *testing.F) {
 			func() any { return new(plan.Control) },
 			func() any { return new([]plan.Aside) },
 			func() any { return new(elect.Leader) },
+			func() any { return new(plan.Version) },
 		} {
 			v := into()
 			err := Decode("key", data, v)

@@ -1,0 +1,126 @@
+package natskv
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/parti-go/parti/internal/kv"
+)
+
+// ErrNoJetStream says that the server, or the account, has no JetStream.
+var ErrNoJetStream = errors.New("JetStream is not enabled: start nats-server with -js, or give this account JetStream limits")
+
+// A TooOldError refuses a server that lacks what the store is built on.
+type TooOldError struct {
+	Server      string // version, as far as it is known
+	Level, Need int    // of the JetStream API
+}
+
+func (e *TooOldError) Error() string {
+	return fmt.Sprintf("the server (version %s) speaks JetStream API level %d, and level %d is needed: upgrade to nats-server 2.12.3 or newer", e.Server, e.Level, e.Need)
+}
+
+// A SettingsError refuses a bucket whose settings are wrong.
+type SettingsError struct {
+	Stream string
+	Wrong  []Setting
+}
+
+// A Setting is one that is wrong.
+type Setting struct {
+	Name       string
+	Have, Want string
+	// Fixed says that it cannot be changed on a stream that exists.
+	Fixed bool
+}
+
+func (e *SettingsError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the stream %s has wrong settings: ", e.Stream)
+	fixed := false
+	for i, s := range e.Wrong {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s is %s and must be %s", s.Name, s.Have, s.Want)
+		fixed = fixed || s.Fixed
+	}
+	if fixed {
+		fmt.Fprintf(&b, "; it was made by something else and cannot be mended in place: stop the group, `nats stream rm %s`, and let a worker make it", e.Stream)
+	} else {
+		fmt.Fprintf(&b, "; open it once with natskv.WithRepair(), or use `nats stream edit %s` (the KV API, such as CreateOrUpdateKeyValue, switches some of these off: do not use it on this bucket)", e.Stream)
+	}
+	return b.String()
+}
+
+// apiError is JetStream's answer when it is not yes.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("%s (JetStream error %d)", e.Description, e.ErrCode)
+}
+
+// JetStream's error codes that mean something to us.
+const (
+	codeNoPeers         = 10005 // not enough nodes for so many replicas, as far as is known now
+	codeNotAvailable    = 10008 // no leader, right now
+	codeNoMessage       = 10037
+	codeNotForAccount   = 10039
+	codeTooLarge        = 10054
+	codeNameInUse       = 10058
+	codeNoStream        = 10059
+	codeStale           = 10071
+	codeNoReplicas      = 10074
+	codeNotEnabled      = 10076
+	codeInFlight        = 10164 // another write to that subject is in flight
+	codeTTLDisabled     = 10166
+	codeBatchDisabled   = 10174
+	codeBatchIncomplete = 10176
+	codeBatchTooLarge   = 10199
+	codeBatchTooMany    = 10210 // batches at a time
+)
+
+// class is the error of package kv that an answer stands for; nil when it stands
+// for none, which is loud on purpose.
+func (e *apiError) class() error {
+	switch e.ErrCode {
+	case codeNoStream:
+		return kv.ErrLost
+	case codeStale:
+		return kv.ErrStale
+	case codeNoMessage:
+		return kv.ErrMissing
+	case codeNotForAccount, codeNotEnabled:
+		return fmt.Errorf("%w: %w", kv.ErrUnavailable, ErrNoJetStream)
+	case codeInFlight, codeBatchTooMany, codeBatchIncomplete:
+		return kv.ErrUnavailable
+	}
+	if e.Code == http.StatusServiceUnavailable {
+		return kv.ErrUnavailable
+	}
+	return nil
+}
+
+// classed wraps an answer in the class that it stands for.
+func (e *apiError) classed() error {
+	switch c := e.class(); {
+	case c == nil:
+		return fmt.Errorf("natskv: %w", e)
+	case errors.Is(c, kv.ErrStale), errors.Is(c, kv.ErrMissing), errors.Is(c, kv.ErrLost):
+		return c
+	default:
+		return fmt.Errorf("%w: %w", c, e)
+	}
+}
+
+// isCode says whether an error is that answer.
+func isCode(err error, code int) bool {
+	var e *apiError
+	return errors.As(err, &e) && e.ErrCode == code
+}

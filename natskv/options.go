@@ -1,0 +1,107 @@
+package natskv
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// An Option changes how a Store is opened.
+type Option func(*options)
+
+type options struct {
+	log            *slog.Logger
+	storage        jetstream.StorageType
+	replicas       int // 0: as the cluster has them
+	timeout        time.Duration
+	create, repair bool
+	reconnect      bool
+}
+
+func defaults() options {
+	return options{
+		log:       slog.New(slog.DiscardHandler),
+		storage:   jetstream.FileStorage,
+		timeout:   2 * time.Second,
+		create:    true,
+		reconnect: true,
+	}
+}
+
+// WithLogger says where warnings go. By default they go nowhere.
+func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithMemory keeps a new bucket in the servers' memory. By default it is kept in
+// files. A group survives the loss of its bucket either way; in memory, a restart
+// of all servers is one.
+func WithMemory() Option { return func(o *options) { o.storage = jetstream.MemoryStorage } }
+
+// WithReplicas says on how many nodes a new bucket is kept: 1, 3 or 5. By default it
+// is 3 where the cluster has so many nodes, else 1.
+func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
+
+// WithRequestTimeout is how long one request may take; 2 s by default. A context
+// that ends earlier counts as well.
+func WithRequestTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d > 0 {
+			o.timeout = d
+		}
+	}
+}
+
+// WithoutCreate lets Open fail when there is no bucket, for processes that are not
+// permitted to make one.
+func WithoutCreate() Option { return func(o *options) { o.create = false } }
+
+// WithRepair lets Open mend the settings of a bucket that can be changed in place.
+// By default wrong settings are an error.
+func WithRepair() Option { return func(o *options) { o.repair = true } }
+
+// WithoutForceReconnect leaves the connection alone. By default a connection that
+// looks whole while the store has not answered for three times the request timeout
+// is moved to another server, if it knows of one, at most every 15 s: the server may
+// be cut off from the others.
+func WithoutForceReconnect() Option { return func(o *options) { o.reconnect = false } }
+
+// ConnectOptions are what a connection of a worker needs: it finds out within
+// seconds that its server is gone, never gives up, and keeps no writes back to send
+// them when they are no longer meant. Further options may follow them.
+func ConnectOptions() []nats.Option {
+	return []nats.Option{
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxPings), // a black hole is noticed in 6 s
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true), // a worker may start before its server
+		nats.ReconnectBufSize(-1),       // a write that cannot be sent fails now
+		nats.Timeout(2 * time.Second),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			// Short, since a worker that is away for long is taken for dead, and
+			// spread, since a whole fleet reconnects at once.
+			most := min(100*time.Millisecond<<min(attempts, 5), 2*time.Second)
+			return most/2 + rand.N(most/2)
+		}),
+	}
+}
+
+const (
+	pingInterval = 2 * time.Second
+	maxPings     = 2
+)
+
+// lacking names what a connection was made without.
+func lacking(o nats.Options) (names []string) {
+	if o.PingInterval <= 0 || o.PingInterval > 2*pingInterval || o.MaxPingsOut > 2*maxPings {
+		names = append(names, "PingInterval(2s) and MaxPingsOutstanding(2): a dead server is noticed late")
+	}
+	if !o.AllowReconnect || o.MaxReconnect >= 0 {
+		names = append(names, "MaxReconnects(-1): it gives up for good after some time")
+	}
+	if o.ReconnectBufSize >= 0 {
+		names = append(names, "ReconnectBufSize(-1): writes are kept back and sent when they are no longer meant")
+	}
+	return names
+}

@@ -1,0 +1,155 @@
+package natskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/internal/kv"
+)
+
+// A Store is a group's bucket. It is safe for concurrent use.
+type Store struct {
+	options
+	nc     *nats.Conn
+	group  string
+	bucket string // parti-<group>
+	stream string // KV_parti-<group>
+	api    string // $JS.API., unless told otherwise
+	keys   string // $KV.parti-<group>.
+
+	link     link
+	silent   atomic.Int64 // since when the store has not answered, UnixNano; 0: it has
+	mute     atomic.Bool  // and that includes writes
+	moved    atomic.Int64 // when the connection was last moved, UnixNano
+	maxBatch atomic.Int64
+	wedged   wedged
+
+	close sync.Once
+	quit  chan struct{}
+	done  sync.WaitGroup
+}
+
+var _ kv.Store = (*Store)(nil)
+
+var groupName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
+// defaultMaxBatch is how many messages a server takes in one batch unless it was
+// told otherwise. It does not tell before one is too many.
+const defaultMaxBatch = 1000
+
+// headroom is what the headers of a message may need of the server's limit.
+const headroom = 1 << 10
+
+// Open opens the bucket of a group, and makes it if it is not there. It waits for
+// the connection, as long as ctx allows.
+//
+// It fails with [ErrNoJetStream], a [TooOldError] or a [SettingsError] when the
+// server or the bucket will not do; the error says what to do.
+func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Option) (*Store, error) {
+	if !groupName.MatchString(group) {
+		return nil, fmt.Errorf("natskv: group %q: a name is letters, digits, - and _", group)
+	}
+	s := &Store{
+		options: defaults(),
+		nc:      js.Conn(),
+		group:   group,
+		bucket:  "parti-" + group,
+		stream:  "KV_parti-" + group,
+		api:     apiPrefix(js.Options()),
+		keys:    "$KV.parti-" + group + ".",
+		quit:    make(chan struct{}),
+	}
+	for _, opt := range opts {
+		opt(&s.options)
+	}
+	s.maxBatch.Store(defaultMaxBatch)
+	if missing := lacking(s.nc.Opts); len(missing) > 0 {
+		s.log.Warn("the NATS connection lacks what natskv.ConnectOptions gives", slog.String("group", group), slog.Any("missing", missing))
+	}
+	s.watchLink()
+	if err := s.prepare(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close stops what the Store started, and lets no further call through. The
+// connection is its owner's and stays. Calls under way return.
+func (s *Store) Close() {
+	s.close.Do(func() { close(s.quit) })
+	s.done.Wait()
+}
+
+// Group is the name of the group.
+func (s *Store) Group() string { return s.group }
+
+// Limits are the server's: a value leaves room for the headers of its message.
+func (s *Store) Limits() kv.Limits {
+	return kv.Limits{MaxPayload: int(s.nc.MaxPayload()) - headroom, MaxBatch: int(s.maxBatch.Load())}
+}
+
+func apiPrefix(o jetstream.JetStreamOptions) string {
+	switch {
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	default:
+		return "$JS.API."
+	}
+}
+
+// prepare waits for the connection and sees to it that the bucket is there and right.
+func (s *Store) prepare(ctx context.Context) error {
+	for {
+		c, changed := s.Connection()
+		if c.Up {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", kv.ErrUnavailable, context.Cause(ctx))
+		case <-s.quit:
+			return kv.ErrUnavailable
+		}
+	}
+	for try := 0; ; try++ {
+		info, err := s.infoOnce(ctx, "", 0)
+		switch {
+		case errors.Is(err, errNobody) && try >= silentTries, isCode(err, codeNotEnabled), isCode(err, codeNotForAccount):
+			return ErrNoJetStream
+		case err == nil:
+			return s.inspect(ctx, info)
+		case isCode(err, codeNoStream) && s.create:
+			if err = s.establish(ctx); err == nil {
+				return nil
+			}
+		}
+		// A cluster that has just come up may have no leader yet, also for a stream
+		// that was made a moment ago.
+		if err = classify(err); !errors.Is(err, kv.ErrUnavailable) && !errors.Is(err, kv.ErrUnknown) || try >= openTries {
+			return err
+		}
+		if sleep(ctx, formWait) != nil {
+			return err
+		}
+	}
+}
+
+// How often Open asks again, every formWait, where the server has no answer yet,
+// and where nobody listens for requests to JetStream.
+const (
+	openTries   = 40
+	silentTries = 4
+)

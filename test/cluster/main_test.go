@@ -1,0 +1,121 @@
+// Package cluster breaks a real three-node NATS cluster, node by node, with
+// SIGKILL, under a fleet that is moving partitions.
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/goleak"
+)
+
+// asNode says that this process is a node of the cluster and not a test.
+const asNode = "PARTI_TEST_NODE"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(asNode); spec != "" {
+		os.Exit(node(spec))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// node runs one server until it is told to end. The spec is its name, its client
+// port, its cluster port, its folder, and its routes.
+func node(spec string) int {
+	f := strings.Split(spec, "|")
+	var client, cluster int
+	if _, err := fmt.Sscan(f[1], &client); err != nil {
+		return 1
+	}
+	if _, err := fmt.Sscan(f[2], &cluster); err != nil {
+		return 1
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName: f[0], Host: "127.0.0.1", Port: client, JetStream: true, StoreDir: f[3], NoSigs: true, NoLog: true,
+		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: cluster}, Routes: server.RoutesFromStr(f[4]),
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s.Start()
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	<-end
+	s.Shutdown()
+	s.WaitForShutdown()
+	return 0
+}
+
+// nodes are three processes.
+type nodes struct {
+	t    *testing.T
+	spec [3]string
+	urls [3]string
+	cmd  [3]*exec.Cmd
+}
+
+func startNodes(t *testing.T) *nodes {
+	t.Helper()
+	n := &nodes{t: t}
+	ports := freePorts(t, 6)
+	var routes []string
+	for i := range n.spec {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3+i]))
+	}
+	for i := range n.spec {
+		n.spec[i] = fmt.Sprintf("n%d|%d|%d|%s|%s", i, ports[i], ports[3+i], t.TempDir(), strings.Join(routes, ","))
+		n.urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+		n.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range n.cmd {
+			n.kill(i)
+		}
+	})
+	return n
+}
+
+func (n *nodes) start(i int) {
+	n.t.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), asNode+"="+n.spec[i])
+	c.Stderr = os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd[i] = c
+}
+
+// kill is a power cut: nothing is handed over.
+func (n *nodes) kill(i int) {
+	if c := n.cmd[i]; c != nil {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		n.cmd[i] = nil
+	}
+}
+
+// eventually waits for something that a poll tells.
+func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	for !ok() {
+		select {
+		case <-poll.C:
+		case <-late.C:
+			t.Fatalf("after %v still not: %s", within, what)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+// Package natskv_test holds natskv to its contract over real servers.
+package natskv_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/kv/kvtest"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+func TestMain(m *testing.M) {
+	natstest.Register()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+// groups gives each test a group of its own on a shared server.
+var groups atomic.Int64
+
+func newGroup() string { return fmt.Sprintf("g%d", groups.Add(1)) }
+
+// wire is the way of one client over TCP. It can be cut.
+type wire struct {
+	mu   sync.Mutex
+	cut  bool
+	live []net.Conn
+}
+
+// Dial is what nats.SetCustomDialer asks for.
+func (w *wire) Dial(network, address string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut {
+		return nil, fmt.Errorf("the wire is cut")
+	}
+	c, err := net.DialTimeout(network, address, time.Second)
+	if err == nil {
+		w.live = append(w.live, c)
+	}
+	return c, err
+}
+
+func (w *wire) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	if cut {
+		for _, c := range w.live {
+			_ = c.Close()
+		}
+		w.live = nil
+	}
+}
+
+// open opens the group's store over a connection, until the test ends.
+func open(tb testing.TB, nc *nats.Conn, group string, opts ...natskv.Option) *natskv.Store {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	defer cancel()
+	s, err := natskv.Open(ctx, jetStream(tb, nc), group, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+func jetStream(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
+	tb.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return js
+}
+
+// fixture makes stores of a new group, each over a connection that connect makes.
+func fixture(t *testing.T, connect func(t *testing.T, opts ...nats.Option) *nats.Conn, opts ...natskv.Option) kvtest.Fixture {
+	t.Helper()
+	group := newGroup()
+	var mu sync.Mutex
+	wires := map[kv.Store]*wire{}
+	of := func(s kv.Store) *wire {
+		mu.Lock()
+		defer mu.Unlock()
+		return wires[s]
+	}
+	return kvtest.Fixture{
+		Open: func(t *testing.T) kv.Store {
+			w := new(wire)
+			nc := connect(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(w))...)
+			// The machine may be busy, and this is no measurement.
+			s := open(t, nc, group, append(opts, natskv.WithRequestTimeout(5*time.Second))...)
+			mu.Lock()
+			defer mu.Unlock()
+			wires[s] = w
+			return s
+		},
+		Cut:  func(s kv.Store) { of(s).set(true) },
+		Mend: func(s kv.Store) { of(s).set(false) },
+		Lose: func(t *testing.T) { deleteBucket(t, connect(t), group) },
+	}
+}
+
+func deleteBucket(tb testing.TB, nc *nats.Conn, group string) {
+	tb.Helper()
+	if err := jetStream(tb, nc).DeleteStream(tb.Context(), "KV_parti-"+group); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func TestConformanceFile(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	conformOnOne(t, ns)
+}
+
+func TestConformanceMemory(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	conformOnOne(t, ns, natskv.WithMemory())
+}
+
+func conformOnOne(t *testing.T, ns *server.Server, opts ...natskv.Option) {
+	t.Helper()
+	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
+		return fixture(t, func(t *testing.T, opts ...nats.Option) *nats.Conn { return natstest.Connect(t, ns, opts...) }, opts...)
+	}})
+}
+
+func TestConformanceCluster(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
+		var next atomic.Int64
+		return fixture(t, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+			return c.Connect(t, int(next.Add(1))%3, opts...)
+		})
+	}})
+}
+
+func TestConformanceInBubble(t *testing.T) {
+	kvtest.Run(t, kvtest.Suite{
+		Bubble: natstest.Bubble,
+		Open: func(t *testing.T) kvtest.Fixture {
+			dir := t.TempDir()
+			start := func() *server.Server {
+				return natstest.InBubble(t, func(o *server.Options) { o.StoreDir = dir })
+			}
+			ns := start()
+			links := map[kv.Store]*natstest.Link{}
+			restart := func(meanwhile func()) {
+				natstest.Stop(ns)
+				meanwhile()
+				ns = start()
+				for s, l := range links {
+					l.Lead(ns)
+					awaitUp(t, s)
+				}
+			}
+			return kvtest.Fixture{
+				Open: func(t *testing.T) kv.Store {
+					l := natstest.NewLink(ns)
+					s := open(t, l.Connect(t, natskv.ConnectOptions()...), "g")
+					links[s] = l
+					return s
+				},
+				Cut:  func(s kv.Store) { links[s].Cut() },
+				Mend: func(s kv.Store) { links[s].Mend() },
+				Lose: func(t *testing.T) { deleteBucket(t, natstest.NewLink(ns).Connect(t), "g") },
+				Remember: func(t *testing.T) func() {
+					kept := filepath.Join(t.TempDir(), "kept")
+					restart(func() { copyDir(t, kept, dir) })
+					return func() {
+						restart(func() {
+							if err := os.RemoveAll(dir); err != nil {
+								t.Fatal(err)
+							}
+							copyDir(t, dir, kept)
+						})
+					}
+				},
+			}
+		},
+	})
+}
+
+// awaitUp waits until the store is connected again.
+func awaitUp(tb testing.TB, s kv.Store) {
+	tb.Helper()
+	for {
+		c, changed := s.Connection()
+		if c.Up {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(30 * time.Second):
+			tb.Fatal("not connected")
+		}
+	}
+}
+
+func copyDir(tb testing.TB, to, from string) {
+	tb.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		tb.Fatal(err)
+	}
+}

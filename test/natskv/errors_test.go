@@ -1,0 +1,315 @@
+package natskv_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+// openFails opens the group's store, which must fail with an error of that type
+// that says all of these.
+func openFails[E error](t *testing.T, js jetstream.JetStream, group string, says []string, opts ...natskv.Option) E {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := natskv.Open(ctx, js, group, opts...)
+	if err == nil {
+		s.Close()
+	}
+	var e E
+	if !errors.As(err, &e) {
+		t.Fatalf("%v; want a %T", err, e)
+	}
+	for _, part := range says {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+	return e
+}
+
+func TestJetStreamIsOff(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) { o.JetStream = false })
+	_, err := natskv.Open(t.Context(), jetStream(t, natstest.Connect(t, ns)), "orders")
+	if !errors.Is(err, natskv.ErrNoJetStream) || !strings.Contains(err.Error(), "-js") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestJetStreamIsOffForTheAccount(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) {
+		with, without := server.NewAccount("with"), server.NewAccount("without")
+		o.Accounts = []*server.Account{with, without}
+		o.Users = []*server.User{{Username: "u", Password: "p", Account: without}}
+	})
+	_, err := natskv.Open(t.Context(), jetStream(t, natstest.Connect(t, ns, nats.UserInfo("u", "p"))), "orders")
+	if !errors.Is(err, natskv.ErrNoJetStream) {
+		t.Errorf("%v", err)
+	}
+}
+
+// An older server cannot be had beside the newer one in one process, so this one is a
+// stand-in that says what such a server says.
+func TestServerIsTooOld(t *testing.T) {
+	ns := natstest.Start(t)
+	nc := natstest.Connect(t, ns)
+	answer := func(subject, data string) {
+		t.Helper()
+		if _, err := nc.Subscribe("OLD.API."+subject, func(m *nats.Msg) { _ = m.Respond([]byte(data)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer("INFO", `{"api":{"level":1}}`)
+	answer("STREAM.INFO.KV_parti-new", `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`)
+	answer("STREAM.INFO.KV_parti-there", `{"config":{"metadata":{"_nats.level":"1"}}}`)
+	answer("STREAM.INFO.KV_parti-older", `{"config":{}}`)
+	js, err := jetstream.NewWithAPIPrefix(nc, "OLD.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for group, level := range map[string]int{"new": 1, "there": 1, "older": 0} {
+		e := openFails[*natskv.TooOldError](t, js, group, []string{"2.12", "upgrade", "level 2"})
+		if e.Level != level || e.Need != 2 {
+			t.Errorf("%s: %+v", group, e)
+		}
+	}
+}
+
+func TestBucketIsNotThere(t *testing.T) {
+	ns := natstest.Start(t)
+	_, err := natskv.Open(t.Context(), jetStream(t, natstest.Connect(t, ns)), "orders", natskv.WithoutCreate())
+	if !errors.Is(err, kv.ErrLost) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestGroupName(t *testing.T) {
+	ns := natstest.Start(t)
+	for _, name := range []string{"", "a.b", "a b", "a*", "ä"} {
+		if _, err := natskv.Open(t.Context(), jetStream(t, natstest.Connect(t, ns)), name); err == nil || !strings.Contains(err.Error(), "group") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestBucketOfTheKVAPI(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			nc := start(t)
+			js := jetStream(t, nc)
+			if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders"}); err != nil {
+				t.Fatal(err)
+			}
+			says := []string{"KV_parti-orders", "allow_atomic is false and must be true", "allow_msg_ttl", "republish is off", "allow_direct is true and must be false", "WithRepair"}
+			_ = openFails[*natskv.SettingsError](t, js, "orders", says)
+			s := open(t, nc, "orders", natskv.WithRepair())
+			if _, err := s.Commit(t.Context(), []kv.Write{{Key: "a", TTL: time.Hour}, {Key: "b"}}); err != nil {
+				t.Error(err)
+			}
+			open(t, nc, "orders")
+		})
+	}
+}
+
+func TestBucketOfSomethingElse(t *testing.T) {
+	ns := natstest.Start(t)
+	js := jetStream(t, natstest.Connect(t, ns))
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KV_parti-orders", Subjects: []string{"orders.>"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
+		t.Fatal(err)
+	}
+	_ = openFails[*natskv.SettingsError](t, js, "orders", []string{"retention is WorkQueue and must be Limits", "nats stream rm KV_parti-orders"}, natskv.WithRepair())
+}
+
+// The KV API, used on our bucket, switches atomic batches off and says nothing.
+func TestAtomicIsSwitchedOffUnderUs(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			nc := start(t)
+			s := open(t, nc, "orders")
+			js := jetStream(t, nc)
+			if _, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders", LimitMarkerTTL: time.Minute, Replicas: replicas(t, nc, "orders")}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Commit(t.Context(), []kv.Write{{Key: "a"}, {Key: "b"}})
+			var e *natskv.SettingsError
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), "allow_atomic is false and must be true") {
+				t.Fatalf("%v", err)
+			}
+			_ = openFails[*natskv.SettingsError](t, js, "orders", []string{"allow_atomic", "CreateOrUpdateKeyValue"})
+			open(t, nc, "orders", natskv.WithRepair())
+			if _, err := s.Commit(t.Context(), []kv.Write{{Key: "a"}, {Key: "b"}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func replicas(t *testing.T, nc *nats.Conn, group string) int {
+	t.Helper()
+	st, err := jetStream(t, nc).Stream(t.Context(), "KV_parti-"+group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.CachedInfo().Config.Replicas
+}
+
+// What is denied fails at once, and says which subject it is about.
+func TestDenied(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "admin", Password: "p"},
+			{Username: "worker", Password: "p", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{
+					"$JS.API.STREAM.INFO.KV_parti-orders", "$JS.API.STREAM.MSG.GET.KV_parti-orders",
+					"$KV.parti-orders.session.w1", "$KV.parti-orders.fence", "$PARTI.orders.probe.>", "_INBOX.>",
+				}},
+				Subscribe: &server.SubjectPermission{Allow: []string{
+					"_INBOX.>", "$PARTI.orders.kv.session.>", "$PARTI.orders.kv.plan", "$PARTI.orders.kv.plan.>", "$PARTI.orders.probe.w1",
+				}},
+			}},
+			{Username: "deaf", Password: "p", Permissions: &server.Permissions{
+				Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}},
+			}},
+		}
+	})
+	user := func(name string) *nats.Conn {
+		return natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.UserInfo(name, "p"))...)
+	}
+	denied := func(op, subject string, err error) {
+		t.Helper()
+		var e *kv.DeniedError
+		if !errors.As(err, &e) {
+			t.Errorf("%v; want to be denied to %s to %s", err, op, subject)
+			return
+		}
+		if e.Op != op || e.Subject != subject {
+			t.Errorf("denied to %s to %s, want %s to %s", e.Op, e.Subject, op, subject)
+		}
+	}
+	ctx := t.Context()
+	_, err := natskv.Open(ctx, jetStream(t, user("worker")), "other")
+	denied("publish", "$JS.API.STREAM.INFO.KV_parti-other", err)
+	open(t, user("admin"), "orders")
+	s := open(t, user("worker"), "orders")
+	began := time.Now()
+
+	_, err = s.Write(ctx, kv.Write{Key: "session.w2"})
+	denied("publish", "$KV.parti-orders.session.w2", err)
+	if errors.Is(err, kv.ErrUnknown) {
+		t.Error("a denied write is not unknown")
+	}
+	_, err = s.Commit(ctx, []kv.Write{{Key: "session.w1"}, {Key: "plan"}})
+	denied("publish", "$KV.parti-orders.plan", err)
+	_, err = s.Renew(ctx, kv.MaxIncarnation)
+	denied("publish", "$JS.API.STREAM.PURGE.KV_parti-orders", err)
+	err = s.Follow(ctx, []string{"slice.w2"}, func() { t.Error("ready") }, nil)
+	denied("subscribe", "$PARTI.orders.kv.slice.w2.>", err) // both are, and the later is told
+	_, err = s.Answer("w2", func() []byte { return nil })
+	denied("subscribe", "$PARTI.orders.probe.w2", err)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("being denied took %v", took)
+	}
+	if _, err := natskv.Open(ctx, jetStream(t, user("deaf")), "orders"); err == nil {
+		t.Error("opened without an inbox")
+	} else if e := new(kv.DeniedError); !errors.As(err, &e) || e.Op != "subscribe" || !strings.HasPrefix(e.Subject, "_INBOX.") {
+		t.Errorf("%v", err)
+	}
+
+	// What a worker needs is enough.
+	rev, err := s.Write(ctx, kv.Write{Key: "session.w1", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if es, _, err := s.List(ctx, "session."); err != nil || len(es) != 1 || es[0].Rev != rev {
+		t.Errorf("%v, %v", es, err)
+	}
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.Follow(following, []string{"session.", "plan"}, cancel, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	stop, err := s.Answer("w1", func() []byte { return []byte("here") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if b, err := s.Probe(ctx, "w1"); err != nil || string(b) != "here" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestWarnsOfAnUnfitConnection(t *testing.T) {
+	ns := natstest.Start(t)
+	for _, fit := range []bool{true, false} {
+		var opts []nats.Option
+		if fit {
+			opts = natskv.ConnectOptions()
+		}
+		var out bytes.Buffer
+		s := open(t, natstest.Connect(t, ns, opts...), "orders", natskv.WithLogger(slog.New(slog.NewTextHandler(&out, nil))))
+		s.Close()
+		for _, part := range []string{"PingInterval", "MaxReconnects", "ReconnectBufSize"} {
+			if strings.Contains(out.String(), part) == fit {
+				t.Errorf("fit %v: %s", fit, out.String())
+			}
+		}
+	}
+}
+
+// Replicas follow the cluster, unless told.
+func TestReplicas(t *testing.T) {
+	one, three := servers["one"](t), servers["three"](t)
+	open(t, one, "auto")
+	open(t, three, "auto")
+	open(t, three, "told", natskv.WithReplicas(1))
+	if n := replicas(t, one, "auto"); n != 1 {
+		t.Errorf("%d replicas on one node", n)
+	}
+	if n := replicas(t, three, "auto"); n != 3 {
+		t.Errorf("%d replicas on three nodes", n)
+	}
+	if n := replicas(t, three, "told"); n != 1 {
+		t.Errorf("%d replicas where 1 was asked for", n)
+	}
+}
+
+// The user's own handlers stay, and Close leaves the connection to its owner.
+func TestConnectionIsTheUsers(t *testing.T) {
+	ns := natstest.Start(t)
+	disconnected := make(chan struct{}, 10)
+	nc := natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.DisconnectErrHandler(func(*nats.Conn, error) { disconnected <- struct{}{} }))...)
+	s := open(t, nc, "orders")
+	before, changed := s.Connection()
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	awaitUp(t, s)
+	if c, _ := s.Connection(); c.Interrupts != before.Interrupts+2 {
+		t.Errorf("%+v after %+v", c, before)
+	}
+	<-disconnected
+	s.Close()
+	s.Close()
+	if !nc.IsConnected() {
+		t.Error("Close closed the connection")
+	}
+	if _, err := s.Write(t.Context(), kv.Write{Key: "a"}); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("a write after Close: %v", err)
+	}
+	if err := s.Follow(t.Context(), []string{""}, func() { t.Error("ready") }, nil); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("a follow after Close: %v", err)
+	}
+}

@@ -1,0 +1,260 @@
+package natskv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+// servers start what a trap may be on: several are on one node only, or on three.
+var servers = map[string]func(t *testing.T) *nats.Conn{
+	"one":   func(t *testing.T) *nats.Conn { t.Helper(); return connect(t, 1) },
+	"three": func(t *testing.T) *nats.Conn { t.Helper(); return connect(t, 3) },
+}
+
+// connect connects to a new server, or to a cluster.
+func connect(tb testing.TB, nodes int) *nats.Conn {
+	tb.Helper()
+	if nodes == 1 {
+		return natstest.Connect(tb, natstest.Start(tb), natskv.ConnectOptions()...)
+	}
+	return natstest.StartCluster(tb, nodes).Connect(tb, 0, natskv.ConnectOptions()...)
+}
+
+// The incarnation is in the sequence, so it must be there after a restart, also of an
+// empty stream that was only ever purged.
+func TestSequenceSurvivesARestart(t *testing.T) {
+	check := func(t *testing.T, s *natskv.Store, incarnation uint32, above kv.Rev) {
+		t.Helper()
+		if n, err := s.Incarnation(t.Context()); err != nil || n != incarnation {
+			t.Fatalf("incarnation %d, %v; want %d", n, err, incarnation)
+		}
+		rev, err := s.Write(t.Context(), kv.Write{Key: fmt.Sprintf("k.%d", time.Now().UnixNano())})
+		if err != nil || rev <= above {
+			t.Fatalf("revision %d, %v; want one above %d", rev, err, above)
+		}
+	}
+	renew := func(t *testing.T, s *natskv.Store) uint32 {
+		t.Helper()
+		now, err := s.Incarnation(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Write(t.Context(), kv.Write{Key: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Renew(t.Context(), now+7); err != nil {
+			t.Fatal(err)
+		}
+		return now + 7
+	}
+	t.Run("one", func(t *testing.T) {
+		dir := t.TempDir()
+		in := func(o *server.Options) { o.StoreDir = dir }
+		ns := natstest.Start(t, in)
+		s := open(t, natstest.Connect(t, ns, natskv.ConnectOptions()...), "g")
+		incarnation := renew(t, s)
+		for range 2 { // empty, and with something in it
+			natstest.Stop(ns)
+			ns = natstest.Start(t, in)
+			s = open(t, natstest.Connect(t, ns), "g")
+			check(t, s, incarnation, kv.Floor(incarnation))
+		}
+	})
+	t.Run("three", func(t *testing.T) {
+		c := natstest.StartCluster(t, 3)
+		s := open(t, c.Connect(t, 0, natskv.ConnectOptions()...), "g")
+		incarnation := renew(t, s)
+		above := kv.Floor(incarnation)
+		for i := range c.Nodes {
+			natstest.Stop(c.Nodes[i])
+			c.Restart(t, i)
+			c.Await(t)
+			s := open(t, c.Connect(t, i), "g")
+			check(t, s, incarnation, above)
+			_, rev, err := s.List(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			above = rev
+		}
+	})
+}
+
+// Writes are on their way while the sequence jumps: on replicas the server drops them
+// and keeps their keys closed. After Renew every key can be written.
+func TestRenewUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	first := open(t, c.Connect(t, 0, natskv.ConnectOptions()...), "g")
+	const writers = 12
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := make(chan struct{})
+	wrote := make(chan int, 1<<16)
+	for i := range writers {
+		s := open(t, c.Connect(t, i%3, natskv.ConnectOptions()...), "g")
+		wg.Go(func() {
+			var last kv.Rev
+			key := fmt.Sprintf("session.%d", i)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-ctx.Done():
+					return
+				default:
+				}
+				rev, err := s.Write(ctx, kv.Write{Key: key, Last: last, TTL: time.Minute})
+				if err == nil {
+					last = rev
+					select {
+					case wrote <- i:
+					default:
+					}
+					continue
+				}
+				if e, err := s.Get(ctx, key); err == nil || errors.Is(err, kv.ErrMissing) {
+					last = e.Rev
+				}
+			}
+		})
+	}
+	everybody := func() {
+		t.Helper()
+		seen := map[int]bool{}
+		for len(wrote) > 0 {
+			<-wrote
+		}
+		for len(seen) < writers {
+			select {
+			case i := <-wrote:
+				seen[i] = true
+			case <-time.After(20 * time.Second):
+				t.Fatalf("only %d of %d can write", len(seen), writers)
+			}
+		}
+	}
+	everybody()
+	now, err := first.Incarnation(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(3) {
+		began := time.Now()
+		if _, err := first.Renew(ctx, now+i+1); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		everybody()
+		t.Logf("renewed in %v, everybody wrote again after %v", took, time.Since(began))
+	}
+	close(stop)
+}
+
+// Should nobody ask the leader to step down after a purge, the keys heal all the same.
+func TestClosedKeysHeal(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	nc := c.Connect(t, 0, natskv.ConnectOptions()...)
+	s := open(t, nc, "g")
+	const keys = 24
+	closed := make(chan string, keys)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	now, err := s.Incarnation(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	began := make(chan struct{}, keys)
+	for i := range keys {
+		wg.Go(func() { // writes until the purge is noticed
+			key := fmt.Sprintf("k.%d", i)
+			var last kv.Rev
+			for n := 0; ctx.Err() == nil; n++ {
+				if n == 10 {
+					began <- struct{}{}
+				}
+				rev, err := s.Write(ctx, kv.Write{Key: key, Last: last})
+				switch {
+				case err == nil:
+					last = rev
+				case errors.Is(err, kv.ErrStale): // this one was not on its way
+					return
+				default:
+					closed <- key
+					return
+				}
+			}
+		})
+	}
+	for range keys {
+		<-began
+	}
+	// A purge as Renew makes it, by a process that dies before it does the rest.
+	if _, err := nc.Request("$JS.API.STREAM.PURGE.KV_parti-g", fmt.Appendf(nil, `{"seq":%d}`, kv.Floor(now+1)+1), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	close(closed)
+	if len(closed) == 0 {
+		t.Skip("no write was on its way this time")
+	}
+	t.Logf("%d of %d keys are closed", len(closed), keys)
+	since := time.Now()
+	for key := range closed {
+		for {
+			_, err := s.Write(ctx, kv.Write{Key: key})
+			if err == nil || errors.Is(err, kv.ErrStale) {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("%s is still closed after %v: %v", key, time.Since(since), err)
+			}
+		}
+	}
+	t.Logf("open again after %v", time.Since(since))
+}
+
+// A connection that looks whole while the store is silent is moved to another
+// server, where there is one.
+func TestSilentServerIsLeft(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	s := open(t, c.Connect(t, 0, natskv.ConnectOptions()...), "g", natskv.WithRequestTimeout(300*time.Millisecond))
+	before, changed := s.Connection()
+	// The two others stop, so there is no quorum; this one still answers pings.
+	natstest.Stop(c.Nodes[1])
+	natstest.Stop(c.Nodes[2])
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for i := 0; ; i++ {
+		_, err := s.Write(ctx, kv.Write{Key: "a"})
+		if err == nil && i > 0 {
+			t.Fatal("a write without a quorum")
+		}
+		select {
+		case <-changed:
+			if c, _ := s.Connection(); c.Interrupts == before.Interrupts {
+				t.Errorf("%+v after %+v", c, before)
+			}
+			return
+		case <-ctx.Done():
+			t.Fatal("the connection was not moved")
+		default:
+		}
+	}
+}

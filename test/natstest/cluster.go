@@ -1,0 +1,132 @@
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// A Cluster is a few nodes that replicate.
+type Cluster struct {
+	Nodes   []*server.Server
+	options []*server.Options
+}
+
+// StartCluster starts a cluster of n nodes, and waits until it can place a
+// stream of as many replicas.
+func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
+	tb.Helper()
+	c := &Cluster{}
+	ports := make([]int, n)
+	var routes []string
+	for i := range ports {
+		ports[i] = freePort(tb)
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
+	}
+	for i := range n {
+		o := &server.Options{
+			ServerName: fmt.Sprintf("n%d", i+1),
+			Host:       "127.0.0.1",
+			Port:       -1,
+			JetStream:  true,
+			StoreDir:   tb.TempDir(),
+			NoSigs:     true,
+			NoLog:      true,
+			Cluster:    server.ClusterOpts{Name: "parti", Host: "127.0.0.1", Port: ports[i]},
+			Routes:     server.RoutesFromStr(strings.Join(routes, ",")),
+		}
+		for _, opt := range opts {
+			opt(o)
+		}
+		ns, err := server.NewServer(o)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c.Nodes = append(c.Nodes, ns)
+		c.options = append(c.options, o)
+	}
+	tb.Cleanup(func() {
+		for _, ns := range c.Nodes {
+			ns.Shutdown()
+		}
+		for _, ns := range c.Nodes {
+			ns.WaitForShutdown()
+		}
+	})
+	for _, ns := range c.Nodes {
+		ns.Start()
+	}
+	for _, ns := range c.Nodes {
+		if !ns.ReadyForConnections(patience) {
+			tb.Fatalf("the nats-server %s is not ready", ns.Name())
+		}
+	}
+	c.Await(tb)
+	return c
+}
+
+// Await waits until the leader of the cluster knows all nodes. Having a leader is
+// not enough: it refuses replicas until it has heard of the others.
+func (c *Cluster) Await(tb testing.TB) {
+	tb.Helper()
+	late := time.After(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !c.whole() {
+		select {
+		case <-again.C:
+		case <-late:
+			tb.Fatal("the cluster did not come together")
+		}
+	}
+}
+
+func (c *Cluster) whole() bool {
+	for _, ns := range c.Nodes {
+		if ns.JetStreamIsLeader() {
+			return len(ns.JetStreamClusterPeers()) == len(c.Nodes)
+		}
+	}
+	return false
+}
+
+// Restart starts a node again that was stopped, with its data.
+func (c *Cluster) Restart(tb testing.TB, i int) {
+	tb.Helper()
+	ns, err := server.NewServer(c.options[i])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.Nodes[i] = ns
+	ns.Start()
+	if !ns.ReadyForConnections(patience) {
+		tb.Fatalf("the nats-server %s is not ready", ns.Name())
+	}
+}
+
+// Connect connects to one node first, and to the others when that one is gone.
+func (c *Cluster) Connect(tb testing.TB, first int, opts ...nats.Option) *nats.Conn {
+	tb.Helper()
+	var urls []string
+	for i := range c.Nodes {
+		urls = append(urls, c.Nodes[(first+i)%len(c.Nodes)].ClientURL())
+	}
+	return dial(tb, strings.Join(urls, ","), append([]nats.Option{nats.DontRandomize()}, opts...)...)
+}
+
+// freePort is a port that nobody listens on right now.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
+}
