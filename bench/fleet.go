@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ func startNATS(kind string) (*natsServers, error) {
 	if kind == "cluster" {
 		count = 3
 		for i := range ports {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				return nil, err
 			}
@@ -63,7 +64,7 @@ func startNATS(kind string) (*natsServers, error) {
 		}
 		if count > 1 {
 			o.Cluster = server.ClusterOpts{Name: "bench", Host: "127.0.0.1", Port: ports[i]}
-			o.Routes = server.RoutesFromStr(join(routes))
+			o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
 		}
 		s, err := server.NewServer(o)
 		if err != nil {
@@ -83,16 +84,6 @@ func startNATS(kind string) (*natsServers, error) {
 		}
 	}
 	return n, nil
-}
-
-func join(routes []string) (all string) {
-	for i, r := range routes {
-		if i > 0 {
-			all += ","
-		}
-		all += r
-	}
-	return all
 }
 
 // awaitCluster waits until the leader knows all of its peers: creating a stream

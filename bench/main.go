@@ -27,7 +27,6 @@ import (
 type options struct {
 	workers, partitions int
 	stores              []string
-	steps               []int
 }
 
 func main() {

@@ -13,7 +13,7 @@ func TestProbesPerSecond(t *testing.T) {
 	for _, n := range []int{1, 8, 100, 400} { // candidates
 		probes := 0
 		for i := range n {
-			r := rand.New(rand.NewPCG(uint64(i), 1)) //nolint:gosec // chance, not secrets
+			r := rand.New(rand.NewPCG(uint64(i), 1))
 			now := time.Unix(0, 0)
 			m := New(Config{
 				Me: Leader{"me", "n-me"}, LeaderTTL: 12 * time.Second, Heartbeat: time.Second,

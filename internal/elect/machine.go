@@ -159,6 +159,9 @@ func (m *Machine) gone(f Gone) {
 	switch {
 	case m.key.known && m.key.gone:
 		m.key.rev = max(m.key.rev, f.Rev)
+		if sure { // the marker has been cleared away, or the store is another
+			m.key.rev = f.Rev
+		}
 		return
 	case m.key.known && f.Rev != 0 && f.Rev <= m.key.rev:
 		return
@@ -269,7 +272,7 @@ func (m *Machine) delay() time.Duration {
 
 // chance is a random time below most, which is positive.
 func (m *Machine) chance(most time.Duration) time.Duration {
-	return time.Duration(m.cfg.Random() % uint64(most)) //nolint:gosec // positive
+	return time.Duration(m.cfg.Random() % uint64(most))
 }
 
 // vacant tells whether nobody holds the key, or its holder is gone.

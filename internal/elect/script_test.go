@@ -117,7 +117,7 @@ func (s *script) do(t *testing.T, words []string) {
 			"answered": roster.Answered, "silent": roster.NoAnswer, "none": roster.NoResponders, "unsent": roster.Unprobed,
 		}[arg(2)]})
 	case "size":
-		s.step(Size{int(rev(1))}) //nolint:gosec // small
+		s.step(Size{int(rev(1))})
 	case "give-up":
 		s.step(GiveUp{span(1)})
 	case "leave":

@@ -44,7 +44,7 @@ func (m *Machine) alert(rd *Ready) {
 // alertDegraded tells each level once when it is reached, and repeats it. Of levels
 // reached together it tells the highest.
 func (m *Machine) alertDegraded(rd *Ready) {
-	if m.alarm.since != m.health.since {
+	if !m.alarm.since.Equal(m.health.since) {
 		m.alarm = alarm{since: m.health.since}
 	}
 	if !m.health.degraded() || m.lost || m.over() {
@@ -58,7 +58,7 @@ func (m *Machine) alertDegraded(rd *Ready) {
 	m.alarm.level, m.alarm.last = levels, m.now
 	rd.Alerts = append(rd.Alerts, Alert{
 		Kind:  AlertDegraded,
-		Level: Level(levels - 1), //nolint:gosec // there are four
+		Level: Level(levels - 1),
 		For:   age,
 	})
 }

@@ -64,6 +64,7 @@ func (m *Machine) take(f Fact) {
 	case Exited:
 		m.exited(f.Lease, f.How)
 		return
+	default: // the rest needs nothing here
 	}
 	if m.lost { // nothing else matters any more
 		return
@@ -90,6 +91,7 @@ func (m *Machine) take(f Fact) {
 		m.leave()
 	case Abandon:
 		m.abandon()
+	case Started, Exited: // above
 	default:
 		panic(fmt.Sprintf("hold: unknown fact %T", f))
 	}

@@ -92,7 +92,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // seeded on purpose
+	rng := rand.New(rand.NewPCG(seed, 1))
 	cfg := base
 	cfg.Fence = seed%2 == 0
 	cfg.MovesInFlight = 1 + rng.IntN(4)

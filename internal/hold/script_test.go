@@ -121,7 +121,7 @@ func (p *player) command(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
 	case "config":
-		for _, kv := range strings.Fields(rest) {
+		for kv := range strings.FieldsSeq(rest) {
 			p.configure(kv)
 		}
 	case "check":
@@ -419,7 +419,7 @@ func (p *player) version(s string) plan.Version {
 	if !ok {
 		a, b = "0", a
 	}
-	return plan.MakeVersion(uint32(p.number(a)), uint32(p.number(b))) //nolint:gosec // small
+	return plan.MakeVersion(uint32(p.number(a)), uint32(p.number(b)))
 }
 
 func (p *player) lease(s string) plan.Lease {

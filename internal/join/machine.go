@@ -40,7 +40,6 @@ type Machine struct {
 
 	looks map[string]*Looked // nil: not answered yet
 	pick  func()             // what to do once all have been
-	last  kv.Rev             // of the claim that is looked at
 
 	ask   ask
 	alive map[string]bool // nonces that have shown to be alive
@@ -105,6 +104,7 @@ func (m *Machine) Ready() Ready {
 		rd.WakeAt = m.next
 	case asking:
 		rd.WakeAt = m.ask.wake(m)
+	default: // the rest needs nothing here
 	}
 	return rd
 }
@@ -118,6 +118,7 @@ func (m *Machine) passed() {
 		}
 	case asking:
 		m.asking()
+	default: // the rest needs nothing here
 	}
 }
 

@@ -141,7 +141,7 @@ func (s *script) do(t *testing.T, words []string) {
 	case "looked":
 		l := Looked{Worker: words[1]}
 		if len(words) > 2 {
-			l.Nonce, l.Leases = words[2], int(number(3)) //nolint:gosec // small
+			l.Nonce, l.Leases = words[2], int(number(3))
 		}
 		s.step(l)
 	case "saw":

@@ -32,4 +32,4 @@ func window(refused, seen, free int) int {
 func (c Config) name(n int) string { return c.Prefix + "-" + strconv.Itoa(n) }
 
 // pick is a random number below n.
-func (c Config) pick(n int) int { return int(c.Random() % uint64(n)) } //nolint:gosec // n is small and positive
+func (c Config) pick(n int) int { return int(c.Random() % uint64(n)) }

@@ -8,8 +8,14 @@ import (
 
 func TestWindow(t *testing.T) {
 	for _, c := range []struct{ refused, seen, free, want int }{
-		{0, 0, 256, 4}, {0, 0, 2, 2}, {1, 4, 252, 32}, {2, 36, 220, 220}, {2, 36, 1000, 256},
-		{0, 800, 1000, 100}, {60, 0, 256, 256}, {0, 0, 0, 0},
+		{0, 0, 256, 4},
+		{0, 0, 2, 2},
+		{1, 4, 252, 32},
+		{2, 36, 220, 220},
+		{2, 36, 1000, 256},
+		{0, 800, 1000, 100},
+		{60, 0, 256, 256},
+		{0, 0, 0, 0},
 	} {
 		if got := window(c.refused, c.seen, c.free); got != c.want {
 			t.Errorf("window(%d, %d, %d) = %d, want %d", c.refused, c.seen, c.free, got, c.want)
@@ -21,7 +27,7 @@ func TestWindow(t *testing.T) {
 func TestTriesDoNotGrowWithTheCrowd(t *testing.T) {
 	for _, n := range []int{1, 3, 10, 100, 200} {
 		for seed := range uint64(5) {
-			r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // chance, not secrets
+			r := rand.New(rand.NewPCG(seed, 7))
 			now := time.Unix(0, 0)
 			var ms []*Machine
 			for range n {

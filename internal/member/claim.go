@@ -89,7 +89,7 @@ func (c *claim) pump() bool {
 		c.write(*rd.Claim)
 	}
 	if rd.Watch != "" && !c.waiting(c.life, "watch") {
-		c.watch(rd.Watch)
+		c.watch()
 	}
 	if rd.Spare != c.alarmed {
 		c.alarmed = rd.Spare
@@ -167,7 +167,7 @@ func (c *claim) probe(nonce string) {
 }
 
 // watch reads the key of the session that is waited for, every second.
-func (c *claim) watch(id string) {
+func (c *claim) watch() {
 	c.after(c.life, "watch", watchEvery, func() {
 		if c.rd.Watch == "" {
 			return
@@ -175,7 +175,7 @@ func (c *claim) watch(id string) {
 		c.get(c.life, Key{KindSession, c.rd.Watch}, func(r Record) {
 			c.told(r)
 			if c.rd.Watch != "" {
-				c.watch(c.rd.Watch)
+				c.watch()
 			}
 		})
 	})

@@ -176,6 +176,7 @@ func (l *ledger) stands(rev kv.Rev) {
 			if !p.Record.Gone {
 				l.chain = rev
 			}
+		default: // the rest needs nothing here
 		}
 		rev++
 	}

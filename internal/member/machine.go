@@ -199,6 +199,7 @@ func (m *Machine) told(r Record) {
 			m.term.fleet.told(r)
 		case KindControl:
 			m.term.controls.told(r)
+		default: // the rest needs nothing here
 		}
 	}
 }
@@ -358,6 +359,7 @@ func (m *Machine) able() bool {
 	switch rd.State {
 	case hold.Draining, hold.FencedOff:
 		return false
+	default: // the rest needs nothing here
 	}
 	return m.cfg.Leads && rd.Alive && m.session.rev.Incarnation() >= m.store.shown
 }

@@ -2,6 +2,7 @@ package member
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -100,8 +101,11 @@ func TestIdleGroupIsQuiet(t *testing.T) {
 
 func TestRenewalWithoutAnAnswer(t *testing.T) {
 	for _, f := range []fault{
-		{err: kv.ErrUnknown, stored: true}, {err: kv.ErrUnknown}, {err: kv.ErrUnavailable},
-		{err: kv.ErrUnknown, late: 2500 * time.Millisecond}, {err: fmt.Errorf("out of the blue")},
+		{err: kv.ErrUnknown, stored: true},
+		{err: kv.ErrUnknown},
+		{err: kv.ErrUnavailable},
+		{err: kv.ErrUnknown, late: 2500 * time.Millisecond},
+		{err: fmt.Errorf("out of the blue")},
 	} {
 		t.Run(fmt.Sprintf("%v, stored %v, late %v", f.err, f.stored, f.late), func(t *testing.T) {
 			w := newWorld(t)
@@ -262,9 +266,7 @@ func TestOldReadsProveNothing(t *testing.T) {
 	w.group(2, 4)
 	b := w.other()
 	old := map[Key]*entry{}
-	for k, e := range w.store.keys {
-		old[k] = e
-	}
+	maps.Copy(old, w.store.keys)
 	w.run(5 * time.Second)
 	reads := 0
 	stale := w.now.Add(8 * time.Second)
@@ -353,8 +355,11 @@ func TestRefusedCommit(t *testing.T) {
 
 func TestCommitWithoutAnAnswer(t *testing.T) {
 	for _, f := range []fault{
-		{err: kv.ErrUnknown, stored: true}, {err: kv.ErrUnknown}, {err: kv.ErrUnavailable},
-		{err: kv.ErrUnknown, late: time.Second}, {err: kv.ErrStale},
+		{err: kv.ErrUnknown, stored: true},
+		{err: kv.ErrUnknown},
+		{err: kv.ErrUnavailable},
+		{err: kv.ErrUnknown, late: time.Second},
+		{err: kv.ErrStale},
 	} {
 		t.Run(fmt.Sprintf("%v, stored %v, late %v", f.err, f.stored, f.late), func(t *testing.T) {
 			w := newWorld(t)
@@ -516,7 +521,7 @@ func TestSameFactsSameAnswers(t *testing.T) {
 		w.run(20 * time.Second)
 		return fmt.Sprint(w.log)
 	}
-	if run() != run() {
+	if first, second := run(), run(); first != second {
 		t.Error("two runs with the same facts differ")
 	}
 }

@@ -169,9 +169,7 @@ func (s *session) find() {
 
 func (s *session) found(own, head, slice Record) {
 	mine, _ := slice.Value.(plan.Slice)
-	h, _ := head.Value.(plan.Head)
-	stands := !head.Gone && !h.Adopting // while it adopts, a session that no slice names may still resume
-	f := hold.Found{Key: s.standing(own), Plan: stands, Mine: mine.Session == s.base.Nonce}
+	f := hold.Found{Key: s.standing(own), Plan: stands(head), Mine: mine.Session == s.base.Nonce}
 	s.rev = own.Rev
 	if f.Key == hold.Own && s.wrote.Resumed && !s.resumed {
 		s.resumed = true
@@ -218,10 +216,10 @@ func same[V any](a, b V) bool {
 // lostTo says for people why the session is lost.
 func (s *session) lostTo(f hold.Found, own Record) string {
 	r, _ := own.Value.(roster.Session)
-	switch {
-	case f.Key == hold.Tombstone:
+	switch f.Key {
+	case hold.Tombstone:
 		return fmt.Sprintf("%s, as leader of term %d, declared it lost: %s", r.Tombstone.By, r.Tombstone.Term, r.Tombstone.Why)
-	case f.Key == hold.Foreign:
+	case hold.Foreign:
 		return fmt.Sprintf("the worker ID was taken over by session %s on %q", r.Nonce, r.Host)
 	default:
 		return "its key has expired"

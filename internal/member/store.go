@@ -54,6 +54,7 @@ func (c *call) puts() []Put {
 		return []Put{req}
 	case Commit:
 		return req.Puts
+	default: // the rest needs nothing here
 	}
 	return nil
 }
@@ -81,10 +82,12 @@ func (s *store) answer(c *call, a Answer) (proof bool) {
 			proof = s.accepted(c, a)
 		case Incarnation, Renew:
 			s.shows(a.Incarnation)
+		default: // the rest needs nothing here
 		}
 		for _, r := range a.Records {
 			s.shows(r.Rev.Incarnation())
 		}
+	default: // the rest needs nothing here
 	}
 	return proof
 }
@@ -102,7 +105,7 @@ func (s *store) accepted(c *call, a Answer) (proof bool) {
 		}
 	}
 	for i, p := range puts {
-		rev := a.Rev + kv.Rev(i) //nolint:gosec // small
+		rev := a.Rev + kv.Rev(i)
 		s.acked = max(s.acked, rev)
 		if k := p.Record.Key; k.Kind != KindLog {
 			s.keys[k] = max(s.keys[k], rev)
@@ -123,9 +126,14 @@ func (s *store) lost() {
 	}
 	s.renewing = true
 	s.after(&s.life, "renew", s.chance(50*time.Millisecond), func() {
+		known := s.known
 		s.ask(&s.life, Incarnation{}, func(a Answer) {
 			switch Outcome(a.Err) {
 			case Lost:
+				if s.known != known { // somebody else was quicker than this answer
+					s.done()
+					return
+				}
 				s.renew("the bucket was not there", s.next())
 			case Fine:
 				s.done()

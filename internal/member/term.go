@@ -299,6 +299,7 @@ func (t *term) note(n roster.Note) {
 		t.say(event.Suspected{Worker: n.Worker, Session: n.Nonce, Why: n.Why})
 	case roster.Live:
 		t.say(event.Recovered{Worker: n.Worker, Session: n.Nonce})
+	default: // the rest needs nothing here
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -192,7 +193,6 @@ type box struct {
 	run       map[plan.Lease]bool
 	events    []event.Event
 	writes    int // carried out
-	peak      map[string]plan.Version
 }
 
 func (w *world) start(cfg Config) *box {
@@ -513,9 +513,7 @@ func (s *fakeStore) renew(incarnation uint32) {
 // backup copies the store; restore puts it back, as an operator's restore would.
 func (s *fakeStore) backup() func() {
 	keys, n, inc := map[Key]*entry{}, s.n, s.incarnation
-	for k, e := range s.keys {
-		keys[k] = e
-	}
+	maps.Copy(keys, s.keys)
 	return func() { s.keys, s.n, s.incarnation = keys, n, inc }
 }
 

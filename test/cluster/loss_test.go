@@ -20,13 +20,17 @@ import (
 
 func freePorts(t *testing.T, n int) (ports []int) {
 	t.Helper()
+	var held []net.Listener
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		held = append(held, l)
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	for _, l := range held { // all at the end, so that no port comes twice
+		_ = l.Close()
 	}
 	return ports
 }

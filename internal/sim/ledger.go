@@ -1,0 +1,428 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/hold"
+	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// A ledger knows what really happened: every write that the store ever accepted,
+// also those that it lost again, and every handler that ever ran. The promises are
+// checked against it as things happen.
+type ledger struct {
+	w         *world
+	violation *Violation
+
+	// What the store was told.
+	head     plan.Head // of the highest version ever
+	terms    map[uint64]string
+	byNonce  map[string]*session
+	holder   map[string]string // worker ID to the nonce that its key names, also if expired
+	leases   map[string][]*lease
+	slices   map[string]plan.Slice // as they stand now, by worker ID
+	place    map[string]string     // partition to the worker whose slice has it
+	newest   map[string]plan.Version
+	renewals int
+
+	// What handlers did.
+	running map[string][]*run // by partition
+	bare    map[string]time.Duration
+
+	// overlaps are two handlers of one partition that are excused for now.
+	overlaps []*overlap
+
+	settled   time.Duration // when every partition ran for the first time; below 0: not yet
+	lastPlan  time.Duration
+	lastCause plan.Why
+	alerts    map[string]string
+	since     counts // since the group had settled
+}
+
+// counts are what claims count.
+type counts struct {
+	returns, moves   int
+	degraded, fenced int
+	renewals, leader int
+	terms            map[uint64]bool
+	planned          int
+}
+
+// A session is what is known of one nonce.
+type session struct {
+	nonce, worker string
+	p             *process
+	ttl           time.Duration
+	fenced        bool
+
+	// slices are those addressed to it, by version: what it may act on.
+	slices map[plan.Version]plan.Slice
+	last   plan.Version // the newest of them
+
+	// Evidence of its end, in true time; below 0: none.
+	ended     time.Duration // tombstone or last words
+	how       roster.End
+	displaced time.Duration // a successor was stored, or the store was lost
+	gone      time.Duration // its key expired
+
+	renewed time.Duration // last accepted record
+	anew    int           // how often the store had been made anew then
+	leaving bool
+}
+
+// A lease is one period of ownership, from its grant to the evidence of its end.
+type lease struct {
+	plan.Lease
+	s       *session
+	granted time.Duration
+	receipt bool
+	closed  bool
+}
+
+func newLedger(w *world) *ledger {
+	return &ledger{
+		w: w, terms: map[uint64]string{}, byNonce: map[string]*session{}, holder: map[string]string{},
+		leases: map[string][]*lease{}, slices: map[string]plan.Slice{}, place: map[string]string{},
+		newest: map[string]plan.Version{}, running: map[string][]*run{}, bare: map[string]time.Duration{},
+		settled: -1, alerts: map[string]string{},
+		since: counts{terms: map[uint64]bool{}},
+	}
+}
+
+// break_ notes a violation; the run ends with the first.
+func (l *ledger) break_(p Promise, partition, format string, args ...any) { //nolint:revive // break is taken
+	if l.violation != nil {
+		return
+	}
+	l.violation = &Violation{Promise: p, At: l.w.now, Text: fmt.Sprintf(format, args...), Partition: partition}
+	l.w.say("VIOLATION of promise %s: %s", p, l.violation.Text)
+	l.w.over = true
+}
+
+// panicked notes that a machine did.
+func (l *ledger) panicked(p *process, f member.Fact, e any) {
+	l.break_(PromiseNoPanic, "", "host %d panics on %T: %v\n%s", p.host.n, f, e, stack())
+}
+
+// session notes the nonce that a process has made up.
+func (l *ledger) session(nonce string, p *process) {
+	l.byNonce[nonce] = &session{nonce: nonce, p: p, slices: map[plan.Version]plan.Slice{}, ended: -1, displaced: -1, gone: -1}
+}
+
+// stored takes in what the store has just accepted, by whom.
+func (l *ledger) stored(by *process, rs []member.Record) {
+	w := l.w
+	if w.trace != nil {
+		who := "-"
+		if by != nil {
+			who = fmt.Sprint(by.host.n)
+		}
+		for _, r := range rs {
+			if r.Key.Kind != member.KindSession || by == nil || w.now > 0 {
+				w.say("store: host %s writes %s at %d: %s", who, describeKey(r.Key), r.Rev, describe(r))
+			}
+		}
+	}
+	var changed []plan.Slice
+	var removed []string
+	for _, r := range rs {
+		switch r.Key.Kind {
+		case member.KindSession:
+			l.sessionStored(by, r)
+		case member.KindPlan:
+			if h, ok := r.Value.(plan.Head); ok {
+				l.planStored(h, rs)
+			}
+		case member.KindSlice:
+			if s, ok := r.Value.(plan.Slice); ok {
+				changed = append(changed, s)
+			} else {
+				removed = append(removed, r.Key.Name)
+			}
+		case member.KindLog:
+			if d, ok := r.Value.(plan.Decision); ok {
+				l.decided(d)
+			}
+		case member.KindLeader:
+			if by != nil {
+				l.since.leader++
+			}
+		case member.KindAside:
+			l.lastCause = plan.WhyQuarantine // its time is over, whatever the group does
+		case member.KindControl, member.KindChain:
+		}
+	}
+	if len(changed)+len(removed) > 0 {
+		l.slicesStored(changed, removed)
+	}
+}
+
+// sessionStored takes in a session's record: its receipts, its end.
+func (l *ledger) sessionStored(by *process, r member.Record) {
+	now := l.w.now
+	worker := r.Key.Name
+	if r.Gone {
+		if s := l.byNonce[l.holder[worker]]; s != nil && s.gone < 0 {
+			s.gone = now
+		}
+		return
+	}
+	rec, ok := r.Value.(roster.Session)
+	if !ok {
+		return
+	}
+	s := l.byNonce[rec.Nonce]
+	if s == nil {
+		l.break_(PromiseOneOwner, "", "a session of nobody: %s", rec.Nonce)
+		return
+	}
+	s.worker, s.ttl, s.fenced = worker, rec.TTL.Duration(), rec.Fenced
+	if old := l.byNonce[l.holder[worker]]; old != nil && old != s && old.displaced < 0 {
+		old.displaced = now
+	}
+	l.holder[worker] = rec.Nonce
+	if rec.Tombstone != nil {
+		l.ends(s, roster.EndTombstone)
+		for _, other := range l.byNonce {
+			if other.worker == worker && other.displaced >= 0 {
+				l.ends(other, roster.EndTombstone)
+			}
+		}
+		return
+	}
+	if by == nil || by != s.p {
+		l.break_(PromiseOnePlan, "", "the record of session %s was written by somebody else, without a tombstone", rec.Nonce)
+		return
+	}
+	s.renewed, s.gone, s.anew = now, -1, l.renewals
+	s.leaving = s.leaving || rec.Leaving
+	l.since.renewals++
+	l.receipts(s, &rec)
+	if rec.Left {
+		for _, r := range by.runs {
+			if r.nonce == s.nonce {
+				l.break_(PromiseRevoke, r.lease.Partition, "session %s says its last words over a running handler of %s", s.nonce, r.lease.Partition)
+				return
+			}
+		}
+		l.ends(s, roster.EndLeft)
+	}
+}
+
+func (l *ledger) ends(s *session, how roster.End) {
+	if s.ended < 0 {
+		s.ended, s.how = l.w.now, how
+		l.w.say("ledger: session %s has ended: %s", s.nonce, how)
+	}
+}
+
+// receipts closes the leases that a record gives up, and checks that it tells the
+// truth: nothing of what it gives up is running.
+func (l *ledger) receipts(s *session, rec *roster.Session) {
+	if rec.Applied == 0 && !rec.Leaving {
+		return
+	}
+	slice, known := s.slices[rec.Applied]
+	if rec.Applied != 0 && !known {
+		l.break_(PromiseRevoke, "", "session %s says that it applied %s, and no such slice was ever addressed to it", s.nonce, rec.Applied)
+		return
+	}
+	for _, g := range l.openOf(s) {
+		gone := false
+		switch {
+		case slices.Contains(rec.Done, g.Lease), slices.Contains(rec.Rejected, g.Lease), slices.Contains(rec.GivenUp, g.Lease):
+			gone = true
+		case slices.Contains(rec.Draining, g.Lease):
+		case rec.Leaving:
+			gone = true
+		case g.Token <= rec.Applied:
+			gone = !grants(slice, g.Lease)
+		}
+		if !gone {
+			continue
+		}
+		g.receipt, g.closed = true, true
+		if r := s.p.runs[g.Lease]; s.p.alive && r != nil && r.nonce == s.nonce {
+			l.break_(PromiseRevoke, g.Partition, "session %s gives up %s@%s while its handler runs", s.nonce, g.Partition, g.Token)
+			return
+		}
+	}
+	if len(s.slices) > 8 {
+		for v := range s.slices {
+			if v < rec.Applied {
+				delete(s.slices, v)
+			}
+		}
+	}
+}
+
+// openOf are the leases of a session without evidence of their end, in order of partitions.
+func (l *ledger) openOf(s *session) (out []*lease) {
+	for _, gs := range l.leases {
+		for _, g := range gs {
+			if g.s == s && !g.closed {
+				out = append(out, g)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *lease) int { return strings.Compare(a.Partition, b.Partition) })
+	return out
+}
+
+func grants(s plan.Slice, g plan.Lease) bool {
+	i, ok := slices.BinarySearchFunc(s.Granted, g.Partition, func(x plan.Grant, id string) int { return strings.Compare(x.ID, id) })
+	return ok && s.Granted[i].Token == g.Token
+}
+
+// lost, renewed and wentBack note what became of the store as a whole.
+func (l *ledger) lost() {
+	for _, s := range l.byNonce {
+		if s.worker != "" && s.gone < 0 {
+			s.gone = l.w.now
+		}
+		if s.worker != "" && s.displaced < 0 {
+			s.displaced = l.w.now // nobody is told of it any more
+		}
+	}
+	clear(l.slices)
+	clear(l.place)
+}
+
+func (l *ledger) renewed() {
+	l.lost()
+	l.renewals++
+}
+
+// wentBack makes the ledger's idea of what stands what it now is. What was
+// evidence stays evidence.
+func (l *ledger) wentBack() {
+	clear(l.slices)
+	clear(l.place)
+	for _, s := range l.w.store.slices() {
+		l.slices[s.Worker] = s
+		for _, g := range s.Granted {
+			l.place[g.ID] = s.Worker
+		}
+		for _, r := range s.Releasing {
+			l.place[r.ID] = s.Worker
+		}
+	}
+	for _, s := range l.w.store.sessions() {
+		l.holder[s.Worker] = s.Nonce
+	}
+}
+
+// starting notes that a handler begins, and checks that it may.
+func (l *ledger) starting(p *process, r *run) {
+	s, g := l.permission(p, r.lease)
+	if s == nil {
+		return
+	}
+	r.nonce = s.nonce
+	l.w.say("host %d: starts %s@%s as %s", p.host.n, r.lease.Partition, r.lease.Token, r.nonce)
+	l.mayStart(p, r, s, g)
+	if l.w.over {
+		return
+	}
+	id := r.lease.Partition
+	l.running[id] = append(l.running[id], r)
+	if from, ok := l.bare[id]; ok {
+		delete(l.bare, id)
+		if l.settled >= 0 {
+			l.w.stats.MaxBare = max(l.w.stats.MaxBare, l.w.now-from)
+			l.claimWithin(id, l.w.now-from)
+		}
+	}
+}
+
+// ended notes that a handler has returned.
+func (l *ledger) ended(r *run, how hold.How) {
+	l.w.say("host %d: %s@%s has returned (%d)", r.p.host.n, r.lease.Partition, r.lease.Token, how)
+	l.stopped(r)
+	if l.settled >= 0 {
+		l.since.returns++
+		l.claimStill(r)
+	}
+}
+
+func (l *ledger) stopped(r *run) {
+	id := r.lease.Partition
+	l.running[id] = slices.DeleteFunc(l.running[id], func(x *run) bool { return x == r })
+	if len(l.running[id]) == 0 {
+		l.bare[id] = l.w.now
+	}
+}
+
+// died notes that a process is gone, with all that ran in it.
+func (l *ledger) died(p *process) {
+	for _, r := range sortedRuns(p.runs) {
+		r.ended = true
+		l.stopped(r)
+	}
+	clear(p.runs)
+	for about := range l.alerts {
+		if strings.HasPrefix(about, fmt.Sprintf("%d/", p.host.n)) {
+			delete(l.alerts, about)
+		}
+	}
+}
+
+func sortedRuns(runs map[plan.Lease]*run) []*run {
+	out := make([]*run, 0, len(runs))
+	for _, r := range runs {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *run) int {
+		if c := strings.Compare(a.lease.Partition, b.lease.Partition); c != 0 {
+			return c
+		}
+		return int(a.lease.Token) - int(b.lease.Token)
+	})
+	return out
+}
+
+// events takes in what a member says of itself.
+func (l *ledger) events(p *process, es []event.Event) {
+	for _, e := range es {
+		if l.w.trace != nil {
+			l.w.say("host %d: %T%+v", p.host.n, e, e)
+		}
+		switch e := e.(type) {
+		case event.Alert:
+			key := fmt.Sprintf("%d/%s", p.host.n, e.About)
+			if e.Text == "" {
+				delete(l.alerts, key)
+			} else {
+				l.alerts[key] = e.Text
+			}
+		case event.Stuck:
+			l.alerts[fmt.Sprintf("%d/stuck %s", p.host.n, e.Partition)] = "stuck"
+		case event.Led:
+			if l.settled >= 0 {
+				l.since.terms[e.Term] = true
+				l.claimOneTerm()
+			}
+		case event.Planned:
+			if l.settled >= 0 {
+				l.since.planned++
+			}
+		}
+	}
+}
+
+// finished notes that a member says it has ended.
+func (l *ledger) finished(p *process, err error) {
+	if len(p.runs) > 0 {
+		l.break_(PromiseRevoke, "", "host %d is done while %d handlers run", p.host.n, len(p.runs))
+		return
+	}
+	if !p.leaving {
+		l.break_(PromiseRuns, "", "host %d gave up by itself: %v", p.host.n, err)
+	}
+}

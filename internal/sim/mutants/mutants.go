@@ -1,0 +1,246 @@
+// Package mutants tests the tests: it takes every safety rule of the brains away in
+// turn and asserts that the simulator notices.
+//
+// A mutant is a change of a few words in one or two source files, built with go's
+// -overlay, so that nothing in the tree is touched. The words to be replaced must
+// stand in the file exactly once: a rule that is rewritten breaks its mutant, which
+// must then be rewritten too, and cannot be forgotten.
+package mutants
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A Mutant is one rule taken away.
+type Mutant struct {
+	Rule  string
+	Edits []Edit
+	// Breaks are the promises of which it must break one: what is to be seen.
+	Breaks []int
+	// Profiles are the fleets to try, Seeds how many of each at most.
+	Profiles string
+	Seeds    int
+	// Package is set where another rule stands behind this one, so that no fleet can
+	// show that it is missing: then the tests of that package must notice.
+	Package string
+}
+
+// An Edit replaces words in a file, named from the root of the repository.
+type Edit struct{ File, Old, New string }
+
+// Overlay writes the changed files into dir and returns the path of the file that
+// go's -overlay reads.
+func (m *Mutant) Overlay(root, dir string) (string, error) {
+	changed := map[string]string{}
+	for _, e := range m.Edits {
+		path := filepath.Join(root, filepath.FromSlash(e.File))
+		text, ok := changed[path]
+		if !ok {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return "", err
+			}
+			text = string(b)
+		}
+		if n := strings.Count(text, e.Old); n != 1 {
+			return "", fmt.Errorf("%s: %q stands there %d times, and must once: the rule was rewritten, rewrite its mutant", e.File, e.Old, n)
+		}
+		changed[path] = strings.Replace(text, e.Old, e.New, 1)
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	n := 0
+	for path, text := range changed {
+		n++
+		file := filepath.Join(dir, fmt.Sprintf("%d.go", n))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		overlay.Replace[path] = file
+	}
+	b, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	return file, os.WriteFile(file, b, 0o600)
+}
+
+// All are the mutants.
+var All = []Mutant{
+	// What a worker may run.
+	{
+		Rule:     "trust ends a margin before the TTL",
+		Edits:    []Edit{{"internal/hold/machine.go", "trust{length: cfg.TTL - cfg.Margin}", "trust{length: cfg.TTL}"}},
+		Profiles: "fastclock", Breaks: []int{3}, Seeds: 100,
+	},
+	{
+		Rule:     "trust counts from when the renewal was sent",
+		Edits:    []Edit{{"internal/hold/renew.go", "m.trust.renewed(m.now, sent)", "m.trust.renewed(m.now, m.now)"}},
+		Profiles: "slowfence", Breaks: []int{3}, Seeds: 200,
+	},
+	{
+		Rule:     "a fencing worker stops when its trust ends",
+		Edits:    []Edit{{"internal/hold/isolation.go", "\t\tcase !trusted:\n\t\t\treturn closed\n", "\t\tcase !trusted:\n\t\t\treturn open\n"}},
+		Profiles: "fence", Breaks: []int{3}, Seeds: 60,
+	},
+	{
+		Rule:     "a jump of the clock ends trust",
+		Edits:    []Edit{{"internal/hold/isolation.go", "\tm.trust.jumped(m.now)\n", ""}},
+		Profiles: "clocks,fence", Breaks: []int{3}, Seeds: 200,
+	},
+	{
+		Rule:     "a polite stop under way is cut short when trust ends",
+		Edits:    []Edit{{"internal/hold/runs.go", "if all > r.end {", "if all > r.end && r.end == open {"}},
+		Profiles: "fencedrain", Breaks: []int{3}, Seeds: 200,
+	},
+	{
+		Rule:     "a drain that takes too long is cut short",
+		Edits:    []Edit{{"internal/hold/runs.go", "if r.end == closing && !m.now.Before(r.asked.Add(m.cfg.DrainTimeout)) {", "if false {"}},
+		Profiles: "handlers", Breaks: []int{7, 8}, Seeds: 60,
+	},
+	{
+		Rule:     "a slice is addressed to one session",
+		Edits:    []Edit{{"internal/hold/slice.go", "case s.Session != m.cfg.Nonce:", "case false:"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule: "an older slice changes nothing after a newer",
+		Edits: []Edit{
+			{"internal/hold/slice.go", "case s.Version < m.applied:", "case false:"},
+			{"internal/member/watch.go", "r.Rev < w.slice.rev || r.Rev == w.slice.rev && !read", "r.Rev == w.slice.rev && !read"},
+		},
+		Profiles: "stale", Breaks: []int{2}, Seeds: 200,
+	},
+	{
+		Rule:    "one handler of a partition at a time",
+		Edits:   []Edit{{"internal/hold/runs.go", "case s.run != nil: // one run", "case s.run != nil && s.run.grant.Token == s.grant.Token: // one run"}},
+		Package: "./internal/hold", // the leader does not grant before the receipt
+	},
+
+	// What a worker says.
+	{
+		Rule:     "last words are never over a running handler",
+		Edits:    []Edit{{"internal/hold/report.go", "rep.Left = m.leaving && !m.lapsing && rep.Running == 0", "rep.Left = m.leaving && !m.lapsing"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "what still drains is listed",
+		Edits:    []Edit{{"internal/hold/report.go", "if m.leaving || !s.grants(r.grant.Token) {", "if m.leaving {"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "a session resumes only where the plan still names it",
+		Edits:    []Edit{{"internal/hold/isolation.go", "case f.Plan && !f.Mine:", "case false:"}},
+		Profiles: "store,network,leaders", Breaks: []int{2, 3, 7, 20}, Seeds: 300,
+	},
+
+	// What a leader concludes.
+	{
+		Rule: "a tombstone is conditional: a late renewal wins",
+		Edits: []Edit{{
+			"internal/member/term.go", "\t\tcase Stale:\n\t\t\tt.missed(s)\n",
+			"\t\tcase Stale:\n\t\t\tt.get(t.life, rec.Key, func(r Record) { v.Rev = r.Rev; t.bury(v, s, tries) })\n",
+		}},
+		Profiles: "fence,network", Breaks: []int{1, 2, 3}, Seeds: 400,
+	},
+	{
+		Rule:     "silence is not an end before its tombstone stands",
+		Edits:    []Edit{{"internal/roster/detect.go", "\tm.judged, m.Verdict = true, why\n", "\tm.judged, m.Verdict = true, why\n\tr.end(m.Session.Nonce, EndConcluded)\n"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "nothing is granted before the receipt",
+		Edits:    []Edit{{"internal/lead/evidence.go", "case p.state != releasing || s.Applied < p.since:", "case p.state != releasing:"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "a receipt names the lease: what still drains is not released",
+		Edits:    []Edit{{"internal/lead/evidence.go", "\treturn !has(s.Draining, p), how\n", "\treturn true, how\n"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "a receipt is of the session that has the lease",
+		Edits:    []Edit{{"internal/lead/evidence.go", "if y == nil || y.Session.Nonce != x.session {", "if y == nil {"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 200,
+	},
+	{
+		Rule:     "a receipt counts the version of the own slice, not of the plan",
+		Edits:    []Edit{{"internal/lead/evidence.go", "s.Applied < p.since:", "s.Highest < p.since:"}},
+		Profiles: "stale,network,churn", Breaks: []int{2}, Seeds: 300,
+	},
+	{
+		Rule: "an expiry is no proof",
+		Edits: []Edit{{
+			"internal/roster/roster.go", "\tm.Rev, m.gone, m.judged = rev, true, false\n",
+			"\tm.Rev, m.gone, m.judged = rev, true, false\n\tr.end(m.Session.Nonce, EndConcluded)\n",
+		}},
+		Profiles: "store", Breaks: []int{2}, Seeds: 100,
+	},
+	{
+		Rule: "a successor under the same ID is no proof",
+		Edits: []Edit{{
+			"internal/roster/roster.go", "\tr.next = time.Time{}\n}\n\n// Gone takes",
+			"\tr.next = time.Time{}\n\tr.end(m.Session.Nonce, EndConcluded)\n}\n\n// Gone takes",
+		}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "silence counts the session's own TTL, not the leader's",
+		Edits:    []Edit{{"internal/roster/detect.go", "ttl := m.Session.TTL.Duration()", "ttl := r.cfg.TTL"}},
+		Profiles: "fence", Breaks: []int{3}, Seeds: 200,
+	},
+	{
+		Rule:     "a displaced session is given its own TTL, not the leader's",
+		Edits:    []Edit{{"internal/roster/roster.go", "now.Add(m.Session.TTL.Duration())}", "now.Add(r.cfg.TTL)}"}},
+		Profiles: "churn,fence", Breaks: []int{2, 3}, Seeds: 200,
+	},
+
+	// What a leader writes.
+	{
+		Rule: "a plan is conditional on the one before",
+		Edits: []Edit{
+			{"internal/member/commit.go", "\tdefault:\n\t\t\tby := \"somebody else\"", "\tcase ok:\n\t\t\tl.base = r.Rev\n\t\t\tl.again(true)\n\t\tdefault:\n\t\t\tby := \"somebody else\""},
+			{"internal/member/commit.go", "if c.Decision != nil {\n\t\tname", "if false {\n\t\tname"}, // its key is a condition, too
+		},
+		Profiles: "twoleaders,leaders", Breaks: []int{1, 2, 4}, Seeds: 300,
+	},
+	{
+		Rule: "a refusal ends the term",
+		Edits: []Edit{
+			{"internal/member/commit.go", "\tdefault:\n\t\t\tby := \"somebody else\"", "\tcase ok:\n\t\t\tl.again(false)\n\t\tdefault:\n\t\t\tby := \"somebody else\""},
+			{"internal/member/commit.go", "\t\tt.end(\"a commit has had no outcome for \"+(t.cfg.LeaderTTL/2).String(), t.cfg.backOff())\n", ""},
+		},
+		Package: "./internal/member", // a leader that is refused soon finds that it has lost its key, too
+	},
+	{
+		Rule:     "versions, and so tokens, are above everything that anybody has seen",
+		Edits:    []Edit{{"internal/lead/advance.go", "v := max(m.head.Version, m.highest, plan.MakeVersion(m.inc, 0))", "v := m.head.Version"}},
+		Profiles: "losses", Breaks: []int{1, 4}, Seeds: 60,
+	},
+	{
+		Rule:     "of two that hold a lease the younger is adopted",
+		Edits:    []Edit{{"internal/lead/evidence.go", "if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {", "if false {"}},
+		Profiles: "losses", Breaks: []int{2, 4}, Seeds: 400,
+	},
+	{
+		Rule:     "after a loss nothing is granted that may still run out of sight",
+		Edits:    []Edit{{"internal/lead/decide.go", "if m.now.Before(w.adoptUntil) {", "if false {"}},
+		Profiles: "losses", Breaks: []int{2, 3}, Seeds: 60,
+	},
+
+	// Liveness.
+	{
+		Rule:     "orphans do not wait for a window",
+		Edits:    []Edit{{"internal/lead/decide.go", "urgent, why := m.urgent(&fleet); urgent {", "urgent, why := m.urgent(&fleet); urgent && w.planned == nil {"}},
+		Profiles: "crash", Breaks: []int{7}, Seeds: 60,
+	},
+	{
+		Rule:     "a listing that drops more than half needs a second that agrees",
+		Edits:    []Edit{{"internal/lead/listing.go", "return before > 0 && 2*kept < before", "return false"}},
+		Profiles: "source", Breaks: []int{6}, Seeds: 60,
+	},
+}

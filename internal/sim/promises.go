@@ -1,0 +1,630 @@
+package sim
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// Promise is the number of a promise of the design.
+type Promise int
+
+// The promises, as the design numbers them; and three that go without saying.
+const (
+	PromiseOnePlan  Promise = 1
+	PromiseRevoke   Promise = 2
+	PromiseOneOwner Promise = 3
+	PromiseTokens   Promise = 4
+	PromiseSource   Promise = 6
+	PromiseRuns     Promise = 7
+	PromiseSettles  Promise = 8
+	PromiseRecovers Promise = 9
+	PromiseMoves    Promise = 10
+	PromiseCost     Promise = 11
+	PromiseTruth    Promise = 20 // what is said is so
+	PromiseNoPanic  Promise = 21
+	PromiseFlapping Promise = 22 // no state is entered without a reason
+)
+
+var promiseWords = map[Promise]string{
+	PromiseOnePlan: "one plan", PromiseRevoke: "revoke before grant", PromiseOneOwner: "at most one owner",
+	PromiseTokens: "tokens grow", PromiseSource: "a failing source loses nothing", PromiseRuns: "runs again",
+	PromiseSettles: "settles", PromiseRecovers: "recovers", PromiseMoves: "moves little", PromiseCost: "costs little",
+	PromiseTruth: "state tells the truth", PromiseNoPanic: "no panic", PromiseFlapping: "no flapping",
+}
+
+func (p Promise) String() string { return fmt.Sprintf("%d (%s)", int(p), promiseWords[p]) }
+
+func stack() string {
+	lines := strings.Split(string(debug.Stack()), "\n")
+	var out []string
+	for i, line := range lines {
+		if strings.Contains(line, "/internal/") && !strings.Contains(line, "/sim/") && strings.HasPrefix(line, "\t") && i > 0 {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(out[:min(len(out), 8)], "\n")
+}
+
+// planStored checks promise 1: plans are one sequence. Versions grow; terms do not
+// fall; a term has one leader. After the store went back, the first commit of a
+// leader that does not know it yet may repeat a number, if it changes nobody's slice.
+func (l *ledger) planStored(h plan.Head, rs []member.Record) {
+	l.w.stats.Plans++
+	l.w.mark(uint64(h.Version))
+	l.lastPlan, l.lastCause = l.w.now, h.Why
+	who := h.Leader + "/" + h.Session
+	grantsAny := slices.ContainsFunc(rs, func(r member.Record) bool { return r.Key.Kind == member.KindSlice })
+	if h.Version <= l.head.Version && (grantsAny || !l.wentBackSince()) {
+		l.break_(PromiseOnePlan, "", "plan %s of term %d after plan %s of term %d", h.Version, h.Term, l.head.Version, l.head.Term)
+		return
+	}
+	key := uint64(h.Version.Incarnation())<<32 | h.Term
+	if was, ok := l.terms[key]; ok && was != who && !l.wentBackSince() {
+		l.break_(PromiseOnePlan, "", "term %d of %s and of %s", h.Term, was, who)
+		return
+	}
+	l.terms[key] = who
+	if h.Version.Incarnation() == l.head.Version.Incarnation() && h.Term < l.head.Term && !l.wentBackSince() {
+		l.break_(PromiseOnePlan, "", "term %d after term %d", h.Term, l.head.Term)
+		return
+	}
+	if h.Version > l.head.Version {
+		l.head = h
+	}
+	if s := l.byNonce[h.Session]; s == nil {
+		l.break_(PromiseOnePlan, "", "plan %s by an unknown session %s", h.Version, h.Session)
+	}
+}
+
+// wentBackSince reports whether the store has lost accepted writes in its present
+// incarnation.
+func (l *ledger) wentBackSince() bool {
+	for _, f := range l.w.sc.Faults {
+		if (f.Kind == GoBack || f.Kind == Restore || f.Kind == Replaced || f.Kind == StoreLost) && f.At <= l.w.now {
+			return true
+		}
+	}
+	return false
+}
+
+// slicesStored checks promises 2 and 4 where they are decided: a partition stands
+// in one slice; a new lease has a token above all earlier ones of its partition,
+// and there is evidence for the end of every earlier lease.
+func (l *ledger) slicesStored(changed []plan.Slice, removed []string) {
+	for _, worker := range removed {
+		l.leaveSlice(l.slices[worker])
+		delete(l.slices, worker)
+	}
+	for _, s := range changed {
+		l.leaveSlice(l.slices[s.Worker])
+		delete(l.slices, s.Worker)
+	}
+	for _, s := range changed {
+		l.slices[s.Worker] = s
+		for _, id := range inSlice(s) {
+			if at, ok := l.place[id]; ok {
+				l.break_(PromiseRevoke, id, "%s is in the slices of %s and %s", id, at, s.Worker)
+				return
+			}
+			l.place[id] = s.Worker
+		}
+		owner := l.byNonce[s.Session]
+		if owner == nil {
+			l.break_(PromiseRevoke, "", "a slice for session %q of nobody", s.Session)
+			return
+		}
+		owner.slices[s.Version] = s
+		owner.last = max(owner.last, s.Version)
+	}
+	for _, s := range changed {
+		owner := l.byNonce[s.Session]
+		for i := range s.Granted {
+			if l.granted(owner, &s.Granted[i]); l.w.over {
+				return
+			}
+		}
+	}
+}
+
+func inSlice(s plan.Slice) []string {
+	ids := make([]string, 0, len(s.Granted)+len(s.Releasing))
+	for _, g := range s.Granted {
+		ids = append(ids, g.ID)
+	}
+	for _, r := range s.Releasing {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+func (l *ledger) leaveSlice(s plan.Slice) {
+	for _, id := range inSlice(s) {
+		if l.place[id] == s.Worker {
+			delete(l.place, id)
+		}
+	}
+}
+
+// granted checks one grant.
+func (l *ledger) granted(to *session, g *plan.Grant) {
+	this := plan.Lease{Partition: g.ID, Token: g.Token}
+	all := l.leases[g.ID]
+	var known *lease
+	for _, old := range all {
+		if old.Lease == this && old.s == to {
+			known = old
+		}
+	}
+	if known == nil && g.Token <= l.newest[g.ID] {
+		l.break_(PromiseTokens, g.ID, "%s is granted to %s with token %s after %s", g.ID, to.nonce, g.Token, l.newest[g.ID])
+		return
+	}
+	for _, old := range all {
+		if old == known || old.closed {
+			continue
+		}
+		if why, ok := l.over(old); !ok {
+			if known != nil && l.renewals > 0 && old.Token < g.Token {
+				continue // both resumed what they held; the younger one is adopted
+			}
+			if known != nil && l.renewals > 0 && old.s.anew < l.renewals && l.w.sc.Settings.Strict == 0 {
+				// An open hole, see testdata/resumed-after-tombstone.txt: the owner of the
+				// younger lease has not come back, so the leader adopts the older one.
+				l.w.stats.Older++
+				continue
+			}
+			l.break_(PromiseRevoke, g.ID, "%s@%s is granted to %s while the lease of %s@%s may still run: %s",
+				g.ID, g.Token, to.nonce, old.s.nonce, old.Token, why)
+			return
+		}
+		old.closed = true
+	}
+	if known != nil {
+		return
+	}
+	l.w.stats.Grants++
+	if len(all) > 0 && all[len(all)-1].s.worker != to.worker {
+		l.w.stats.Moves++
+		if l.settled >= 0 {
+			l.since.moves++
+			l.claimMoves()
+		}
+	}
+	l.newest[g.ID] = g.Token
+	if len(all) > 6 {
+		all = slices.DeleteFunc(all, func(x *lease) bool { return x.closed && l.w.now-x.granted > 3*time.Minute })
+	}
+	l.leases[g.ID] = append(all, &lease{Lease: this, s: to, granted: l.w.now})
+}
+
+// over tells whether there is evidence, that a leader can have, for the end of a
+// lease: its receipt, the end of its session, or, for a session that was displaced
+// or whose key is gone, that its TTL has passed since on the fastest of clocks.
+func (l *ledger) over(g *lease) (why string, ok bool) {
+	s := g.s
+	if s.ended >= 0 || g.receipt {
+		return "", true
+	}
+	ttl := s.ttl - s.ttl*time.Duration(l.fastest())/1_000_000
+	since := s.displaced
+	if s.fenced && s.gone >= 0 && (since < 0 || s.gone < since) {
+		since = s.gone
+	}
+	if since >= 0 && l.w.now-since >= ttl {
+		return "", true
+	}
+	switch {
+	case s.displaced >= 0:
+		return fmt.Sprintf("it was displaced %s ago, and its TTL is %s", l.w.now-s.displaced, s.ttl), false
+	case s.gone >= 0:
+		return fmt.Sprintf("its key has been gone for %s, and its TTL is %s", l.w.now-s.gone, s.ttl), false
+	}
+	return fmt.Sprintf("no receipt, no tombstone; last renewed %s ago", l.w.now-s.renewed), false
+}
+
+// fastest is how far any clock may run ahead, in millionths.
+func (l *ledger) fastest() int {
+	n := 0
+	for _, h := range l.w.hosts {
+		n = max(n, h.rate, h.spec.Rate)
+	}
+	return n
+}
+
+// permission finds what a process starts a lease on: a grant to one of its own
+// sessions.
+func (l *ledger) permission(p *process, this plan.Lease) (*session, *lease) {
+	for _, g := range l.leases[this.Partition] {
+		if g.Lease == this && g.s.p == p {
+			return g.s, g
+		}
+	}
+	l.break_(PromiseRevoke, this.Partition, "host %d starts %s@%s, which was never granted to a session of its process",
+		p.host.n, this.Partition, this.Token)
+	return nil, nil
+}
+
+// mayStart checks promises 2 and 3 where they matter: when a handler starts.
+func (l *ledger) mayStart(p *process, r *run, s *session, g *lease) {
+	id := r.lease.Partition
+	if g.receipt {
+		l.break_(PromiseRevoke, id, "host %d starts %s@%s again after it was given up", p.host.n, id, r.lease.Token)
+		return
+	}
+	for _, other := range l.running[id] {
+		if other.p == p {
+			l.break_(PromiseRevoke, id, "host %d starts %s@%s while its own handler of token %s runs", p.host.n, id, r.lease.Token, other.lease.Token)
+			return
+		}
+		l.twoOwners(r, s, other)
+	}
+}
+
+// An overlap is two handlers of one partition, of which at least one was excused.
+type overlap struct {
+	a, b  *run
+	since time.Duration
+}
+
+// twoOwners checks two handlers of one partition: a, which has just started, and b.
+func (l *ledger) twoOwners(a *run, s *session, b *run) {
+	l.w.say("ledger: %s is run by %s@%s and %s@%s", a.lease.Partition, a.nonce, a.lease.Token, b.nonce, b.lease.Token)
+	o := &overlap{a: a, b: b, since: l.w.now}
+	if why := l.excuse(o); why != "" {
+		l.break_(PromiseOneOwner, a.lease.Partition, "%s is run by %s@%s and by %s@%s: %s",
+			a.lease.Partition, a.nonce, a.lease.Token, b.nonce, b.lease.Token, why)
+		return
+	}
+	l.overlaps = append(l.overlaps, o)
+}
+
+// excuse says why two owners are not excused, if they are not. They are excused as
+// long as one of them is excused for still running, or for starting.
+func (l *ledger) excuse(o *overlap) string {
+	whyA, whyB := l.mayLinger(o.a, o), l.mayLinger(o.b, o)
+	if whyA == "" || whyB == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %s; %s %s", o.a.nonce, whyA, o.b.nonce, whyB)
+}
+
+// mayLinger says why a handler is not excused for running although another session
+// was granted its partition; nothing if it is. The excuses are those of promise 3:
+// a process that is not scheduled, or has only just woken; clocks beyond the
+// margin; a handler that ignores Hard; and, under Freeze, a session that cannot
+// know yet, because its worker is isolated or was until a moment ago.
+func (l *ledger) mayLinger(r *run, o *overlap) string {
+	p, s := r.p, l.byNonce[r.nonce]
+	h := p.host
+	switch {
+	case !p.alive || r.ended:
+		return ""
+	case p.frozen > 0, l.w.now < h.unwell:
+		return ""
+	case r.deaf, h.does.deaf > 0:
+		return ""
+	case l.skewed():
+		return ""
+	}
+	if _, over := l.over(&lease{Lease: r.lease, s: s}); !over {
+		return "is not known to have ended"
+	}
+	if s.fenced {
+		return "fences, and its process is scheduled"
+	}
+	// Freeze: until it finds out, and its handlers have had the time after Hard.
+	wait := l.findsOut()
+	if l.isolated(h) || l.w.now < h.healthy+wait || l.w.now < o.since+wait {
+		return ""
+	}
+	return fmt.Sprintf("freezes, but has been able to find out since %s", max(h.healthy, o.since))
+}
+
+// findsOut is how long a worker that can reach the store may take to find out that
+// its session is over, and to stop.
+func (l *ledger) findsOut() time.Duration {
+	s := l.w.sc.Settings
+	return 2*s.Heartbeat + 3*s.OpTimeout + s.HardReturn + 6*time.Second
+}
+
+// isolated reports whether a host may be unable to reach the store now.
+func (l *ledger) isolated(h *host) bool {
+	b := l.w.store
+	return h.link.impaired() || b.down+b.refuse+b.noQuorum > 0 || !b.exists || h.lag > 0 || b.garbled[member.KindSession] > 0
+}
+
+// skewed reports whether clocks were beyond the margin.
+func (l *ledger) skewed() bool {
+	return slices.ContainsFunc(l.w.hosts, func(h *host) bool { return h.overSkew })
+}
+
+// decided checks promise 6 in every decision: what the source did not provably
+// take away is not dropped.
+func (l *ledger) decided(d plan.Decision) {
+	for _, m := range d.Moves {
+		if m.Step != plan.Dropped {
+			continue
+		}
+		src := l.w.source
+		if e, ok := src.real[m.Partition]; !ok || src.removed[m.Partition] > 0 || l.w.now-e.since < 30*time.Second && e.since > 0 {
+			continue
+		}
+		if !src.saidGone(m.Partition) {
+			l.break_(PromiseSource, m.Partition, "%s is dropped by plan %s, and no listing that may be believed left it out", m.Partition, d.Version)
+			return
+		}
+	}
+}
+
+// saidGone reports whether the source has lately told, in a listing that may be
+// believed, that there is no such partition: one that drops at most half, or two
+// that agree.
+func (s *source) saidGone(id string) bool {
+	for i, v := range slices.Backward(s.told) {
+		if slices.Contains(v, id) {
+			continue
+		}
+		if 2*len(v) >= len(s.real)-len(s.removed) {
+			return true
+		}
+		for j := range i {
+			if slices.Equal(s.told[j], v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// state checks that what a member says of itself is so.
+func (l *ledger) state(p *process, rd member.Ready) {
+	if rd.State != p.state {
+		switch rd.State {
+		case member.Degraded:
+			l.since.degraded++
+			l.claimCalm(p, "is degraded")
+		case member.Fenced:
+			l.since.fenced++
+			l.claimCalm(p, "is fenced")
+		}
+	}
+}
+
+// second looks for what has lasted too long, and whether the group has settled.
+func (l *ledger) second() {
+	l.overlaps = slices.DeleteFunc(l.overlaps, func(o *overlap) bool { return o.a.ended || o.b.ended })
+	for _, o := range l.overlaps {
+		if why := l.excuse(o); why != "" {
+			l.break_(PromiseOneOwner, o.a.lease.Partition, "since %s %s is run by %s@%s and by %s@%s: %s",
+				o.since, o.a.lease.Partition, o.a.nonce, o.a.lease.Token, o.b.nonce, o.b.lease.Token, why)
+			return
+		}
+	}
+	l.truth()
+	l.claimOrphans()
+	if l.settled < 0 && l.w.now > 10*time.Second && l.unsettled() == "" && l.w.now-l.lastPlan > 15*time.Second {
+		l.settled = l.w.now
+		l.since = counts{terms: map[uint64]bool{l.head.Term: true}}
+		l.w.stats.MaxBare = 0
+		l.w.say("-- settled --")
+	}
+	if sc := l.w.sc; l.w.now >= sc.Run+sc.bound() && !l.w.over {
+		if why := l.unsettled(); why != "" {
+			l.break_(PromiseRuns, l.unsettledPartition(), "%s after the last fault: %s", l.w.now-sc.Run, why)
+		}
+	}
+}
+
+// truth checks that nobody says Stable who cannot have heard anything for long.
+func (l *ledger) truth() {
+	s := l.w.sc.Settings
+	for _, h := range l.w.hosts {
+		p := h.proc
+		if p == nil || p.frozen > 0 || p.state != member.Stable || l.w.now < h.unwell || h.lag > 0 || h.rate != h.spec.Rate {
+			continue
+		}
+		x := l.byNonce[p.answering]
+		if x == nil || x.worker == "" {
+			continue
+		}
+		limit := x.ttl + s.EnterAfter + s.OpTimeout + 5*time.Second
+		if silent := l.w.now - x.renewed; silent > limit && l.w.now-p.booted > limit {
+			l.break_(PromiseTruth, "", "host %d says Stable, and its session was last renewed %s ago", h.n, silent)
+			return
+		}
+	}
+}
+
+// unsettled says why the group is not at rest with everything running; nothing if it is.
+func (l *ledger) unsettled() string {
+	why, _ := l.restless()
+	return why
+}
+
+func (l *ledger) unsettledPartition() string {
+	_, id := l.restless()
+	return id
+}
+
+func (l *ledger) restless() (why, id string) {
+	aside := map[string]bool{}
+	for _, a := range l.w.store.aside() {
+		aside[a.Partition] = a.Why == plan.WhyDone || a.For > 0
+	}
+	for _, p := range l.w.source.all() {
+		switch n := len(l.running[p.ID]); {
+		case n == 1, n == 0 && aside[p.ID]:
+		case n == 0 && l.full():
+		case n == 0:
+			return fmt.Sprintf("%s does not run (%s)", p.ID, l.story(p.ID)), p.ID
+		default:
+			return fmt.Sprintf("%s has %d owners", p.ID, n), p.ID
+		}
+	}
+	return "", ""
+}
+
+// full reports whether there may be no room for everything: only where capacities
+// are set, and then somebody must have been told.
+func (l *ledger) full() bool {
+	var room, load int64
+	for _, h := range l.w.hosts {
+		if h.proc == nil {
+			continue
+		}
+		if h.spec.Capacity == 0 {
+			return false
+		}
+		room += h.spec.Capacity
+	}
+	for _, p := range l.w.source.all() {
+		load += p.Load() + 4 // what does not fit may be a little less than what is free
+	}
+	return room < load
+}
+
+// story is where a partition is, for people.
+func (l *ledger) story(id string) string {
+	at, ok := l.place[id]
+	if !ok {
+		return "in no slice"
+	}
+	s := l.slices[at]
+	for _, g := range s.Granted {
+		if g.ID == id {
+			return fmt.Sprintf("granted to %s/%s with token %s", at, s.Session, g.Token)
+		}
+	}
+	for _, r := range s.Releasing {
+		if r.ID == id {
+			return fmt.Sprintf("being released by %s/%s since %s", at, s.Session, r.Since)
+		}
+	}
+	return "nowhere"
+}
+
+// end checks what must be so at the end of every run.
+func (l *ledger) end() {
+	sc := l.w.sc
+	if why, id := l.restless(); why != "" {
+		l.break_(PromiseRuns, id, "at the end: %s", why)
+		return
+	}
+	// Promise 8: plans stop.
+	if quiet := l.w.now - l.lastPlan; sc.Quiet >= sc.bound()+time.Minute && quiet < 30*time.Second && l.lastCause != plan.WhyQuarantine {
+		l.break_(PromiseSettles, "", "the last plan, because of %q, is only %s old, %s after the last fault", l.lastCause, quiet, l.w.now-sc.Run)
+		return
+	}
+	if h, ok := l.w.store.head(); ok && sc.Quiet >= sc.bound()+time.Minute && h.Phase != plan.Stable {
+		l.break_(PromiseSettles, "", "the phase is %s, %s after the last fault", h.Phase, l.w.now-sc.Run)
+		return
+	}
+	leaders := 0
+	for _, h := range l.w.hosts {
+		if h.proc == nil {
+			continue
+		}
+		if h.proc.leading {
+			leaders++
+		}
+		if h.proc.state != member.Stable && !h.proc.leaving {
+			l.break_(PromiseTruth, "", "host %d is in state %d, %s after the last fault", h.n, h.proc.state, l.w.now-sc.Run)
+			return
+		}
+	}
+	if leaders != 1 {
+		l.break_(PromiseSettles, "", "%d leaders, %s after the last fault", leaders, l.w.now-sc.Run)
+	}
+	l.claimCost()
+}
+
+// The claims of one scenario.
+
+func (l *ledger) claim(kind ClaimKind) (Claim, bool) {
+	for _, c := range l.w.sc.Claims {
+		if c.Kind == kind {
+			return c, true
+		}
+	}
+	return Claim{}, false
+}
+
+func (l *ledger) claimStill(r *run) {
+	if _, ok := l.claim(ClaimStill); ok {
+		l.break_(PromiseRecovers, r.lease.Partition, "%s of host %d returned, and nothing should", r.lease.Partition, r.p.host.n)
+	}
+}
+
+func (l *ledger) claimMoves() {
+	if c, ok := l.claim(ClaimMoves); ok && l.since.moves > c.N {
+		l.break_(PromiseMoves, "", "%d moves, and %d would do", l.since.moves, c.N)
+	}
+}
+
+func (l *ledger) claimWithin(id string, d time.Duration) {
+	if c, ok := l.claim(ClaimWithin); ok && d > c.D {
+		l.break_(PromiseRuns, id, "%s did not run for %s", id, d)
+	}
+}
+
+func (l *ledger) claimOrphans() {
+	c, ok := l.claim(ClaimOrphans)
+	if !ok || l.settled < 0 {
+		return
+	}
+	for _, p := range l.w.source.all() {
+		all := l.leases[p.ID]
+		if len(all) == 0 {
+			continue
+		}
+		g := all[len(all)-1]
+		if g.s.how == roster.EndTombstone && l.w.now-g.s.ended > c.D {
+			l.break_(PromiseRuns, p.ID, "%s of the lost %s was not granted anew for %s", p.ID, g.s.nonce, l.w.now-g.s.ended)
+			return
+		}
+	}
+}
+
+func (l *ledger) claimOneTerm() {
+	if _, ok := l.claim(ClaimOneTerm); ok && len(l.since.terms) > 1 {
+		l.break_(PromiseFlapping, "", "the leader changed for no reason")
+	}
+}
+
+func (l *ledger) claimCalm(p *process, what string) {
+	if _, ok := l.claim(ClaimCalm); ok && l.settled >= 0 {
+		l.break_(PromiseFlapping, "", "host %d %s for no reason", p.host.n, what)
+	}
+}
+
+// claimCost checks promise 11 where nothing happened at all: one renewal per worker
+// and interval, as many of the leader key.
+func (l *ledger) claimCost() {
+	if _, ok := l.claim(ClaimCalm); !ok || l.settled < 0 || l.w.over || len(l.w.sc.Faults) > 0 {
+		return
+	}
+	span := l.w.now - l.settled
+	n := 0
+	for _, h := range l.w.hosts {
+		if h.proc != nil {
+			n++
+		}
+	}
+	beats := int(span/l.w.sc.Settings.Heartbeat) + 1
+	if most := n * beats * 107 / 100; l.since.renewals > most {
+		l.break_(PromiseCost, "", "%d renewals of %d workers in %s; %d would do", l.since.renewals, n, span, n*beats)
+	}
+	if most := beats * 107 / 100; l.since.leader > most {
+		l.break_(PromiseCost, "", "%d renewals of the leader key in %s; %d would do", l.since.leader, span, beats)
+	}
+	if l.since.planned > 0 {
+		l.break_(PromiseSettles, "", "%d plans though nothing happened", l.since.planned)
+	}
+}

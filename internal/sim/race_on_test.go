@@ -1,0 +1,6 @@
+//go:build race
+
+package sim_test
+
+// raced says that the race detector is on: everything takes eight times as long.
+const raced = true

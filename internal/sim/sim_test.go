@@ -1,0 +1,199 @@
+package sim_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti/internal/sim"
+)
+
+var (
+	script  = flag.String("sim.script", "", "replay this script")
+	profile = flag.String("sim.profile", "", "only this profile")
+	tries   = flag.Int("sim.shrink", 300, "runs spent on shrinking a scenario that failed")
+	verbose = flag.Bool("sim.trace", false, "print the whole trace of a violation")
+)
+
+func env(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestFleets runs fleets of every profile. PARTI_SIM_SEEDS says how many in all,
+// PARTI_SIM_FROM where the seeds begin, PARTI_SIM_MINUTES how long each lasts, and
+// PARTI_SIM_FAILURES after how many failures to stop.
+func TestFleets(t *testing.T) {
+	each := 20 // of every profile; about as long as 3 under the race detector
+	if raced {
+		each = 8
+	}
+	seeds, from := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_FROM", 0)
+	minutes := env(t, "PARTI_SIM_MINUTES", sim.Minutes)
+	if testing.Short() && os.Getenv("PARTI_SIM_SEEDS") == "" {
+		seeds = 40
+	}
+	profiles := sim.Profiles()
+	if *profile != "" {
+		profiles = strings.Split(*profile, ",")
+	}
+	var (
+		mu    sync.Mutex
+		total sim.Totals
+		wait  sync.WaitGroup
+		next  = from
+	)
+	start := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				stop := seed >= from+seeds || len(total.Failed) >= env(t, "PARTI_SIM_FAILURES", 1)
+				mu.Unlock()
+				if stop {
+					return
+				}
+				sc := sim.Generate(profiles[seed%len(profiles)], uint64(seed), minutes)
+				res := sim.Run(sc, sim.Options{})
+				mu.Lock()
+				total.Add(sc, &res)
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%s, %.1fs\n%s", &total, time.Since(start).Seconds(), total.Faults())
+	for i, sc := range total.Failed {
+		if i < 3 {
+			fail(t, sc)
+		} else {
+			t.Errorf("seed %d (%s): %v", sc.Seed, sc.Profile, total.Violations[i])
+		}
+	}
+	if seeds >= 8*len(sim.Profiles()) && *profile == "" && len(total.Failed) == 0 {
+		for _, k := range total.Missing() {
+			t.Errorf("no fault of kind %q has taken effect: the proof is hollow", k)
+		}
+	}
+}
+
+// fail reports a scenario that broke a promise, with the least script that does.
+func fail(t *testing.T, sc *sim.Scenario) {
+	t.Helper()
+	v := sim.Run(sc, sim.Options{}).Violation
+	if v == nil {
+		t.Errorf("seed %d (%s) failed, and does not when it is run again: something is not deterministic", sc.Seed, sc.Profile)
+		return
+	}
+	least := sc
+	if *tries > 0 {
+		least = sim.Shrink(sc, v.Promise, *tries)
+	}
+	again := sim.Run(least, sim.Options{Trace: true})
+	t.Errorf("seed %d (%s): %v\nthe least that does: %v\nreplay with: go test ./internal/sim -run TestReplay -sim.script=FILE\n%s\n%s",
+		sc.Seed, sc.Profile, v, again.Violation, least.Script(), strings.Join(lines(&again), "\n"))
+}
+
+func lines(r *sim.Result) []string {
+	if *verbose || r.Violation == nil {
+		return r.Trace
+	}
+	out := sim.Timeline(r.Trace, r.Violation.Partition)
+	return out[max(0, len(out)-60):]
+}
+
+// TestReplay plays a script.
+func TestReplay(t *testing.T) {
+	if *script == "" {
+		t.Skip("no -sim.script")
+	}
+	sc := load(t, *script)
+	r := sim.Run(sc, sim.Options{Trace: true})
+	t.Logf("%d steps, violation: %v\n%s", r.Stats.Steps, r.Violation, strings.Join(lines(&r), "\n"))
+	if r.Violation != nil {
+		t.Fail()
+	}
+}
+
+func load(t *testing.T, file string) *sim.Scenario {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sc, err := sim.Parse(f)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return sc
+}
+
+// TestScripts plays what once failed.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			sc := load(t, file)
+			r := sim.Run(sc, sim.Options{})
+			switch {
+			case r.Violation == nil && sc.Expect != 0:
+				t.Errorf("promise %s is kept now: take the expectation out", sc.Expect)
+			case r.Violation != nil && r.Violation.Promise != sc.Expect:
+				t.Error(r.Violation)
+			}
+		})
+	}
+}
+
+// TestSame runs some scenarios twice: the same scenario is the same run.
+func TestSame(t *testing.T) {
+	for seed := range uint64(len(sim.Profiles())) {
+		sc := sim.Generate(sim.Profiles()[seed], seed, sim.Minutes)
+		sc.Run = min(sc.Run, 3*time.Minute)
+		a, b := sim.Run(sc, sim.Options{}), sim.Run(sc, sim.Options{Trace: true})
+		if a.Stats != b.Stats {
+			t.Errorf("seed %d (%s): two runs differ:\n%+v\n%+v", seed, sc.Profile, a.Stats, b.Stats)
+		}
+	}
+}
+
+// TestScript reads what it writes.
+func TestScript(t *testing.T) {
+	for seed := range uint64(200) {
+		sc := sim.Generate(sim.Profiles()[seed%uint64(len(sim.Profiles()))], seed, sim.Minutes)
+		text := sc.Script()
+		again, err := sim.Parse(strings.NewReader(text))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if got := again.Script(); got != text {
+			t.Fatalf("wrote\n%s\nand read\n%s", text, got)
+		}
+	}
+	for _, bad := range []string{"", "seed x", "at 1s nothing", "host start=1", "run 1s", "set Nothing 3", "partitions a", "what"} {
+		if _, err := sim.Parse(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q is no script", bad)
+		}
+	}
+}
