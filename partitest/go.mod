@@ -4,4 +4,14 @@ module github.com/parti-go/parti/partitest
 
 go 1.26.0
 
+require (
+	github.com/parti-go/parti v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/klauspost/compress v1.20.3 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+)
+
 replace github.com/parti-go/parti => ..

@@ -1,0 +1,258 @@
+package parti
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/member"
+)
+
+const (
+	// lookAtLeast is how often the clocks are compared, so that a suspension is
+	// noticed soon after it.
+	lookAtLeast = time.Second
+	// spinGuard is the least time between two steps that no fact asked for.
+	spinGuard = time.Millisecond
+	// lastWords is how long the writes of a member that has ended may take.
+	lastWords = 2 * time.Second
+	// abandonGrace is how long handlers whose Hard has ended may take to return once
+	// nobody has time to wait for them.
+	abandonGrace = time.Second
+)
+
+// A brain is a [member.Machine], or a test's.
+type brain interface {
+	Step(now time.Time, f member.Fact)
+	Ready() member.Ready
+}
+
+// An executor gives a brain hands: one goroutine owns it, tells it facts in the
+// order in which they came, and carries out what it wants.
+//
+//	ops, probes, followings, handlers ──► queue ──► brain ──► Ready
+//	      ▲                                                     │
+//	      └──────────────────── carryOut ◄──────────────────────┘
+type executor struct {
+	brain   brain
+	clock   *clock
+	queue   *queue
+	ops     *operator
+	runner  *runner
+	jobs    *jobs
+	publish func([]Event)
+
+	// trusted is until when ownership is provable, as time elapsed on the clock; zero
+	// or less: it is not.
+	trusted atomic.Int64
+
+	fence   bool        // never go on without trust
+	deadman *time.Timer // of the fence
+
+	mu    sync.Mutex
+	notes []Event // of the shell's own, for the next turn
+	seen  member.Ready
+	group glimpse
+	hasty error // why nobody has time to wait any more
+
+	glimpse glimpse // the loop's own
+
+	ready func()        // called once, when the first slice is applied; without a handler none is waited for
+	force chan struct{} // closed when nobody waits any more
+}
+
+// check is the session's part of [Lease.Check].
+func (e *executor) check() error {
+	if t := e.trusted.Load(); t <= 0 || e.clock.elapsed() >= time.Duration(t) {
+		return ErrFenced
+	}
+	return nil
+}
+
+// note adds an event of the shell's own.
+func (e *executor) note(ev Event) {
+	e.mu.Lock()
+	e.notes = append(e.notes, ev)
+	e.mu.Unlock()
+	e.queue.wake()
+}
+
+// loop is the goroutine that owns the brain. It returns when the member has ended,
+// with its error, or when it is forced to.
+func (e *executor) loop() error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		facts := e.queue.take()
+		if e.clock.look() {
+			facts = append([]member.Fact{member.Jumped{}}, facts...)
+		}
+		if len(facts) == 0 {
+			facts = []member.Fact{member.Tick{}}
+		}
+		var rd member.Ready
+		for _, f := range facts {
+			// One Ready for each fact: lists of orders from two would have lost their order.
+			e.glimpse.look(f)
+			e.brain.Step(e.clock.now(), f)
+			rd = e.brain.Ready()
+			e.carryOut(rd)
+			if rd.Done {
+				return rd.Err
+			}
+		}
+		timer.Reset(e.sleep(rd.WakeAt))
+		select {
+		case <-e.queue.signal:
+		case <-timer.C:
+		case <-e.force:
+			return nil
+		}
+	}
+}
+
+// sleep is how long to wait when nothing happens.
+func (e *executor) sleep(until time.Time) time.Duration {
+	if until.IsZero() {
+		return lookAtLeast
+	}
+	return min(max(until.Sub(e.clock.now()), spinGuard), lookAtLeast)
+}
+
+func (e *executor) carryOut(rd member.Ready) {
+	trusted := time.Duration(0)
+	if !rd.Trusted.IsZero() {
+		trusted = e.clock.since(rd.Trusted)
+	}
+	e.trust(trusted)
+
+	// What is to be started and to end was started first: it ends before it begins.
+	runs := make([]*run, len(rd.Start))
+	for i, g := range rd.Start {
+		runs[i] = e.runner.add(g)
+	}
+	for _, s := range rd.Hard {
+		e.runner.end(s, true)
+	}
+	for _, s := range rd.Stop {
+		e.runner.end(s, false)
+	}
+	for _, run := range runs {
+		e.runner.start(run)
+	}
+	for _, p := range rd.Prepare {
+		e.runner.prepare(p)
+	}
+	for _, op := range rd.Ops {
+		e.ops.send(op)
+	}
+	e.jobs.set(rd)
+
+	e.mu.Lock()
+	events := e.notes
+	e.notes = nil
+	from := e.seen.State
+	e.glimpse.mine(rd)
+	e.seen, e.group = rd, e.glimpse
+	e.mu.Unlock()
+	events = append(events, rd.Events...)
+	if rd.State != from && !slices.ContainsFunc(rd.Events, isStateChange) {
+		events = append(events, event.StateChanged{From: stateOf(from).String(), To: stateOf(rd.State).String()})
+	}
+	if len(events) > 0 {
+		e.publish(events)
+	}
+	if e.ready != nil && (rd.State == member.Stable || rd.State == member.WaitingAssignment && e.runner.handler == nil) {
+		e.ready()
+		e.ready = nil
+	}
+}
+
+// trust notes until when ownership is provable.
+//
+// Under Fence the brain ends all Hard contexts by then. Should it not, because its
+// goroutine hangs, a timer does it.
+func (e *executor) trust(until time.Duration) {
+	was := time.Duration(e.trusted.Swap(int64(until)))
+	if !e.fence || was == until {
+		return
+	}
+	left := until - e.clock.elapsed()
+	switch {
+	case left <= 0: // the brain is awake, and knows
+		if e.deadman != nil {
+			e.deadman.Stop()
+		}
+	case e.deadman == nil:
+		e.deadman = time.AfterFunc(left, e.fenceAll)
+	default:
+		e.deadman.Reset(left)
+	}
+}
+
+// fenceAll ends all Hard contexts if there is no trust.
+func (e *executor) fenceAll() {
+	if e.check() != nil {
+		e.runner.endAll(ErrFenced)
+	}
+}
+
+func isStateChange(ev Event) bool {
+	_, ok := ev.(event.StateChanged)
+	return ok
+}
+
+// finish ends all that the executor began, once its loop has returned. It says
+// what did not end.
+func (e *executor) finish() error {
+	e.trusted.Store(0)
+	if e.deadman != nil {
+		e.deadman.Stop()
+	}
+	e.queue.shutDown()
+	select {
+	case <-e.force:
+	default:
+		e.ops.finishWrites(lastWords)
+	}
+	e.mu.Lock()
+	errs := []error{e.hasty}
+	e.mu.Unlock()
+	if stuck := e.runner.abandon(abandonGrace); len(stuck) > 0 {
+		errs = append(errs, &StuckError{Partitions: stuck})
+	}
+	e.jobs.close()
+	if !e.ops.close(abandonGrace) {
+		errs = append(errs, errors.New("parti: the partition source does not return although its context has ended"))
+	}
+	return errors.Join(errs...)
+}
+
+// status is what the brain said last.
+func (e *executor) status() (member.Ready, glimpse) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen, e.group
+}
+
+// trustedFor is for how long ownership is provable from now on.
+func (e *executor) trustedFor() time.Duration {
+	return max(time.Duration(e.trusted.Load())-e.clock.elapsed(), 0)
+}
+
+// abandon says that nobody has time to wait any more.
+func (e *executor) abandon(cause error) {
+	what := "before the store had taken the last words"
+	if e.runner.busy() {
+		what = "while handlers ran"
+	}
+	e.mu.Lock()
+	e.hasty = cmp.Or(e.hasty, fmt.Errorf("parti: time to stop was over %s; the session is left to lapse: %w", what, cause))
+	e.mu.Unlock()
+	e.queue.push(member.Abandon{})
+}

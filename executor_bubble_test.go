@@ -1,0 +1,96 @@
+package parti
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/internal/hold"
+	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/plan"
+)
+
+// scripted is a brain that says what a test wants, once, in turn.
+type scripted struct {
+	facts   []member.Fact
+	readies []member.Ready
+	last    member.Ready
+}
+
+func (s *scripted) Step(_ time.Time, f member.Fact) { s.facts = append(s.facts, f) }
+
+func (s *scripted) Ready() member.Ready {
+	rd := s.last
+	if len(s.readies) > 0 {
+		rd, s.readies = s.readies[0], s.readies[1:]
+		s.last = member.Ready{State: rd.State, Trusted: rd.Trusted, WorkerID: rd.WorkerID, Done: rd.Done}
+	}
+	return rd
+}
+
+// One order to start and one to end the same handler, at once: it ends, and is
+// reported, and its Run was never called.
+func TestStartedAndStoppedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		var ran atomic.Int32
+		m := f.make("a", Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			ran.Add(1)
+			return wait(ctx, l)
+		}))
+		lease := plan.Lease{Partition: "p", Token: 7}
+		s := &scripted{readies: []member.Ready{
+			{
+				State: member.Stable,
+				Start: []plan.Grant{{Partition: Partition{ID: "p"}, Token: 7}, {Partition: Partition{ID: "q"}, Token: 7}},
+				Stop:  []hold.Stop{{Lease: lease, Cause: hold.Stopped}},
+			},
+		}}
+		m.think = func(member.Config, time.Time) brain { return s }
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		exited := 0
+		for _, fact := range s.facts {
+			if e, ok := fact.(member.Exited); ok && e.Lease == lease && e.How == hold.Returned {
+				exited++
+			}
+		}
+		if exited != 1 || ran.Load() != 1 || m.Status().Running != 1 {
+			t.Errorf("exited %d times, %d ran, %d run", exited, ran.Load(), m.Status().Running)
+		}
+	})
+}
+
+// Each fact has its own Ready: orders of two would have lost their order.
+func TestOneReadyForEachFact(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		var now, most atomic.Int32
+		m := f.make("a", Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			return wait(ctx, l)
+		}))
+		grant := plan.Grant{Partition: Partition{ID: "p"}, Token: 7}
+		lease := plan.Lease{Partition: "p", Token: 7}
+		s := &scripted{readies: []member.Ready{
+			{State: member.Stable, Start: []plan.Grant{grant}},
+			{State: member.Stable, Stop: []hold.Stop{{Lease: lease}}},
+		}}
+		m.think = func(member.Config, time.Time) brain { return s }
+		if err := m.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.executor().queue.push(member.Tick{}, member.Tick{}, member.Tick{})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if now.Load() != 0 || m.Status().Running != 0 {
+			t.Error("it still runs")
+		}
+	})
+}

@@ -1,0 +1,446 @@
+package parti
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/source"
+)
+
+func TestOneWorkerRunsAll(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(7)...)
+		m := f.make("a", Config{ExpectedWorkers: 1}, nil)
+		if s := m.State(); s != StateInit {
+			t.Errorf("it is %v before the start", s)
+		}
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Second, 7, m)
+		synctest.Wait()
+		a, s := m.CurrentAssignment(), m.Status()
+		if len(a.Leases) != 7 || a.Version == 0 || a.Term != 1 || a.Leases[3].Partition.ID != "p-003" || a.Leases[3].Token == 0 {
+			t.Errorf("assignment %+v", a)
+		}
+		if err := a.Leases[0].Check(); err != nil {
+			t.Error(err)
+		}
+		if !s.Leader || !s.Ready || s.State != StateStable || s.Running != 7 || s.WorkerID != m.WorkerID() || s.Phase != plan.Stable || s.TrustedFor < 10_000 || !s.Live() {
+			t.Errorf("status %v", s)
+		}
+		m.leave()
+		if err := a.Leases[0].Check(); !errors.Is(err, ErrFenced) {
+			t.Errorf("after the stop, Check says %v", err)
+		}
+		if s := m.Status(); s.State != StateStopped || s.Running != 0 || s.TrustedFor != 0 || s.Live() || s.Err != "" {
+			t.Errorf("status at the end %v", s)
+		}
+		states := happened[event.StateChanged](m)
+		want := []string{"ClaimingID", "WaitingAssignment", "Stable", "ShuttingDown", "Stopped"}
+		if got := slices.Collect(func(yield func(string) bool) {
+			for _, s := range states {
+				yield(s.To)
+			}
+		}); !slices.Equal(got, want) {
+			t.Errorf("states %v, want %v", got, want)
+		}
+	})
+}
+
+func TestJoinEvensOutAndLeaveLosesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(30)...)
+		a := f.join("a", Config{ExpectedWorkers: 1})
+		f.settled(5*time.Second, 30, a)
+		b := f.join("b", Config{})
+		c := f.join("c", Config{})
+		took := f.settled(20*time.Second, 30, a, b, c)
+		t.Logf("evened out in %v", took)
+		before := f.ledger.owners()
+		b.leave()
+		took = f.settled(time.Second, 30, a, c)
+		t.Logf("what b had was moved in %v", took)
+		for id, owner := range f.ledger.owners() {
+			if before[id] != b.name && owner != before[id] {
+				t.Errorf("%s moved from %s to %s", id, before[id], owner)
+			}
+		}
+		stopAll(a, c)
+	})
+}
+
+func TestCrashIsRepaired(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(30)...)
+		mates := []*mate{f.join("a", Config{ExpectedWorkers: 3}), f.join("b", Config{}), f.join("c", Config{})}
+		f.settled(40*time.Second, 30, mates...)
+		for i := range 2 {
+			at := slices.IndexFunc(mates, func(m *mate) bool { return m.IsLeader() == (i == 1) })
+			victim := mates[at]
+			mates = slices.Delete(mates, at, at+1)
+			victim.crash()
+			took := f.settled(30*time.Second, 30, mates...)
+			t.Logf("%s (leader: %v) was lost; repaired in %v", victim.name, i == 1, took)
+		}
+		stopAll(mates...)
+	})
+}
+
+func TestSourceChanges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		n, fail := 10, error(nil)
+		f := newFleet(t)
+		f.source = source.Func(func(context.Context) ([]Partition, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return parts(n), fail
+		})
+		set := func(to int, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			n, fail = to, err
+		}
+		a, b := f.join("a", Config{ExpectedWorkers: 2}), f.join("b", Config{})
+		f.settled(40*time.Second, 10, a, b)
+		follower := a
+		if a.IsLeader() {
+			follower = b
+		}
+		set(16, nil)
+		if err := follower.RefreshPartitions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(30*time.Second, 16, a, b)
+		set(0, errSomething)
+		if err := follower.RefreshPartitions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually(10*time.Second, "the failure is told", func() bool {
+			return len(happened[event.SourceFailed](a))+len(happened[event.SourceFailed](b)) > 0
+		})
+		time.Sleep(time.Minute)
+		f.settled(0, 16, a, b)
+		set(14, nil)
+		if err := follower.RefreshPartitions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Minute, 14, a, b)
+		stopAll(a, b)
+		if err := follower.RefreshPartitions(t.Context()); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("after the stop: %v", err)
+		}
+	})
+}
+
+// watched is a source that notices changes.
+type watched struct {
+	source.Func
+
+	mu      sync.Mutex
+	changed func()
+	watches int
+	err     error
+}
+
+func (w *watched) Watch(ctx context.Context, changed func()) error {
+	w.mu.Lock()
+	w.watches++
+	w.changed = changed
+	err := w.err
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (w *watched) tell() {
+	w.mu.Lock()
+	changed := w.changed
+	w.mu.Unlock()
+	changed()
+}
+
+func TestSourceThatWatches(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := 4
+		w := &watched{err: errSomething}
+		w.Func = func(context.Context) ([]Partition, error) { w.mu.Lock(); defer w.mu.Unlock(); return parts(n), nil }
+		f := newFleet(t)
+		f.source = w
+		a := f.join("a", Config{ExpectedWorkers: 1})
+		f.settled(5*time.Second, 4, a)
+		f.eventually(time.Minute, "it is watched again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.watches > 2 })
+		w.mu.Lock()
+		w.err = nil
+		n = 6
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		w.tell()
+		f.settled(20*time.Second, 6, a)
+		if len(happened[event.Failed](a)) == 0 {
+			t.Error("nobody was told that it could not be watched")
+		}
+		a.leave()
+		w.tell() // late, and harmless
+	})
+}
+
+func TestIdentityOfALiveProcessIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(4)...)
+		a := f.join("a", Config{ExpectedWorkers: 1})
+		f.settled(5*time.Second, 4, a)
+		twin := f.make("twin", Config{Identity: "a"}, nil)
+		err := twin.Run(t.Context())
+		if !errors.Is(err, ErrIdentityInUse) || !strings.Contains(err.Error(), a.WorkerID()) {
+			t.Errorf("the twin ran, and ended with %v", err)
+		}
+		if s := twin.Status(); s.State != StateStopped || s.Err == "" || len(s.Alerts) != 1 {
+			t.Errorf("its status is %v", s)
+		}
+		f.settled(0, 4, a)
+		id := a.WorkerID()
+		a.leave()
+		next := f.make("next", Config{Identity: "a"}, nil)
+		if err := next.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if next.WorkerID() != id {
+			t.Errorf("the successor is %s, was %s", next.WorkerID(), id)
+		}
+		stopAll(next)
+	})
+}
+
+// cutOff runs three workers, cuts one off for a while, and tells what it saw.
+func cutOff(t *testing.T, cfg Config, away time.Duration, during func(f *fleet, cut *mate, others []*mate)) {
+	t.Helper()
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(12)...)
+		first := cfg
+		first.ExpectedWorkers = 3
+		mates := []*mate{f.join("a", first), f.join("b", cfg), f.join("c", cfg)}
+		f.settled(40*time.Second, 12, mates...)
+		at := slices.IndexFunc(mates, func(m *mate) bool { return !m.IsLeader() })
+		cut := mates[at]
+		others := slices.Delete(slices.Clone(mates), at, at+1)
+		f.ledger.mu.Lock()
+		f.ledger.two = cfg.Isolation == Freeze
+		f.ledger.mu.Unlock()
+		cut.store.Cut()
+		begun := time.Now()
+		during(f, cut, others)
+		time.Sleep(time.Until(begun.Add(away)))
+		cut.store.Mend()
+		f.eventually(2*time.Minute, "all is even again", func() bool {
+			n := 0
+			for _, m := range mates {
+				k := m.Status().Running
+				if k != 4 || m.State() != StateStable {
+					return false
+				}
+				n += k
+			}
+			return n == 12
+		})
+		stopAll(mates...)
+	})
+}
+
+func TestIsolationFreeze(t *testing.T) {
+	cutOff(t, Config{}, 10*time.Minute, func(f *fleet, cut *mate, others []*mate) {
+		leases := cut.CurrentAssignment().Leases
+		time.Sleep(20 * time.Second)
+		if cut.State() != StateDegraded || cut.Status().Running != 4 {
+			f.t.Errorf("it is %v and runs %d", cut.State(), cut.Status().Running)
+		}
+		if err := leases[0].Check(); !errors.Is(err, ErrFenced) {
+			f.t.Errorf("isolated, Check says %v", err)
+		}
+		if leases[0].Hard().Err() != nil {
+			f.t.Error("it was fenced")
+		}
+		f.eventually(time.Minute, "the others have taken over", func() bool {
+			return others[0].Status().Running+others[1].Status().Running == 12
+		})
+		time.Sleep(5 * time.Minute)
+		var levels []string
+		for _, e := range happened[event.Isolation](cut) {
+			levels = append(levels, e.Level)
+		}
+		if levels = slices.Compact(levels); !slices.Equal(levels, []string{"info", "warn", "error"}) {
+			f.t.Errorf("alerts %v", levels)
+		}
+	})
+}
+
+func TestIsolationFence(t *testing.T) {
+	cutOff(t, Config{Isolation: Fence}, 10*time.Minute, func(f *fleet, cut *mate, others []*mate) {
+		lease := cut.CurrentAssignment().Leases[0]
+		begun := time.Now()
+		f.eventually(time.Minute, "it has stopped", func() bool { return cut.Status().Running == 0 })
+		if took := time.Since(begun); took > 15*time.Second-1875*time.Millisecond {
+			f.t.Errorf("it ran for %v", took)
+		}
+		if context.Cause(lease.Hard()) == nil || lease.Check() == nil {
+			f.t.Error("the lease still holds")
+		}
+		f.eventually(time.Minute, "the others have taken over", func() bool {
+			return others[0].Status().Running+others[1].Status().Running == 12
+		})
+	})
+}
+
+func TestStoreAway(t *testing.T) {
+	for _, isolation := range []Isolation{Freeze, Fence} {
+		t.Run(isolation.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(12)...)
+				cfg := Config{Isolation: isolation, ExpectedWorkers: 3}
+				mates := []*mate{f.join("a", cfg), f.join("b", cfg), f.join("c", cfg)}
+				f.settled(40*time.Second, 12, mates...)
+				before := f.ledger.owners()
+				starts := f.ledger.started("p-000")
+				f.server.Down()
+				time.Sleep(time.Minute)
+				want := 12
+				if isolation == Fence {
+					want = 0
+				}
+				if got := len(f.ledger.owners()); got != want {
+					t.Errorf("%d run while the store is away, want %d", got, want)
+				}
+				time.Sleep(9 * time.Minute)
+				f.server.Up()
+				took := f.settled(time.Minute, 12, mates...)
+				t.Logf("well after %v", took)
+				if isolation == Freeze {
+					time.Sleep(time.Minute)
+					if got := f.ledger.started("p-000"); got != starts {
+						t.Errorf("a handler was started %d times for an outage that it should not have felt", got-starts)
+					}
+					for id, owner := range f.ledger.owners() {
+						if owner != before[id] {
+							t.Errorf("%s moved from %s to %s", id, before[id], owner)
+						}
+					}
+				}
+				if f.server.Struck(memkv.Disconnected) < 3 {
+					t.Error("the fault did not strike")
+				}
+				stopAll(mates...)
+			})
+		})
+	}
+}
+
+func TestStoreLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(12)...)
+		mates := []*mate{f.join("a", Config{ExpectedWorkers: 3}), f.join("b", Config{}), f.join("c", Config{})}
+		f.settled(40*time.Second, 12, mates...)
+		before, starts := f.ledger.owners(), f.ledger.started("p-000")
+		f.server.Wipe()
+		time.Sleep(2 * time.Minute)
+		f.settled(time.Minute, 12, mates...)
+		if got := f.ledger.owners(); got["p-000"] != before["p-000"] || f.ledger.started("p-000") != starts {
+			t.Errorf("p-000 was with %s, is with %s, started %d times", before["p-000"], got["p-000"], f.ledger.started("p-000")-starts)
+		}
+		stopAll(mates...)
+	})
+}
+
+// A hundred workers that start together need a few tries each to claim an ID, and
+// make one plan.
+func TestAHundredStartTogether(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(200)...)
+		mates := make([]*mate, 100)
+		for i := range mates {
+			mates[i] = f.join(fmt.Sprintf("m%02d", i), Config{ExpectedWorkers: 100})
+		}
+		took := f.settled(10*time.Second, 200, mates...)
+		tries, worst, plans := 0, 0, 0
+		for _, m := range mates {
+			for _, c := range happened[event.Claimed](m) {
+				tries += c.Tries
+				worst = max(worst, c.Tries)
+			}
+			for _, p := range happened[event.Planned](m) {
+				if len(p.Decision.Moves) > 0 {
+					plans++
+				}
+			}
+		}
+		t.Logf("all run after %v; %d tries, at most %d; %d plans", took, tries, worst, plans)
+		if tries > 300 || worst > 8 {
+			t.Errorf("%d tries for 100 workers, at most %d", tries, worst)
+		}
+		if plans != 1 {
+			t.Errorf("%d plans", plans)
+		}
+		stopAll(mates...)
+	})
+}
+
+// Hours of a group's life: workers come, leave and crash, one at a time; after each
+// all partitions run again, evenly, and nothing was ever run twice.
+func TestHoursOfLife(t *testing.T) {
+	life, seeds := 90*time.Minute, uint64(2)
+	if testing.Short() || raceEnabled { // the race detector does not bear long bubbles
+		life, seeds = 20*time.Minute, 1
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				f := newFleet(t, parts(40)...)
+				var mates []*mate
+				for i := range 4 {
+					mates = append(mates, f.join(fmt.Sprint("m", i), Config{ExpectedWorkers: 4}))
+				}
+				f.settled(time.Minute, 40, mates...)
+				end := time.Now().Add(life)
+				joined, left, crashed := 4, 0, 0
+				for time.Now().Before(end) {
+					time.Sleep(time.Duration(rnd.IntN(300)) * time.Second)
+					at := rnd.IntN(len(mates))
+					switch k := rnd.IntN(3); {
+					case k == 0 || len(mates) < 3:
+						mates = append(mates, f.join(fmt.Sprint("m", joined), Config{}))
+						joined++
+					case k == 1:
+						mates[at].leave()
+						mates = slices.Delete(mates, at, at+1)
+						left++
+					default:
+						mates[at].crash()
+						mates = slices.Delete(mates, at, at+1)
+						crashed++
+					}
+					// What was with three crashed owners in a row is set aside for a minute, or
+					// two: that is allowed here.
+					f.eventually(3*time.Minute, "all run", func() bool { return len(f.ledger.owners()) == 40 })
+				}
+				f.settled(3*time.Minute, 40, mates...)
+				t.Logf("%d joined, %d left, %d crashed", joined, left, crashed)
+				stopAll(mates...)
+			})
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package parti
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/strategy"
+)
+
+// strategyFunc is a strategy.
+type strategyFunc func(plan.Input) ([]int, error)
+
+func (f strategyFunc) Assign(in plan.Input) ([]int, error) { return f(in) }
+
+// A strategy that fails, panics or hangs takes nothing down: what runs goes on, and
+// once it is well again, so is the group.
+func TestStrategyThatFails(t *testing.T) {
+	for name, fail := range map[string]func() ([]int, error){
+		"error": func() ([]int, error) { return nil, errSomething },
+		"panic": func() ([]int, error) { panic("boo") },
+		"hangs": func() ([]int, error) { time.Sleep(2 * time.Minute); return nil, errSomething },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(10)...)
+				var bad atomic.Bool
+				s := WithStrategy(strategyFunc(func(in plan.Input) ([]int, error) {
+					if bad.Load() {
+						return fail()
+					}
+					return strategy.Sticky().Assign(in)
+				}))
+				t.Cleanup(func() { time.Sleep(5 * time.Minute) }) // what hangs returns
+				a := f.join("a", Config{ExpectedWorkers: 1, Isolation: Fence}, s)
+				f.settled(5*time.Second, 10, a)
+				bad.Store(true)
+				b := f.join("b", Config{Isolation: Fence}, s)
+				time.Sleep(10 * time.Minute)
+				if n := f.ledger.counts()["a"]; n != 10 {
+					t.Errorf("a runs %d", n)
+				}
+				if n := f.ledger.started("p-000"); n != 1 {
+					t.Errorf("p-000 was started %d times", n)
+				}
+				if len(happened[event.SessionLost](a)) > 0 {
+					t.Error("a session was lost to a strategy")
+				}
+				bad.Store(false)
+				f.settled(5*time.Minute, 10, a, b)
+				stopAll(a, b)
+			})
+		})
+	}
+}
+
+func TestGuard(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := guardStrategy(strategyFunc(func(in plan.Input) ([]int, error) {
+			switch len(in.Workers) {
+			case 0:
+				time.Sleep(time.Minute)
+			case 1:
+				panic("boo")
+			}
+			return []int{1}, nil
+		}), time.Second)
+		if _, explains := g.(Explainer); explains {
+			t.Error("it explains what cannot be explained")
+		}
+		for i, want := range []string{"Assign has not returned after 1s", "Assign: an earlier call has not returned"} {
+			if _, err := g.Assign(plan.Input{}); err == nil || err.Error() != want {
+				t.Errorf("%d: %v, want %s", i, err, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, err := g.Assign(plan.Input{Workers: make([]plan.Worker, 1)}); err == nil || !strings.Contains(err.Error(), "boo") {
+			t.Error(err)
+		}
+		if to, err := g.Assign(plan.Input{Workers: make([]plan.Worker, 2)}); err != nil || len(to) != 1 {
+			t.Error(to, err)
+		}
+	})
+	if _, explains := guardStrategy(strategy.Sticky(), time.Second).(Explainer); !explains {
+		t.Error("it does not explain what can be explained")
+	}
+}
+
+// hanging is a brain that can be held up.
+type hanging struct {
+	brain
+
+	gate atomic.Pointer[chan struct{}]
+}
+
+func (h *hanging) Step(now time.Time, f member.Fact) {
+	if gate := h.gate.Load(); gate != nil {
+		<-*gate
+	}
+	h.brain.Step(now, f)
+}
+
+// Under Fence, Hard ends in time even when the goroutine that decides hangs.
+func TestFenceDoesNotDependOnTheLoop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(2)...)
+		m := f.make("a", Config{ExpectedWorkers: 1, Isolation: Fence}, nil)
+		h := &hanging{}
+		m.think = func(c member.Config, now time.Time) brain {
+			h.brain = member.New(c, now)
+			return h
+		}
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Second, 2, m)
+		time.Sleep(time.Minute)
+		gate := make(chan struct{})
+		h.gate.Store(&gate)
+		begun := time.Now()
+		e, lease := m.executor(), m.CurrentAssignment().Leases[0]
+		trusted := time.Duration(e.trusted.Load())
+		<-lease.Hard().Done()
+		if at := e.clock.elapsed(); at != trusted || !errors.Is(lease.Check(), ErrFenced) {
+			t.Errorf("Hard ended %v after the start, trust at %v; Check says %v", at, trusted, lease.Check())
+		}
+		if took := time.Since(begun); took < 5*time.Second {
+			t.Errorf("Hard ended after %v already", took)
+		}
+		h.gate.Store(nil)
+		close(gate)
+		f.settled(time.Minute, 2, m)
+		stopAll(m)
+	})
+}

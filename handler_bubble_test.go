@@ -1,0 +1,333 @@
+package parti
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/event"
+)
+
+// alone is a fleet of one worker that runs n partitions with h.
+func alone(t *testing.T, n int, cfg Config, h Handler, opts ...Option) (*fleet, *mate) {
+	t.Helper()
+	f := newFleet(t, parts(n)...)
+	cfg.ExpectedWorkers = 1
+	m := f.joinWith("a", cfg, h, opts...)
+	f.eventually(5*time.Second, "it is ready", func() bool { return m.Status().Ready })
+	return f, m
+}
+
+func TestHandlerThatReturnsEarlyIsRunAgainAfterABackOff(t *testing.T) {
+	for name, how := range map[string]func() error{
+		"error":  func() error { return errSomething },
+		"nil":    func() error { return nil },
+		"panic":  func() error { panic("boo") },
+		"goexit": func() error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var log bytes.Buffer
+				var mu sync.Mutex
+				var at []time.Time
+				begin := func() int {
+					mu.Lock()
+					defer mu.Unlock()
+					at = append(at, time.Now())
+					return len(at)
+				}
+				f, m := alone(t, 1, Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
+					if begin() > 4 {
+						return wait(ctx, l)
+					}
+					return how()
+				}), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+				f.eventually(time.Minute, "it runs for the fifth time", func() bool { return f.ledger.started("p-000") == 5 })
+				mu.Lock()
+				defer mu.Unlock()
+				for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
+					if got := at[i+1].Sub(at[i]); got < want || got > want+100*time.Millisecond {
+						t.Errorf("back-off %d was %v, want %v", i, got, want)
+					}
+				}
+				returned := happened[event.Returned](m)
+				if len(returned) != 4 || returned[0].Partition != "p-000" || returned[0].Final || returned[0].Panicked != (name == "panic") {
+					t.Errorf("events %+v", returned)
+				}
+				stopAll(m)
+				if got := strings.Contains(log.String(), "handler_bubble_test.go"); got != (name == "panic") {
+					t.Errorf("a stack in the log: %v\n%s", got, log.String())
+				}
+			})
+		})
+	}
+}
+
+func TestDoneAndReject(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(4)...)
+		var mu sync.Mutex
+		var ran []string
+		handler := func(name string) Handler {
+			return HandlerFunc(func(ctx context.Context, l Lease) error {
+				mu.Lock()
+				ran = append(ran, name+" "+l.Partition.ID)
+				mu.Unlock()
+				switch {
+				case l.Partition.ID == "p-001":
+					return fmt.Errorf("no more of it: %w", ErrDone)
+				case l.Partition.ID == "p-002" && name == "a":
+					return fmt.Errorf("not here: %w", ErrReject)
+				}
+				return wait(ctx, l)
+			})
+		}
+		a := f.joinWith("a", Config{ExpectedWorkers: 2}, handler("a"))
+		b := f.joinWith("b", Config{}, handler("b"))
+		f.eventually(time.Minute, "p-002 runs on b, and p-001 nowhere", func() bool {
+			o := f.ledger.owners()
+			return len(o) == 3 && o["p-002"] == "b"
+		})
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if n := len(slices.DeleteFunc(slices.Clone(ran), func(s string) bool { return !strings.HasSuffix(s, "p-001") })); n != 1 {
+			t.Errorf("p-001 was run %d times though it was done: %v", n, ran)
+		}
+		if o := f.ledger.owners(); len(o) != 3 || o["p-002"] != "b" {
+			t.Errorf("owners %v", o)
+		}
+		stopAll(a, b)
+	})
+}
+
+func TestCausesOfTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(2)...)
+		var mu sync.Mutex
+		causes := map[string]error{}
+		note := HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			if l.Hard().Err() != nil || l.Check() != nil {
+				t.Error("Hard has ended with ctx")
+			}
+			mu.Lock()
+			causes[l.Partition.ID] = context.Cause(ctx)
+			mu.Unlock()
+			time.Sleep(time.Second) // what is in hand
+			if err := l.Check(); err != nil {
+				t.Errorf("while it drains, Check says %v", err)
+			}
+			return context.Cause(ctx)
+		})
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, note)
+		f.settled(5*time.Second, 2, a)
+		b := f.joinWith("b", Config{}, note)
+		f.settled(20*time.Second, 2, a, b)
+		if len(causes) != 1 {
+			t.Errorf("%v", causes)
+		}
+		for id, err := range causes {
+			if !errors.Is(err, ErrRevoked) {
+				t.Errorf("%s ended with %v", id, err)
+			}
+		}
+		stopAll(b)
+		stopAll(a)
+		for id, err := range causes {
+			if !errors.Is(err, ErrStopped) {
+				t.Errorf("%s ended with %v", id, err)
+			}
+		}
+	})
+}
+
+// preparing is a handler that writes down what it was asked to prepare.
+type preparing struct {
+	HandlerFunc
+
+	mu       sync.Mutex
+	calls    map[string]int
+	busy     map[string]bool
+	prepared map[string]bool
+	now      atomic.Int32
+	most     int32
+	takes    time.Duration
+	fail     func(id string) error
+	t        *testing.T
+}
+
+func newPreparing(t *testing.T) *preparing {
+	t.Helper()
+	p := &preparing{calls: map[string]int{}, busy: map[string]bool{}, prepared: map[string]bool{}, t: t}
+	p.HandlerFunc = func(ctx context.Context, l Lease) error {
+		p.mu.Lock()
+		if !p.prepared[l.Partition.ID] {
+			t.Errorf("%s is run unprepared", l.Partition.ID)
+		}
+		p.prepared[l.Partition.ID] = false
+		p.mu.Unlock()
+		return wait(ctx, l)
+	}
+	return p
+}
+
+func (p *preparing) Prepare(ctx context.Context, part Partition) error {
+	p.mu.Lock()
+	if p.busy[part.ID] {
+		p.t.Errorf("%s is prepared by two", part.ID)
+	}
+	p.busy[part.ID] = true
+	p.calls[part.ID]++
+	p.most = max(p.most, p.now.Add(1))
+	p.mu.Unlock()
+	sleep(ctx, p.takes)
+	p.now.Add(-1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy[part.ID] = false
+	if p.fail != nil {
+		if err := p.fail(part.ID); err != nil {
+			return err
+		}
+	}
+	p.prepared[part.ID] = true
+	return ctx.Err()
+}
+
+func TestPrepareAheadOfTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(40)...)
+		slow := HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slow)
+		f.settled(5*time.Second, 40, a)
+		p := newPreparing(t)
+		p.takes = time.Second
+		failures := 0
+		p.fail = func(string) error {
+			if failures++; failures <= 2 {
+				panic("not yet")
+			}
+			return nil
+		}
+		b := f.joinWith("b", Config{MovesInFlight: 4}, p)
+		f.eventually(40*time.Second, "some are prepared while a still runs all", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return len(p.calls) > 0 && f.ledger.counts()["b"] == 0
+		})
+		f.settled(time.Minute, 40, a, b)
+		time.Sleep(time.Minute)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		twice := 0
+		for id, n := range p.calls {
+			if n > 2 {
+				t.Errorf("%s was prepared %d times", id, n)
+			}
+			if n == 2 {
+				twice++
+			}
+		}
+		if len(p.calls) != 20 || twice != 2 || p.most > 8 {
+			t.Errorf("%d partitions were prepared, %d of them twice, at most %d at a time", len(p.calls), twice, p.most)
+		}
+		stopAll(a, b)
+	})
+}
+
+func TestPrepareBeforeRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPreparing(t)
+		p.takes = 100 * time.Millisecond
+		first := true
+		p.fail = func(string) error {
+			if first {
+				first = false
+				return errSomething
+			}
+			return nil
+		}
+		f, m := alone(t, 3, Config{}, p)
+		f.settled(10*time.Second, 3, m)
+		returned := happened[event.Returned](m)
+		if len(returned) != 1 || !strings.Contains(returned[0].Err, "prepare: something") {
+			t.Errorf("%+v", returned)
+		}
+		stopAll(m)
+	})
+}
+
+func TestHardEndsAfterTheDrain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var soft, hard time.Time
+		var cause error
+		f, m := alone(t, 1, Config{DrainTimeout: 7 * time.Second}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			soft = time.Now()
+			<-l.Hard().Done()
+			hard = time.Now()
+			cause = l.Check()
+			return nil
+		}))
+		_ = f
+		stopAll(m)
+		if got := hard.Sub(soft); got != 7*time.Second {
+			t.Errorf("Hard ended %v after ctx", got)
+		}
+		if !errors.Is(cause, ErrStopped) {
+			t.Errorf("Check says %v", cause)
+		}
+	})
+}
+
+func TestStuckHandlerIsSeen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		f := newFleet(t, parts(2)...)
+		stubborn := HandlerFunc(func(context.Context, Lease) error { <-gate; return nil })
+		a := f.joinWith("a", Config{ExpectedWorkers: 1, DrainTimeout: time.Second, StuckAfter: 5 * time.Second}, stubborn)
+		f.settled(5*time.Second, 2, a)
+		b := f.join("b", Config{})
+		f.eventually(time.Minute, "an alert", func() bool { return len(happened[event.Stuck](a)) > 0 })
+		if d := a.Status().Draining; len(d) != 1 || f.ledger.owners()[d[0]] != "a" {
+			t.Errorf("draining %v, owners %v", d, f.ledger.owners())
+		}
+		close(gate)
+		f.eventually(time.Minute, "b has it", func() bool { return f.ledger.counts()["b"] == 1 })
+		stopAll(a, b)
+	})
+}
+
+func TestManyHandlersAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		p := newPreparing(t)
+		p.takes = time.Second
+		p.HandlerFunc = func(ctx context.Context, l Lease) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			return wait(ctx, l)
+		}
+		f, m := alone(t, 100, Config{MovesInFlight: 10}, p)
+		took := f.settled(time.Minute, 100, m)
+		if p.most != 10 || took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("%d at a time, %v in all", p.most, took)
+		}
+		synctest.Wait()
+		stopAll(m)
+	})
+}

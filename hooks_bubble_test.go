@@ -1,0 +1,232 @@
+package parti
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/event"
+)
+
+// tellHooks runs f with a feed whose hooks write down how they were called, each
+// after taking the given time.
+type hookScript struct {
+	calls []string
+	slow  time.Duration
+	busy  bool
+	feed  *hookFeed
+	stop  context.CancelFunc
+}
+
+func newHookScript(t *testing.T, fail func(call string) error) *hookScript {
+	t.Helper()
+	s := &hookScript{}
+	note := func(format string, args ...any) error {
+		if s.busy {
+			t.Error("two hooks at a time")
+		}
+		s.busy = true
+		time.Sleep(s.slow)
+		s.busy = false
+		call := fmt.Sprintf(format, args...)
+		s.calls = append(s.calls, call)
+		if fail != nil {
+			return fail(call)
+		}
+		return nil
+	}
+	s.feed = newHookFeed(Hooks{
+		OnAssignmentChanged: func(_ context.Context, added, removed []Partition) error {
+			return note("+%v -%v", ids(added), ids(removed))
+		},
+		OnStateChanged:  func(_ context.Context, from, to State) error { return note("%v>%v", from, to) },
+		OnDegradedAlert: func(_ context.Context, l AlertLevel, d time.Duration) error { return note("%v %v", l, d) },
+		OnError:         func(_ context.Context, err error) error { return note("error %v", err) },
+	}, slog.New(slog.DiscardHandler))
+	live, stop := context.WithCancel(t.Context())
+	s.stop = stop
+	go s.feed.run(live, t.Context())
+	return s
+}
+
+func (s *hookScript) tell(events ...Event) *hookScript {
+	s.feed.tell(events)
+	synctest.Wait()
+	return s
+}
+
+func (s *hookScript) end() []string {
+	time.Sleep(time.Minute)
+	s.stop()
+	close(s.feed.courier.closed)
+	<-s.feed.courier.done
+	return s.calls
+}
+
+func ids(ps []Partition) []string {
+	all := make([]string, len(ps))
+	for i, p := range ps {
+		all[i] = p.ID
+	}
+	return all
+}
+
+func came(id string) Event { return event.Assigned{Partition: Partition{ID: id}} }
+func went(id string) Event { return event.Released{Partition: id} }
+func now(from, to State) Event {
+	return event.StateChanged{From: from.String(), To: to.String()}
+}
+
+func wantCalls(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("hooks were called so:\n\t%s\nwant:\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func TestHooksTellWhatChanged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, nil)
+		s.tell(now(StateInit, StateClaimingID))
+		s.tell(now(StateClaimingID, StateStable), came("b"), came("a"))
+		s.tell(came("a")) // run again: no change
+		s.tell(event.Isolation{Level: "warn", For: time.Minute})
+		s.tell(went("a"), came("c"))
+		s.tell(event.Returned{Partition: "b", Err: "no more", Final: true})
+		s.tell(event.Returned{Partition: "c", Err: "oh", Backoff: time.Second})
+		s.tell(event.SourceFailed{Err: "away"}, event.Alert{About: "x", Text: "y"}, event.Alert{About: "x"})
+		wantCalls(t, s.end(),
+			"Init>ClaimingID",
+			"ClaimingID>Stable", "+[a b] -[]",
+			"warn 1m0s",
+			"+[c] -[a]",
+			"+[] -[b]",
+			"error parti: handler of c returned while it owned it; run again in 1s: oh",
+			"error parti: list partitions: away", "error parti: x: y")
+	})
+}
+
+func TestASlowHookFindsChangesMerged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, nil)
+		s.slow = time.Second
+		s.tell(came("a"), came("b")) // being told
+		s.tell(now(StateStable, StateDegraded), came("c"), went("a"))
+		s.tell(went("c"), came("d"), now(StateDegraded, StateStable)) // as before
+		s.tell(event.Isolation{Level: "info", For: 1}, event.Isolation{Level: "critical", For: 2})
+		s.tell(came("a"), went("b"))
+		wantCalls(t, s.end(), "+[a b] -[]", "+[d] -[b]", "critical 2ns")
+	})
+}
+
+func TestAChangeThatCameToNothingIsNotTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, nil)
+		s.slow = time.Second
+		s.tell(came("a"))
+		s.tell(came("x"), went("x"), went("a"), came("a"))
+		wantCalls(t, s.end(), "+[a] -[]")
+	})
+}
+
+func TestErrorsAndPanicsOfHooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, func(call string) error {
+			switch {
+			case strings.Contains(call, "[a]"):
+				return errSomething
+			case strings.Contains(call, "[b]"):
+				panic("boo")
+			case strings.Contains(call, "something"):
+				panic("in OnError, too")
+			}
+			return nil
+		})
+		s.tell(came("a")).tell(came("b")).tell(came("c"))
+		wantCalls(t, s.end(), "+[a] -[]", "error parti: hook: something", "+[b] -[]", "error parti: hook: panic: boo", "+[c] -[]")
+	})
+}
+
+func TestErrorsForASlowHookAreCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, nil)
+		s.slow = time.Millisecond
+		s.tell(now(StateInit, StateStable)) // being told
+		for i := range 205 {
+			s.feed.tell([]Event{event.Failed{Doing: "x", Err: fmt.Sprint(i)}})
+		}
+		calls := s.end()
+		if last := calls[len(calls)-1]; last != "error parti: and 105 more errors" || len(calls) != maxHookErrors+2 {
+			t.Errorf("%d calls, the last is %q", len(calls), last)
+		}
+	})
+}
+
+// The last hooks are called although the Manager has ended, with a context that
+// has not; a hook that waits for its context is not waited for long.
+func TestLastHooks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		live, stop := context.WithCancel(t.Context())
+		var seen []error
+		feed := newHookFeed(Hooks{OnStateChanged: func(ctx context.Context, _, to State) error {
+			seen = append(seen, ctx.Err())
+			if to == StateStopped {
+				<-ctx.Done()
+				seen = append(seen, ctx.Err())
+			}
+			return nil
+		}}, slog.New(slog.DiscardHandler))
+		go feed.run(live, context.WithoutCancel(live))
+		feed.tell([]Event{now(StateInit, StateStable)})
+		synctest.Wait()
+		stop()
+		feed.tell([]Event{now(StateStable, StateStopped)})
+		close(feed.courier.closed)
+		begun := time.Now()
+		<-feed.courier.done
+		if took := time.Since(begun); took != lastHooks {
+			t.Errorf("it took %v", took)
+		}
+		if !slices.EqualFunc(seen, []error{nil, nil, context.DeadlineExceeded}, errors.Is) {
+			t.Errorf("contexts were %v", seen)
+		}
+	})
+}
+
+func TestStreamKeepsOrderAndCountsWhatItDrops(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var got []Event
+		gate := make(chan struct{})
+		s := newStream(func(e Event) {
+			<-gate
+			got = append(got, e)
+			if _, ok := e.(event.Led); ok {
+				panic("boo")
+			}
+		}, slog.New(slog.DiscardHandler))
+		s.room = 3
+		go s.run()
+		num := func(i int) Event { return event.Stuck{Token: uint64(i)} }
+		s.tell([]Event{event.Led{}})
+		synctest.Wait() // it hangs in the first
+		for i := range 10 {
+			s.tell([]Event{num(i)})
+		}
+		s.tell([]Event{now(StateStable, StateStopped)})
+		close(gate)
+		synctest.Wait()
+		s.tell([]Event{num(11)})
+		close(s.courier.closed)
+		<-s.courier.done
+		want := []Event{event.Led{}, num(0), num(1), num(2), event.Dropped{Count: 7}, now(StateStable, StateStopped), num(11)}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package parti
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Lease is one period in which this worker owns one partition. It is a value
+// and may be copied; its methods may be called from several goroutines at once.
+//
+// The zero Lease proves nothing: its Hard has ended and its Check fails.
+type Lease struct {
+	// Partition is what is owned, as the source listed it when it was granted.
+	Partition Partition
+	// Token is larger than that of every earlier lease of this partition, on
+	// whatever worker, also after the store was lost. Write it beside your data and
+	// refuse to overwrite a larger one: that holds where nothing else can, after a
+	// freeze of the whole process.
+	Token uint64
+
+	hard  context.Context //nolint:containedctx // it is what a lease is: a time that ends
+	check func() error
+}
+
+// NewLease makes a Lease for those who call a [Handler] themselves, as package
+// partitest does. A nil hard never ends; a nil check proves everything.
+func NewLease(p Partition, token uint64, hard context.Context, check func() error) Lease { //nolint:revive,contextcheck // hard is not the context of this call
+	if hard == nil {
+		hard = context.Background()
+	}
+	if check == nil {
+		check = func() error { return nil }
+	}
+	return Lease{Partition: p, Token: token, hard: hard, check: check}
+}
+
+// ended is a context that has.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrFenced)
+	return ctx
+}()
+
+// Hard is the context for finishing what is in hand. It outlives Run's ctx, and
+// ends when ownership can no longer be proved, when the drain has taken longer
+// than Config.DrainTimeout, or when the time for stopping is over; its
+// [context.Cause] says which. Once it has ended, drop everything and return. It
+// ends as well when Run has returned.
+func (l Lease) Hard() context.Context {
+	if l.hard == nil {
+		return ended
+	}
+	return l.hard
+}
+
+// Check is nil while ownership is provable now: the session is trusted at this
+// moment by a clock that counts suspension, this lease's Run has not returned, and
+// Hard has not ended. It stays nil while a revoked partition is being drained: it
+// is owned until Run returns. Otherwise it is an error that wraps [ErrFenced], or
+// Hard's cause.
+//
+// Call it right before an effect outside. It reads two variables and the clock, and
+// asks nobody. It cannot hold for the time after it: an effect that starts now may
+// happen after the trust is over, which is what Token and Config.FenceMargin are for.
+//
+// Under Freeze, an isolated worker goes on, but Check says the truth: ownership is
+// not provable then.
+func (l Lease) Check() error {
+	if l.check == nil {
+		return fmt.Errorf("%w: this lease was made by nobody", ErrFenced)
+	}
+	return l.check()
+}

@@ -1,0 +1,69 @@
+package parti
+
+import (
+	"log/slog"
+
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/kv"
+)
+
+// A Store is where a group keeps its state. Get one from natskv.Open, or in tests
+// from partitest.NewStore. Its methods are Parti's own affair: they are not for
+// users to call or to implement, and change without notice.
+type Store interface{ kv.Store }
+
+// An Event is something that happened to this worker, or that it decided as
+// leader; see package event for the closed set.
+type Event = event.Event
+
+// An Option adds something to a Manager that is not data. What is data is in [Config].
+type Option interface{ apply(o *options) }
+
+type options struct {
+	strategy  AssignmentStrategy
+	hooks     Hooks
+	log       *slog.Logger
+	observers []func(Event)
+}
+
+type option func(o *options)
+
+func (f option) apply(o *options) { f(o) }
+
+// WithStrategy chooses owners by s while this worker leads. Nil, or without this
+// option: strategy.Sticky. All workers of a group should have the same.
+func WithStrategy(s AssignmentStrategy) Option {
+	return option(func(o *options) { o.strategy = s })
+}
+
+// WithHooks calls h as things change. A second WithHooks replaces the first.
+func WithHooks(h Hooks) Option {
+	return option(func(o *options) { o.hooks = h })
+}
+
+// WithLogger logs every event to l: what people should act on at Warn or Error,
+// changes of this worker and of the group at Info, single partitions at Debug.
+// Nil, or without this option: nothing is logged.
+func WithLogger(l *slog.Logger) Option {
+	return option(func(o *options) { o.log = l })
+}
+
+// WithObserver calls f with every event, one at a time, in order, on one goroutine
+// of its own. With several observers each event goes to all, in the order of the
+// options, before the next.
+//
+// A slow observer delays nothing: up to [EventBuffer] events wait for it; beyond
+// that the latest are dropped, and an [event.Dropped] in their place says how many.
+// The last event, that this worker has stopped, is never dropped. A panic of f is
+// logged. f may call the Manager's methods, Stop included.
+func WithObserver(f func(Event)) Option {
+	return option(func(o *options) {
+		if f != nil {
+			o.observers = append(o.observers, f)
+		}
+	})
+}
+
+// EventBuffer is how many events wait for a slow observer, or a slow logger: the
+// start of as many partitions at once.
+const EventBuffer = 1 << 16

@@ -1,0 +1,5 @@
+//go:build race
+
+package parti
+
+const raceEnabled = true
