@@ -423,6 +423,9 @@ func (m *Machine) doing() State {
 	}
 	switch m.session.rd.State {
 	case hold.Waiting:
+		if !m.cfg.Session.Owns { // it waits for nothing
+			return Stable
+		}
 		return WaitingAssignment
 	case hold.Stable:
 		return Stable
