@@ -90,5 +90,12 @@ func (f *fleet) put(s roster.Session, rev kv.Rev) {
 
 // read reads one session again.
 func (f *fleet) read(id string) {
-	f.term.get(f.term.life, Key{KindSession, id}, f.take)
+	f.term.get(f.term.life, Key{KindSession, id}, func(r Record) {
+		if r.Gone && r.Rev == 0 { // the marker that we expected has been cleared away
+			delete(f.last, id)
+			f.term.tell(lead.Gone{Worker: id})
+			return
+		}
+		f.take(r)
+	})
 }
