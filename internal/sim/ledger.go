@@ -38,7 +38,6 @@ type ledger struct {
 	// overlaps are two handlers of one partition that are excused for now.
 	overlaps []*overlap
 
-	ill       time.Duration // when the store last had a fault
 	settled   time.Duration // when every partition ran for the first time; below 0: not yet
 	lastPlan  time.Duration
 	lastCause plan.Why

@@ -321,7 +321,7 @@ func (l *ledger) mayLinger(r *run, o *overlap) string {
 	}
 	// Freeze: until it finds out, and its handlers have had the time after Hard.
 	wait := l.findsOut()
-	if l.isolated(h) || l.w.now < max(h.healthy, l.ill)+wait || l.w.now < o.since+wait {
+	if l.isolated(h) || l.w.now < h.healthy+wait || l.w.now < o.since+wait {
 		return ""
 	}
 	return fmt.Sprintf("freezes, but has been able to find out since %s", max(h.healthy, o.since))
@@ -406,9 +406,6 @@ func (l *ledger) second() {
 				o.since, o.a.lease.Partition, o.a.nonce, o.a.lease.Token, o.b.nonce, o.b.lease.Token, why)
 			return
 		}
-	}
-	if b := l.w.store; b.down+b.refuse+b.noQuorum > 0 || !b.exists {
-		l.ill = l.w.now
 	}
 	l.truth()
 	l.claimOrphans()
