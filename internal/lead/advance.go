@@ -160,6 +160,7 @@ func (m *Machine) revoke(p *part, v plan.Version) bool {
 	if !m.room(x) {
 		return false
 	}
+	p.crashed = m.blamed(p)
 	p.state, p.since, p.next, p.at = releasing, v, p.target, m.now
 	x.releasing++
 	m.touch(x)
@@ -265,6 +266,7 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 		if p.state != free && slot[p.owner] >= 0 {
 			s := &c.Slices[slot[p.owner]]
 			if p.state == granted {
+				p.crashed = m.blamed(p)
 				s.Granted = append(s.Granted, plan.Grant{Partition: p.Partition, Token: p.token, Why: p.why, Crashed: p.crashed})
 			} else {
 				s.Releasing = append(s.Releasing, plan.Release{Partition: p.Partition, Token: p.token, Since: p.since, Next: m.name(p.next), Why: p.why, Crashed: p.crashed})

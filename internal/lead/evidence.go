@@ -127,6 +127,8 @@ func (m *Machine) settle() (freed bool) {
 				lost[p.owner] = m.newest(p.owner)
 			}
 			m.blame(p, lost[p.owner])
+		} else if p.state == granted {
+			p.crashed = m.blamed(p)
 		}
 		m.release(p, x, how)
 	}

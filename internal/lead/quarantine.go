@@ -26,9 +26,7 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	if p.state != granted || p.token < newest || p.token.Incarnation() == 0 {
 		return
 	}
-	if m.now.Sub(p.at) > blameFor {
-		p.crashed = nil
-	}
+	p.crashed = m.blamed(p)
 	id := m.members[p.owner].id
 	if !slices.Contains(p.crashed, id) {
 		p.crashed = append(slices.Clone(p.crashed), id)
@@ -62,6 +60,16 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	m.putAside(p, a)
 	m.until[p.ID] = m.now.Add(a.For.Duration())
 	m.alerts.set("quarantine "+p.ID, fmt.Sprintf("%s is quarantined for %v: %s crashed with it", p.ID, a.For.Duration(), people(a.Owners)))
+}
+
+// blamed is for whose crashes p is still blamed: nobody's, once it has run for
+// blameFor. A grant carries the names, so that they outlive the leader; the time is
+// counted by each leader from when it learned of the grant, as that of a quarantine.
+func (m *Machine) blamed(p *part) []string {
+	if m.now.Sub(p.at) > blameFor {
+		return nil
+	}
+	return p.crashed
 }
 
 // newest is the token of the last plan that granted the worker anything.
