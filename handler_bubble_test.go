@@ -55,12 +55,15 @@ func TestHandlerThatReturnsEarlyIsRunAgainAfterABackOff(t *testing.T) {
 				f.eventually(time.Minute, "it runs for the fifth time", func() bool { return f.ledger.started("p-000") == 5 })
 				mu.Lock()
 				defer mu.Unlock()
+				returned := happened[event.Returned](m)
 				for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
 					if got := at[i+1].Sub(at[i]); got < want || got > want+100*time.Millisecond {
 						t.Errorf("back-off %d was %v, want %v", i, got, want)
 					}
+					if i < len(returned) && returned[i].Backoff != want {
+						t.Errorf("event %d says that the back-off is %v, want %v", i, returned[i].Backoff, want)
+					}
 				}
-				returned := happened[event.Returned](m)
 				if len(returned) != 4 || returned[0].Partition != "p-000" || returned[0].Final || returned[0].Panicked != (name == "panic") {
 					t.Errorf("events %+v", returned)
 				}

@@ -53,8 +53,8 @@ type (
 		Took      time.Duration // from the wish to the return
 		Err       string
 	}
-	// Returned says that a handler returned while it owned the partition; it is
-	// run again after Backoff, or not when Final.
+	// Returned says that a handler returned while it owned the partition. It is run
+	// again after Backoff, which is 0 when it may run at once; or not, when Final.
 	Returned struct {
 		Partition string
 		Token     uint64

@@ -147,6 +147,16 @@ func (m *Machine) exited(l plan.Lease, how How) {
 	}
 }
 
+// BackOff is how long it takes until the handler of l is run again, by itself: 0
+// when it is not kept from running, or for good.
+func (m *Machine) BackOff(l plan.Lease) time.Duration {
+	s := m.slots.at(l.Partition)
+	if s == nil || !s.grants(l.Token) || s.run != nil || s.rest.final {
+		return 0
+	}
+	return max(0, s.rest.until.Sub(m.now))
+}
+
 // run is the slot in which l runs, or nil when it does not any more. That l was
 // never granted is impossible.
 func (m *Machine) run(l plan.Lease, what string) *slot {

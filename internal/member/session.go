@@ -100,7 +100,7 @@ func (s *session) exited(e Exited) {
 	}
 	s.say(event.Returned{
 		Partition: id, Token: token, Err: e.Err, Panicked: e.Panicked,
-		Final: e.How == hold.Done || e.How == hold.Rejected,
+		Final: e.How == hold.Done || e.How == hold.Rejected, Backoff: s.brain.BackOff(e.Lease),
 	})
 }
 
