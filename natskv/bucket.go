@@ -239,6 +239,12 @@ func (s *Store) createStream(ctx context.Context, incarnation uint32) error {
 			if err := sleep(ctx, formWait); err != nil {
 				return classify(err)
 			}
+		case isCode(err, codeCreateFailed) && try < formTries:
+			// The server still removes the files of the stream that was lost. A disk
+			// that is full or broken says the same, and goes on saying it.
+			if err := sleep(ctx, jitter(formWait)); err != nil {
+				return classify(err)
+			}
 		case (isCode(err, codeNoPeers) || isCode(err, codeNoReplicas)) && s.replicas == 0 && cfg.Replicas > 1:
 			s.log.Warn("the cluster has no three nodes with JetStream: the bucket has one replica", "stream", s.stream)
 			cfg.Replicas = 1

@@ -72,6 +72,7 @@ const (
 	codeNotAvailable    = 10008 // no leader, right now
 	codeNoMessage       = 10037
 	codeNotForAccount   = 10039
+	codeCreateFailed    = 10049 // such as when the server could not make the stream's files
 	codeTooLarge        = 10054
 	codeNameInUse       = 10058
 	codeNoStream        = 10059

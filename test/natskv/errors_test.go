@@ -3,9 +3,15 @@ package natskv_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,8 +66,63 @@ func TestJetStreamIsOffForTheAccount(t *testing.T) {
 	}
 }
 
-// An older server cannot be had beside the newer one in one process, so this one is a
-// stand-in that says what such a server says.
+// TestOlderServer opens a bucket on a server from before atomic batches, which
+// "make test" builds: two releases cannot be had in one process.
+func TestOlderServer(t *testing.T) {
+	server := os.Getenv("PARTI_OLD_NATS_SERVER")
+	if server == "" {
+		t.Skip("PARTI_OLD_NATS_SERVER does not name a nats-server of a release before 2.12")
+	}
+	ports := t.TempDir()
+	cmd := exec.Command(server, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", t.TempDir(), "--ports_file_dir", ports)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	nc, err := nats.Connect(portsOf(t, ports), natskv.ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js := jetStream(t, nc)
+	e := openFails[*natskv.TooOldError](t, js, "orders", []string{"upgrade to nats-server 2.12.3", nc.ConnectedServerVersion()})
+	if e.Level >= e.Need {
+		t.Errorf("%+v", e)
+	}
+	if _, err := js.Stream(t.Context(), "KV_parti-orders"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("it has made the bucket all the same: %v", err)
+	}
+
+	// A bucket that such a server made, and that a newer one does not know more of.
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-older"}); err != nil {
+		t.Fatal(err)
+	}
+	openFails[*natskv.TooOldError](t, js, "older", []string{"upgrade to nats-server 2.12.3"})
+}
+
+// portsOf waits for the file in which a server says where it listens.
+func portsOf(t *testing.T, dir string) string {
+	t.Helper()
+	for t.Context().Err() == nil {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.ports"))
+		for _, file := range files {
+			var ports struct {
+				Nats []string `json:"nats"`
+			}
+			if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &ports) == nil && len(ports.Nats) > 0 {
+				return ports.Nats[0]
+			}
+		}
+		runtime.Gosched()
+	}
+	t.Fatal("the server has not come up")
+	return ""
+}
+
+// A stand-in that says what servers of each level say.
 func TestServerIsTooOld(t *testing.T) {
 	ns := natstest.Start(t)
 	nc := natstest.Connect(t, ns)
@@ -84,6 +145,40 @@ func TestServerIsTooOld(t *testing.T) {
 		if e.Level != level || e.Need != 2 {
 			t.Errorf("%s: %+v", group, e)
 		}
+	}
+}
+
+// A server that still removes the files of a bucket that was lost refuses to make it
+// anew for a moment. This one does so as often as it is told.
+func TestBucketCannotBeMadeAtOnce(t *testing.T) {
+	ns := natstest.Start(t)
+	server := natstest.Connect(t, ns)
+	var left atomic.Int64
+	if _, err := server.Subscribe("BUSY.API.>", func(m *nats.Msg) {
+		method := strings.TrimPrefix(m.Subject, "BUSY.API.")
+		if strings.HasPrefix(method, "STREAM.CREATE.") && left.Add(-1) >= 0 {
+			_ = m.Respond([]byte(`{"error":{"code":500,"err_code":10049,"description":"error creating store for stream"}}`))
+			return
+		}
+		_ = server.PublishRequest("$JS.API."+method, m.Reply, m.Data)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(natstest.Connect(t, ns), "BUSY.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.Store(2)
+	s, err := natskv.Open(t.Context(), js, "soon")
+	if err != nil || left.Load() > 0 {
+		t.Fatalf("%v, %d refusals left", err, left.Load())
+	}
+	s.Close()
+
+	left.Store(1000)
+	_, err = natskv.Open(t.Context(), js, "never")
+	if err == nil || !strings.Contains(err.Error(), "10049") {
+		t.Errorf("%v", err)
 	}
 }
 
