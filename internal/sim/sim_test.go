@@ -21,6 +21,9 @@ var (
 	verbose = flag.Bool("sim.trace", false, "print the whole trace of a violation")
 )
 
+// round counts the calls of TestFleets: with -count each takes other seeds.
+var round int
+
 func env(t *testing.T, name string, otherwise int) int {
 	t.Helper()
 	s := os.Getenv(name)
@@ -38,15 +41,13 @@ func env(t *testing.T, name string, otherwise int) int {
 // PARTI_SIM_FROM where the seeds begin, PARTI_SIM_MINUTES how long each lasts, and
 // PARTI_SIM_FAILURES after how many failures to stop.
 func TestFleets(t *testing.T) {
-	each := 20 // of every profile; about as long as 3 under the race detector
-	if raced {
-		each = 8
+	each := 20 // of every profile; as long as 3 under the race detector
+	if raced || testing.Short() {
+		each = 2
 	}
-	seeds, from := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_FROM", 0)
-	minutes := env(t, "PARTI_SIM_MINUTES", sim.Minutes)
-	if testing.Short() && os.Getenv("PARTI_SIM_SEEDS") == "" {
-		seeds = 40
-	}
+	seeds, minutes := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
+	from := env(t, "PARTI_SIM_FROM", seeds*round)
+	round++
 	profiles := sim.Profiles()
 	if *profile != "" {
 		profiles = strings.Split(*profile, ",")

@@ -26,8 +26,8 @@ var found = regexp.MustCompile(`seed (\d+) \((\w+)\): promise (\d+) \(([^)]*)\),
 // TestMutants builds the simulator with each rule taken away, and expects it to
 // find the promise that is then broken.
 func TestMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the simulator many times")
+	if testing.Short() || raced {
+		t.Skip("builds the simulator many times, without the race detector: make mutants")
 	}
 	root, err := filepath.Abs("../../..")
 	if err != nil {

@@ -161,9 +161,6 @@ func TestNoServer(t *testing.T) {
 
 // TestDemo plays the whole script, scaled down.
 func TestDemo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes the time of two detections")
-	}
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	code, out, talk := try(t.Context(), nil, "demo", "--once", "--workers", "4", "--partitions", "16", "--rate", "100", "--seed", "7", "--json")
@@ -194,9 +191,6 @@ func TestBrokenPromises(t *testing.T) {
 		{demo.SabotageLose, "no message is lost by a move: 1 lost: p-0"},
 	} {
 		t.Run(string(c.sabotage), func(t *testing.T) {
-			if c.sabotage == demo.SabotageLose && testing.Short() {
-				t.Skip("it plays the whole script")
-			}
 			code, out, talk := try(t.Context(), nil,
 				"demo", "--once", "--workers", "3", "--partitions", "6", "--rate", "60", "--seed", "7", "--sabotage", string(c.sabotage))
 			if code != Failed || !strings.Contains(out, "BROKEN") || !strings.Contains(out, c.says) ||
