@@ -64,6 +64,9 @@ func (h *host) blame(f *Fault) {
 			h.overSkew = true
 		}
 	}
+	if f.Kind == Behind || f.Kind == Late {
+		h.misled = max(h.misled, end)
+	}
 	h.healthy = max(h.healthy, end)
 }
 
@@ -112,14 +115,12 @@ func (w *world) injectProcess(f *Fault, h *host, undo func(func())) bool {
 		}
 		if f.Kind == Suspend {
 			w.touched(Suspend)
+			p.suspend()
 		}
 		p.frozen++
 		undo(func() {
 			if f.Kind == Suspend && p.alive {
-				h.jump(-min(f.For, f.For*time.Duration(1_000_000+h.rate)/1_000_000)) // not counted
-				if p.frozen == 1 {
-					p.backlog = append([]func(){func() { p.tell(member.Jumped{}) }}, p.backlog...)
-				}
+				p.resume()
 			}
 			p.thaw()
 		})

@@ -38,6 +38,7 @@ type ledger struct {
 	// overlaps are two handlers of one partition that are excused for now.
 	overlaps []*overlap
 
+	ill       time.Duration // when the store was last seen to have a fault
 	settled   time.Duration // when every partition ran for the first time; below 0: not yet
 	lastPlan  time.Duration
 	lastCause plan.Why
@@ -70,6 +71,7 @@ type session struct {
 	how       roster.End
 	displaced time.Duration // a successor was stored, or the store was lost
 	gone      time.Duration // its key expired
+	unnamed   time.Duration // a plan that does not name it has stood ever since; no evidence of an end
 
 	renewed time.Duration // last accepted record
 	anew    int           // how often the store had been made anew then
@@ -112,7 +114,7 @@ func (l *ledger) panicked(p *process, f member.Fact, e any) {
 
 // session notes the nonce that a process has made up.
 func (l *ledger) session(nonce string, p *process) {
-	l.byNonce[nonce] = &session{nonce: nonce, p: p, slices: map[plan.Version]plan.Slice{}, ended: -1, displaced: -1, gone: -1}
+	l.byNonce[nonce] = &session{nonce: nonce, p: p, slices: map[plan.Version]plan.Slice{}, ended: -1, displaced: -1, gone: -1, unnamed: -1}
 }
 
 // stored takes in what the store has just accepted, by whom.
@@ -147,7 +149,7 @@ func (l *ledger) stored(by *process, rs []member.Record) {
 			}
 		case member.KindLog:
 			if d, ok := r.Value.(plan.Decision); ok {
-				l.decided(d)
+				l.decided(by, d)
 			}
 		case member.KindLeader:
 			if by != nil {
@@ -160,6 +162,20 @@ func (l *ledger) stored(by *process, rs []member.Record) {
 	}
 	if len(changed)+len(removed) > 0 {
 		l.slicesStored(changed, removed)
+	}
+	l.naming()
+}
+
+// naming notes since when a plan has stood that does not name a session.
+func (l *ledger) naming() {
+	h, stands := l.w.store.head()
+	for _, s := range l.byNonce {
+		switch {
+		case !stands || h.Adopting || l.slices[s.worker].Session == s.nonce:
+			s.unnamed = -1
+		case s.unnamed < 0:
+			s.unnamed = l.w.now
+		}
 	}
 }
 
@@ -199,6 +215,9 @@ func (l *ledger) sessionStored(by *process, r member.Record) {
 	if by == nil || by != s.p {
 		l.break_(PromiseOnePlan, "", "the record of session %s was written by somebody else, without a tombstone", rec.Nonce)
 		return
+	}
+	if rec.Resumed && s.gone >= 0 {
+		l.mayResume(s)
 	}
 	s.renewed, s.gone, s.anew = now, -1, l.renewals
 	s.leaving = s.leaving || rec.Leaving

@@ -53,14 +53,17 @@ func stack() string {
 }
 
 // planStored checks promise 1: plans are one sequence. Versions grow; terms do not
-// fall; a term has one leader. After the store went back, the first commit of a
-// leader that does not know it yet may repeat a number, if it changes nobody's slice.
+// fall; a term has one leader. After the store went back, the first commits of a
+// leader that does not know it yet may repeat a number, if they grant nothing.
 func (l *ledger) planStored(h plan.Head, rs []member.Record) {
 	l.w.stats.Plans++
 	l.w.mark(uint64(h.Version))
 	l.lastPlan, l.lastCause = l.w.now, h.Why
 	who := h.Leader + "/" + h.Session
-	grantsAny := slices.ContainsFunc(rs, func(r member.Record) bool { return r.Key.Kind == member.KindSlice })
+	grantsAny := slices.ContainsFunc(rs, func(r member.Record) bool {
+		s, ok := r.Value.(plan.Slice)
+		return ok && slices.ContainsFunc(s.Granted, func(g plan.Grant) bool { return g.Token == h.Version })
+	})
 	if h.Version <= l.head.Version && (grantsAny || !l.wentBackSince()) {
 		l.break_(PromiseOnePlan, "", "plan %s of term %d after plan %s of term %d", h.Version, h.Term, l.head.Version, l.head.Term)
 		return
@@ -321,10 +324,22 @@ func (l *ledger) mayLinger(r *run, o *overlap) string {
 	}
 	// Freeze: until it finds out, and its handlers have had the time after Hard.
 	wait := l.findsOut()
-	if l.isolated(h) || l.w.now < h.healthy+wait || l.w.now < o.since+wait {
+	since := max(h.healthy, l.ill, o.since)
+	if l.isolated(h) || l.w.now < since+wait {
 		return ""
 	}
-	return fmt.Sprintf("freezes, but has been able to find out since %s", max(h.healthy, o.since))
+	return fmt.Sprintf("freezes, but has been able to find out since %s", since)
+}
+
+// mayResume checks promise 2 where a session comes back under its nonce: a plan that
+// had gone on without it, when it could last be read, is a plan that may grant to
+// others what still runs here.
+func (l *ledger) mayResume(s *session) {
+	since := max(s.unnamed, s.p.host.unwell, s.p.host.misled)
+	if s.unnamed < 0 || l.w.now-since < 4*l.w.sc.Settings.OpTimeout {
+		return
+	}
+	l.break_(PromiseRevoke, "", "session %s resumes, and for %s a plan has stood that does not name it", s.nonce, l.w.now-s.unnamed)
 }
 
 // findsOut is how long a worker that can reach the store may take to find out that
@@ -337,7 +352,7 @@ func (l *ledger) findsOut() time.Duration {
 // isolated reports whether a host may be unable to reach the store now.
 func (l *ledger) isolated(h *host) bool {
 	b := l.w.store
-	return h.link.impaired() || b.down+b.refuse+b.noQuorum > 0 || !b.exists || h.lag > 0 || b.garbled[member.KindSession] > 0
+	return h.link.impaired() || b.ill() || h.lag > 0 || b.garbled[member.KindSession] > 0
 }
 
 // skewed reports whether clocks were beyond the margin.
@@ -347,7 +362,7 @@ func (l *ledger) skewed() bool {
 
 // decided checks promise 6 in every decision: what the source did not provably
 // take away is not dropped.
-func (l *ledger) decided(d plan.Decision) {
+func (l *ledger) decided(by *process, d plan.Decision) {
 	for _, m := range d.Moves {
 		if m.Step != plan.Dropped {
 			continue
@@ -356,31 +371,48 @@ func (l *ledger) decided(d plan.Decision) {
 		if e, ok := src.real[m.Partition]; !ok || src.removed[m.Partition] > 0 || l.w.now-e.since < 30*time.Second && e.since > 0 {
 			continue
 		}
-		if !src.saidGone(m.Partition) {
+		if !l.saidGone(m.Partition, by) {
 			l.break_(PromiseSource, m.Partition, "%s is dropped by plan %s, and no listing that may be believed left it out", m.Partition, d.Version)
 			return
 		}
 	}
 }
 
-// saidGone reports whether the source has lately told, in a listing that may be
-// believed, that there is no such partition: one that drops at most half, or two
-// that agree.
-func (s *source) saidGone(id string) bool {
-	for i, v := range slices.Backward(s.told) {
-		if slices.Contains(v, id) {
+// saidGone reports whether the source has lately told a listing without id that may
+// be believed: one that drops at most half of what was known, or two that agree. What
+// is known is what the leader was told before, or, if it is new, the plan that it found.
+func (l *ledger) saidGone(id string, by *process) bool {
+	told := l.w.source.told
+	for i, v := range slices.Backward(told) {
+		if slices.Contains(v.ids, id) {
 			continue
 		}
-		if 2*len(v) >= len(s.real)-len(s.removed) {
+		kept := 0
+		for p := range l.place {
+			if slices.Contains(v.ids, p) {
+				kept++
+			}
+		}
+		if 2*kept >= len(l.place) {
 			return true
 		}
-		for j := range i {
-			if slices.Equal(s.told[j], v) {
+		for _, before := range slices.Backward(told[:i]) {
+			if slices.Equal(before.ids, v.ids) || before.by == by && v.keepsHalf(before) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func (v listing) keepsHalf(of listing) bool {
+	kept := 0
+	for _, id := range of.ids {
+		if slices.Contains(v.ids, id) {
+			kept++
+		}
+	}
+	return 2*kept >= len(of.ids)
 }
 
 // state checks that what a member says of itself is so.
@@ -406,6 +438,9 @@ func (l *ledger) second() {
 				o.since, o.a.lease.Partition, o.a.nonce, o.a.lease.Token, o.b.nonce, o.b.lease.Token, why)
 			return
 		}
+	}
+	if l.w.store.ill() {
+		l.ill = l.w.now
 	}
 	l.truth()
 	l.claimOrphans()

@@ -24,7 +24,12 @@ type source struct {
 	half, empty              int // listings still to come; below 0: all
 	halves, empties          int // faults that are at work
 	listings                 int
-	told                     [][]string // the last listings that were answers
+	told                     []listing // the last ones that were answers
+}
+
+type listing struct {
+	by  *process
+	ids []string
 }
 
 type entry struct {
@@ -92,7 +97,7 @@ func (s *source) list(by *process) (out []plan.Partition, err error, ok bool) { 
 	for i, p := range out {
 		ids[i] = p.ID
 	}
-	s.told = append(s.told, ids)
+	s.told = append(s.told, listing{by, ids})
 	if len(s.told) > 8 {
 		s.told = s.told[1:]
 	}

@@ -62,6 +62,9 @@ func newBucket(w *world) *bucket {
 	return b
 }
 
+// ill reports whether some fault keeps the store from answering everybody.
+func (b *bucket) ill() bool { return b.down+b.refuse+b.noQuorum > 0 || !b.exists }
+
 func (b *bucket) clear() {
 	b.records = map[member.Key]member.Record{}
 	b.expires = map[member.Key]time.Duration{}

@@ -35,6 +35,8 @@ type host struct {
 
 	// unwell is until when faults of scheduling and clocks excuse the host.
 	unwell time.Duration
+	// misled is until when it may read what is past, or its writes come late.
+	misled time.Duration
 	// overSkew is set once the clock's rate was beyond what the settings allow.
 	overSkew bool
 	// healthy is since when no fault of the link or the process has been at work.
@@ -91,6 +93,11 @@ type process struct {
 	frozen   int
 	backlog  []func()
 	lagUntil time.Duration
+	// suspended counts the suspensions at work; the clock stood at sleptAt when the
+	// first began. slept says that the process has yet to find out.
+	suspended int
+	sleptAt   time.Duration
+	slept     bool
 
 	runs      map[plan.Lease]*run
 	nonces    []string
@@ -354,6 +361,20 @@ func (p *process) gone() {
 	}
 }
 
+// suspend and resume are a machine that sleeps: its clock stands still meanwhile.
+func (p *process) suspend() {
+	if p.suspended++; p.suspended == 1 {
+		p.sleptAt = p.host.clock()
+	}
+}
+
+func (p *process) resume() {
+	if p.suspended--; p.suspended == 0 {
+		p.host.jump(min(0, p.sleptAt-p.host.clock()))
+		p.slept = true
+	}
+}
+
 // thaw lets a frozen process do everything that it could not.
 func (p *process) thaw() {
 	if p.frozen--; p.frozen > 0 || !p.alive {
@@ -361,6 +382,10 @@ func (p *process) thaw() {
 	}
 	backlog := p.backlog
 	p.backlog = nil
+	if p.slept {
+		p.slept = false
+		backlog = append([]func(){func() { p.tell(member.Jumped{}) }}, backlog...)
+	}
 	if p.w.rng.IntN(2) == 0 {
 		p.tell(member.Tick{}) // its timers may be first
 	}

@@ -135,7 +135,7 @@ var All = []Mutant{
 	{
 		Rule:     "a session resumes only where the plan still names it",
 		Edits:    []Edit{{"internal/hold/isolation.go", "case f.Plan && !f.Mine:", "case false:"}},
-		Profiles: "store,network,leaders", Breaks: []int{2, 3, 7, 20}, Seeds: 300,
+		Profiles: "losses", Breaks: []int{2}, Seeds: 200,
 	},
 
 	// What a leader concludes.
