@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,6 +133,7 @@ type fleet struct {
 // A node is one worker.
 type node struct {
 	fleet *fleet
+	host  string
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	store *natskv.Store
@@ -146,8 +148,20 @@ func newFleet(n *natsServers, group string, partitions int, cfg parti.Config) *f
 	return f
 }
 
-// add makes a worker; it is not started.
-func (f *fleet) add(ctx context.Context) (*node, error) {
+// add makes a worker; it is not started. Whatever runs for it bears its name, so
+// that a profile tells what it costs.
+func (f *fleet) add(ctx context.Context) (n *node, err error) {
+	host := fmt.Sprintf("host-%03d", len(f.nodes))
+	pprof.Do(ctx, pprof.Labels(workerLabel, host), func(ctx context.Context) { n, err = f.make(ctx, host) })
+	if err == nil {
+		f.nodes = append(f.nodes, n)
+	}
+	return n, err
+}
+
+const workerLabel = "worker"
+
+func (f *fleet) make(ctx context.Context, host string) (*node, error) {
 	s := f.nats.servers[len(f.nodes)%len(f.nats.servers)]
 	nc, err := nats.Connect(s.ClientURL(), natskv.ConnectOptions()...)
 	if err != nil {
@@ -165,15 +179,11 @@ func (f *fleet) add(ctx context.Context) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{fleet: f, nc: nc, js: js, store: store}
+	n := &node{fleet: f, host: host, nc: nc, js: js, store: store}
 	cfg := f.cfg
-	cfg.Identity = fmt.Sprintf("host-%03d", len(f.nodes))
+	cfg.Identity = host
 	n.mgr, err = parti.NewManager(store, source.Static(f.parts...), parti.HandlerFunc(f.handle), cfg, parti.WithObserver(f.observe))
-	if err != nil {
-		return nil, err
-	}
-	f.nodes = append(f.nodes, n)
-	return n, nil
+	return n, err
 }
 
 func (f *fleet) observe(e parti.Event) {
@@ -268,7 +278,9 @@ func start(ctx context.Context, nodes []*node) (began time.Time, wait func() err
 	var wg sync.WaitGroup
 	began = time.Now()
 	for i, n := range nodes {
-		wg.Go(func() { errs[i] = n.mgr.Start(ctx) })
+		wg.Go(func() {
+			pprof.Do(ctx, pprof.Labels(workerLabel, n.host), func(ctx context.Context) { errs[i] = n.mgr.Start(ctx) })
+		})
 	}
 	return began, func() error { wg.Wait(); return errors.Join(errs...) }
 }

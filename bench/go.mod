@@ -5,6 +5,7 @@ module github.com/parti-go/parti/bench
 go 1.26.0
 
 require (
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/parti-go/parti v0.0.0-00010101000000-000000000000

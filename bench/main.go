@@ -17,7 +17,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -238,80 +237,4 @@ func leader(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		}
 		return tw.Flush()
 	})
-}
-
-func steady(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	fmt.Fprintln(tw, "store\tworkers\twrites per worker and heartbeat\tgoroutines per worker\theap per worker\tcores used by all, servers and clients")
-	for _, workers := range []int{10, 30, 64, 150, 300, 1000} {
-		if workers > o.workers && workers > 150 {
-			continue
-		}
-		p := o
-		p.workers, p.partitions, p.stores = workers, 0, []string{"memory"}
-		var before runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		err := onIdle(ctx, p, tw, workers)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// onIdle measures a fleet that has one partition and so next to no handlers.
-func onIdle(ctx context.Context, o options, tw *tabwriter.Writer, workers int) error {
-	o.partitions = 1
-	return on(ctx, o, "steady", quick(workers), func(kind string, f *fleet) error {
-		goroutines, heap := runtime.NumGoroutine(), heapNow()
-		if err := f.up(ctx); err != nil {
-			return err
-		}
-		began, cpu := time.Now(), cpuNow()
-		first, err := f.writes(ctx)
-		if err != nil {
-			return err
-		}
-		wait := time.NewTimer(20 * time.Second)
-		defer wait.Stop()
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		last, err := f.writes(ctx)
-		if err != nil {
-			return err
-		}
-		took := time.Since(began)
-		per := float64(last-first) / took.Seconds() / float64(workers)
-		busy := (cpuNow() - cpu).Seconds() / took.Seconds()
-		fmt.Fprintf(tw, "%s\t%d\t%.2f\t%.1f\t%d KiB\t%.3f\n", kind, workers, per,
-			float64(runtime.NumGoroutine()-goroutines)/float64(workers), (int64(heapNow())-int64(heap))/int64(workers)/1024, busy)
-		return tw.Flush()
-	})
-}
-
-// writes is how many writes the store has taken so far.
-func (f *fleet) writes(ctx context.Context) (uint64, error) {
-	s, err := f.nodes[0].js.Stream(ctx, "KV_parti-"+f.group)
-	if err != nil {
-		return 0, err
-	}
-	return s.CachedInfo().State.LastSeq, nil
-}
-
-func heapNow() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-func cpuNow() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
