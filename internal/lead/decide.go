@@ -113,7 +113,7 @@ func (m *Machine) think(ended bool) {
 func (m *Machine) begin() {
 	w := &m.wishes
 	recovering := m.head.Adopting
-	if h := m.highest.Incarnation(); !m.standing && h != 0 && h < m.inc {
+	if !m.standing && (before(m.highest.Incarnation(), m.inc) || before(m.past, m.inc)) {
 		recovering = true // this leader has itself seen plans that are no more
 	}
 	for _, y := range m.roster.Members() {
@@ -139,9 +139,11 @@ func (m *Machine) begin() {
 
 // older reports whether a session has seen plans of an earlier incarnation of the store.
 func (m *Machine) older(s *roster.Session) bool {
-	h := s.Highest.Incarnation()
-	return h != 0 && h < m.inc
+	return before(s.Highest.Incarnation(), m.inc) || before(s.Past, m.inc)
 }
+
+// before reports whether a is an earlier incarnation than b; 0 is none.
+func before(a, b uint32) bool { return a != 0 && a < b }
 
 // rebuild begins to rebuild the plan from what workers hold. What nobody claims is
 // granted to nobody until whoever still held it has stopped, or is isolated for good.

@@ -62,6 +62,8 @@ type Found struct {
 	// Highest is the highest version that the leader itself has ever seen. A head
 	// below it, of the same incarnation, stands in a store that went back.
 	Highest plan.Version
+	// Past is an earlier incarnation in which it knows that a plan stood; 0: none.
+	Past uint32
 	// Replaced is the leader before, if it seemed dead.
 	Replaced roster.Silence
 	Plan     bool // whether a plan stands

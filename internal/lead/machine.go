@@ -76,6 +76,7 @@ type Machine struct {
 	head     plan.Head    // the last that is known to stand
 	inc      uint32       // incarnation of the store
 	highest  plan.Version // that anybody has ever seen
+	past     uint32       // an earlier incarnation in which this leader knows that a plan stood
 	replaced roster.Silence
 	standing bool // a plan with slices stood when the term began
 
@@ -116,7 +117,7 @@ func New(cfg Config, found Found, now time.Time) *Machine {
 	cfg.Roster.Self = cfg.Nonce
 	m := &Machine{
 		cfg: cfg, now: now, began: now, roster: roster.New(cfg.Roster, now),
-		head: found.Head, inc: found.Incarnation, replaced: found.Replaced, highest: max(found.Head.Version, found.Highest),
+		head: found.Head, inc: found.Incarnation, past: found.Past, replaced: found.Replaced, highest: max(found.Head.Version, found.Highest),
 		index: map[string]int32{}, byID: map[string]int32{},
 		asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
 	}

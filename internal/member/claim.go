@@ -136,7 +136,7 @@ func (c *claim) held(r Record) join.Held {
 	}
 	h.Session = s
 	c.highest = max(c.highest, s.Highest)
-	c.store.heard(s.Highest.Incarnation())
+	c.store.saw(s.Highest)
 	return h
 }
 
@@ -196,7 +196,7 @@ func (c *claim) told(r Record) {
 func (c *claim) write(w join.Claim) {
 	s := c.cfg.Session
 	s.Worker, s.Nonce, s.Identity = w.Worker, c.cfg.Nonce(), c.cfg.Identity
-	s.Previous, s.Highest = w.Previous, c.highest
+	s.Previous, s.Highest, s.Past = w.Previous, c.highest, c.store.past
 	if w.Previous.Nonce == "" {
 		s.Previous = roster.Previous{}
 	}

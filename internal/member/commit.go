@@ -186,7 +186,7 @@ func (l *ledger) stands(rev kv.Rev) {
 		t.took = true
 		t.say(event.Led{Term: t.number()})
 	}
-	t.store.heard(c.Head.Version.Incarnation())
+	t.store.saw(c.Head.Version)
 	t.tell(lead.Committed{Version: c.Head.Version})
 	if c.Decision != nil {
 		t.say(event.Planned{Decision: *c.Decision})

@@ -63,7 +63,7 @@ func (f *fleet) take(r Record) {
 		}
 	}
 	f.last[id] = s
-	f.term.store.heard(s.Highest.Incarnation())
+	f.term.store.saw(s.Highest)
 	f.term.tell(lead.Saw{Session: s, Rev: r.Rev})
 }
 

@@ -311,7 +311,7 @@ func (m *Machine) claimed() bool {
 
 // seat begins the session that was claimed.
 func (m *Machine) seat(w *won) {
-	s := newSession(m.desk, w, m.highest)
+	s := newSession(m.desk, m.store, w, m.highest)
 	m.session = s
 	m.stand = newStand(m.desk, s.life, elect.Leader{Worker: w.session.Worker, Nonce: w.session.Nonce})
 	m.watch = newWatch(m.desk, m.store, s.life, w.session.Worker)
@@ -338,6 +338,7 @@ func (m *Machine) lead() bool {
 	case m.term == nil && m.stand.rd.Leading && !m.leaving:
 		m.term = newTerm(m.desk, m.store, m.stand.me, m.newLeader)
 		m.term.found.Replaced = m.stand.brain.Replaced()
+		m.term.found.Past = m.store.past
 		m.term.found.Highest = max(m.highest, m.session.wrote.Highest, m.watch.plan.Version)
 	case m.term != nil && m.term.ended != "":
 		back := m.term.back

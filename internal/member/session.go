@@ -24,6 +24,7 @@ type orders struct {
 // finds out what became of a write.
 type session struct {
 	*desk
+	store *store
 	life  *life
 	brain *hold.Machine
 	rd    hold.Ready
@@ -39,11 +40,11 @@ type session struct {
 	stopped map[plan.Lease]time.Time // asked to end, and when
 }
 
-func newSession(d *desk, w *won, highest plan.Version) *session {
+func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
 	h := d.cfg.Hold
 	h.Worker, h.Nonce = w.session.Worker, w.session.Nonce
 	s := &session{
-		desk: d, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
+		desk: d, store: st, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
 		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]time.Time{},
 	}
 	s.tell(hold.Seen{Version: highest})
@@ -107,7 +108,7 @@ func (s *session) exited(e Exited) {
 // record is what the session's record says next.
 func (s *session) record(rep hold.Report) roster.Session {
 	r := s.base
-	r.Applied, r.Highest = rep.Applied, max(rep.Highest, s.base.Highest)
+	r.Applied, r.Highest, r.Past = rep.Applied, max(rep.Highest, s.base.Highest), s.store.past
 	r.Draining, r.Done, r.Rejected, r.GivenUp = rep.Draining, rep.Done, rep.Rejected, rep.GivenUp
 	r.Leaving, r.Left = rep.Leaving, rep.Left
 	r.Running = rep.Running
@@ -121,7 +122,7 @@ func (s *session) renew(rep hold.Report) {
 	rec := Record{Key: s.key(), Rev: s.rev, Value: s.wrote}
 	ttl := sessionTTL(s.base)
 	if rep.Left { // a successor looks for them as long as its partitions wait for it
-		ttl += s.cfg.Lead.RestartGrace
+		ttl += whole(s.cfg.Lead.RestartGrace)
 	}
 	s.ask(s.life, Put{Record: rec, TTL: ttl}, func(a Answer) {
 		switch Outcome(a.Err) {

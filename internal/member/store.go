@@ -6,6 +6,7 @@ import (
 
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/plan"
 )
 
 // A store is what this process knows of the store as a whole: whether it is still
@@ -30,6 +31,8 @@ type store struct {
 
 	known uint32         // the highest incarnation that anybody is known to have seen
 	shown uint32         // the highest that the store itself has shown to this process
+	plans uint32         // the highest in which a plan is known to have stood
+	past  uint32         // the same, below plans
 	acked kv.Rev         // the highest revision acknowledged to this process
 	keys  map[Key]kv.Rev // the same, per key
 
@@ -61,6 +64,18 @@ func (c *call) puts() []Put {
 
 // heard takes in an incarnation that somebody has seen.
 func (s *store) heard(incarnation uint32) { s.known = max(s.known, incarnation) }
+
+// saw takes in the version of a plan that somebody has seen. That one stood before
+// the store was made anew is not forgotten over the first that stands in it.
+func (s *store) saw(v plan.Version) {
+	inc := v.Incarnation()
+	s.heard(inc)
+	if inc > s.plans {
+		s.past, s.plans = s.plans, inc
+	} else if inc < s.plans {
+		s.past = max(s.past, inc)
+	}
+}
 
 // shows takes in an incarnation that the store has, or had.
 func (s *store) shows(incarnation uint32) {

@@ -124,7 +124,7 @@ func (t *term) readRest(head Record) {
 	t.ledger.base = head.Rev
 	if h, ok := head.Value.(plan.Head); ok && !head.Gone {
 		t.found.Plan, t.found.Head = true, h
-		t.store.heard(h.Version.Incarnation())
+		t.store.saw(h.Version)
 	}
 	var sessions, ctls Answer
 	left := 5

@@ -129,7 +129,7 @@ func (w *watch) takeHead(r Record) {
 		return
 	}
 	w.head.rev, w.plan = r.Rev, h
-	w.store.heard(h.Version.Incarnation())
+	w.store.saw(h.Version)
 	w.hold(hold.Seen{Version: h.Version})
 	w.elect(elect.Size{Workers: h.Workers})
 	if _, mine := slices.BinarySearch(h.Changed, w.worker); mine && h.Version > w.want {

@@ -364,7 +364,7 @@ func (r *Roster) conclude(now time.Time) (concluded bool) {
 // differs reports whether two records of one session differ in anything that
 // matters to a decision. It allocates nothing.
 func differs(a, b *Session) bool {
-	return a.Applied != b.Applied || a.Highest != b.Highest || a.Leaving != b.Leaving || a.Left != b.Left ||
+	return a.Applied != b.Applied || a.Highest != b.Highest || a.Past != b.Past || a.Leaving != b.Leaving || a.Left != b.Left ||
 		a.Resumed != b.Resumed || a.Tombstone != b.Tombstone || a.Owns != b.Owns || a.Prepares != b.Prepares ||
 		a.Share != b.Share || a.Capacity != b.Capacity || a.Zone != b.Zone || a.TTL != b.TTL || a.Fenced != b.Fenced ||
 		a.Software != b.Software || !slices.Equal(a.Draining, b.Draining) || !slices.Equal(a.Done, b.Done) ||

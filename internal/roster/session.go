@@ -57,6 +57,9 @@ type Session struct {
 	// Highest is the highest version of any plan that the worker has ever seen,
 	// whatever became of the store since.
 	Highest plan.Version `json:"highest"`
+	// Past is the highest incarnation of the store before that of Highest in which the
+	// worker knows that a plan stood: somebody may still run what it granted.
+	Past uint32 `json:"past,omitempty"`
 
 	// Previous is the session of this worker ID before this one.
 	Previous Previous `json:"previous,omitzero"`

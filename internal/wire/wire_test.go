@@ -39,7 +39,7 @@ var samples = map[Key]any{
 		Done:     []plan.Lease{{Partition: "tool-002.chamber-1", Token: plan.MakeVersion(1040832, 10)}},
 		Rejected: []plan.Lease{{Partition: "tool-003.chamber-1", Token: plan.MakeVersion(1040832, 11)}},
 		GivenUp:  []plan.Lease{{Partition: "tool-005.chamber-1", Token: plan.MakeVersion(1040832, 12)}},
-		Highest:  plan.MakeVersion(1040832, 18), Previous: roster.Previous{Nonce: "a81xx2", End: roster.EndTombstone},
+		Highest:  plan.MakeVersion(1040832, 18), Past: 1040831, Previous: roster.Previous{Nonce: "a81xx2", End: roster.EndTombstone},
 		Resumed: true,
 		Holds: []plan.Grant{{
 			Partition: plan.Partition{ID: "tool-004.chamber-1", Weight: 3, Labels: map[string]string{"line": "4"}},
