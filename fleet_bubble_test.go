@@ -444,3 +444,25 @@ func TestHoursOfLife(t *testing.T) {
 		})
 	}
 }
+
+// A leader whose connection blinks all the time is not in doubt for ever.
+func TestDoubtEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(12)...)
+		mates := []*mate{f.join("a", Config{ExpectedWorkers: 3}), f.join("b", Config{}), f.join("c", Config{})}
+		f.settled(40*time.Second, 12, mates...)
+		at := slices.IndexFunc(mates, func(m *mate) bool { return m.IsLeader() })
+		leader, victim := mates[at], mates[(at+1)%3]
+		victim.crash()
+		for range 12 { // two minutes
+			leader.store.Cut()
+			time.Sleep(50 * time.Millisecond)
+			leader.store.Mend()
+			time.Sleep(10 * time.Second)
+		}
+		if n := len(f.ledger.owners()); n != 12 {
+			t.Errorf("two minutes after the crash %d of 12 run", n)
+		}
+		stopAll(leader, mates[(at+2)%3])
+	})
+}

@@ -2,6 +2,7 @@ package parti
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,5 +139,33 @@ func TestFenceDoesNotDependOnTheLoop(t *testing.T) {
 		close(gate)
 		f.settled(time.Minute, 2, m)
 		stopAll(m)
+	})
+}
+
+// A strategy's answer that is wrong leaves the plan as it is.
+func TestStrategyThatAnswersNonsense(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(10)...)
+		var wrong atomic.Bool
+		s := WithStrategy(strategyFunc(func(in plan.Input) ([]int, error) {
+			to, err := strategy.Sticky().Assign(in)
+			if wrong.Load() && err == nil {
+				to[len(to)-1] = len(in.Workers)
+			}
+			return to, err
+		}))
+		a := f.join("a", Config{ExpectedWorkers: 1}, s)
+		f.settled(5*time.Second, 10, a)
+		wrong.Store(true)
+		b := f.join("b", Config{}, s)
+		f.eventually(time.Minute, "somebody is told", func() bool {
+			return slices.ContainsFunc(a.Status().Alerts, func(x Alert) bool { return strings.Contains(x.Text, "p-009") })
+		})
+		if n := f.ledger.counts()["a"]; n != 10 {
+			t.Errorf("a runs %d of 10", n)
+		}
+		wrong.Store(false)
+		f.settled(time.Minute, 10, a, b)
+		stopAll(a, b)
 	})
 }

@@ -334,3 +334,21 @@ func TestManyHandlersAtOnce(t *testing.T) {
 		stopAll(m)
 	})
 }
+
+// Jobs that are done make room for those that had none.
+func TestRoomThatBecomesFreeIsUsed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(10)...)
+		m := f.joinWith("a", Config{ExpectedWorkers: 1, Capacity: 4}, HandlerFunc(func(context.Context, Lease) error { return ErrDone }))
+		f.eventually(time.Minute, "every job has run", func() bool {
+			for _, p := range parts(10) {
+				if f.ledger.started(p.ID) == 0 {
+					return false
+				}
+			}
+			return true
+		})
+		f.eventually(time.Minute, "nothing is said to have no room", func() bool { return len(m.Status().Alerts) == 0 })
+		stopAll(m)
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +228,22 @@ func TestStreamKeepsOrderAndCountsWhatItDrops(t *testing.T) {
 		want := []Event{event.Led{}, num(0), num(1), num(2), event.Dropped{Count: 7}, now(StateStable, StateStopped), num(11)}
 		if !slices.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+// An observer that panics hides nothing from the others.
+func TestAnObserverPanics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(3)...)
+		var first, second atomic.Int32
+		m := f.join("a", Config{ExpectedWorkers: 1},
+			WithObserver(func(Event) { first.Add(1); panic("boo") }),
+			WithObserver(func(Event) { second.Add(1) }))
+		f.settled(5*time.Second, 3, m)
+		stopAll(m)
+		if n := first.Load(); n == 0 || n != second.Load() {
+			t.Errorf("of %d events the second observer was told %d", n, second.Load())
 		}
 	})
 }

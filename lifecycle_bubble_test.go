@@ -447,3 +447,17 @@ func TestWorkersWithoutAHandlerOrASource(t *testing.T) {
 		}
 	})
 }
+
+// Last words stay for as long as a successor may come, in whole seconds.
+func TestStopWithAnOddRestartGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(3)...)
+		m := f.join("a", Config{ExpectedWorkers: 1, RestartGrace: 2500 * time.Millisecond})
+		f.settled(5*time.Second, 3, m)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := m.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -308,7 +308,9 @@ func (m *Manager) tellers(hooks, values context.Context) []func([]Event) {
 	if observers := m.opts.observers; len(observers) > 0 {
 		s := newStream(func(e Event) {
 			for _, observe := range observers {
-				observe(e)
+				if err := guarded(func() error { observe(e); return nil }); err != nil {
+					logPanic(log, "observer", err) // its own failure, and not the others'
+				}
 			}
 		}, log)
 		begin(&s.courier, s.tell, s.run)

@@ -118,8 +118,8 @@ func (m *Machine) assign(f fleet, why plan.Why, moves, fresh bool) bool {
 	}
 	in.Pins = m.controls.pinsOf(m, &f, which)
 	to, err := m.cfg.Strategy.Assign(in)
-	if err == nil && len(to) != len(which) {
-		err = fmt.Errorf("it returned %d owners for %d partitions", len(to), len(which))
+	if err == nil {
+		err = valid(to, in)
 	}
 	if err != nil {
 		m.alerts.set("strategy", "the strategy failed: "+err.Error()+"; the plan stays as it is")
@@ -134,6 +134,20 @@ func (m *Machine) assign(f fleet, why plan.Why, moves, fresh bool) bool {
 	}
 	m.targets(f, in, which, to, why, moves)
 	return true
+}
+
+// valid reports what is wrong with a strategy's answer: one that is wrong anywhere is
+// not believed at all.
+func valid(to []int, in plan.Input) error {
+	if len(to) != len(in.Partitions) {
+		return fmt.Errorf("it returned %d owners for %d partitions", len(to), len(in.Partitions))
+	}
+	for k, w := range to {
+		if w < -1 || w >= len(in.Workers) {
+			return fmt.Errorf("it gave %s to worker number %d of %d; an owner is an index in Workers, or -1", in.Partitions[k].ID, w, len(in.Workers))
+		}
+	}
+	return nil
 }
 
 func causeOf(why plan.Why) plan.Cause {
@@ -165,9 +179,6 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 	m.full = ""
 	for k, i := range which {
 		p, now, then := &m.parts[i], in.Current[k], to[k]
-		if then >= len(f.workers) || then < -1 {
-			then = -1
-		}
 		pinned := in.Pins != nil && in.Pins[k] >= 0
 		if now >= 0 && !moves && !pinned && then != now {
 			then = now

@@ -169,6 +169,7 @@ func (m *Machine) waits(p *part, x *member, how roster.End) bool {
 func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.carry(p, -1)
 	m.touch(x)
+	m.round++ // there is room now for what had none
 	s := m.sessionOf(x)
 	switch {
 	case s != nil && said(s.Done, p):
@@ -232,11 +233,15 @@ func (m *Machine) joined(s *roster.Session) {
 
 // readopt takes over what a resumed session holds, where no plan stands to say
 // otherwise: nobody was granted the partition since the store was made anew. Of two
-// that hold it the larger token goes on; the other finds nothing in its slice, and stops.
+// that hold it the larger token goes on; the other finds nothing in its slice, which
+// it is given at once, and stops. What a session was letting go of it lets go of.
 func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 	x := m.members[w]
 	if x.session != "" && x.session != s.Nonce {
 		return false
+	}
+	if x.session == "" && len(s.Holds) > 0 {
+		m.address(x, s)
 	}
 	for _, g := range s.Holds {
 		m.highest = max(m.highest, g.Token)
@@ -254,8 +259,10 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 			m.carry(p, -1)
 			m.touch(m.members[p.owner])
 		}
-		x.session, x.ttl, x.fenced = s.Nonce, s.TTL, s.Fenced
 		p.state, p.owner, p.token, p.target, p.next = granted, w, g.Token, w, nobody
+		if slices.Contains(s.Draining, plan.Lease{Partition: g.ID, Token: g.Token}) {
+			p.state, p.since, p.target = releasing, m.next(), nobody
+		}
 		p.at, p.home, p.why, p.placed, p.crashed = m.now, s.Worker, plan.WhyRecovered, true, g.Crashed
 		m.carry(p, 1)
 		m.touch(x)

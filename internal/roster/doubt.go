@@ -47,15 +47,22 @@ func (r *Roster) Interrupted(now time.Time) {
 type doubt struct {
 	on       bool
 	why      string
-	since    time.Time
-	accepted bool // a write of the leader was accepted since
+	first    time.Time // when it began
+	since    time.Time // when there was last a reason for it
+	accepted bool      // a write of the leader was accepted since
 }
 
 // Doubt reports whether the leader declares nobody lost for the time being, and why.
 func (r *Roster) Doubt() (why string, on bool) { return r.doubt.why, r.doubt.on }
 
+// begin begins doubt, or begins it anew: but what is in doubt again and again is not
+// in doubt for ever.
 func (r *Roster) begin(now time.Time, why string) {
-	r.doubt = doubt{on: true, why: why, since: now}
+	first := now
+	if r.doubt.on {
+		first = r.doubt.first
+	}
+	r.doubt = doubt{on: true, why: why, first: first, since: now}
 	r.next = time.Time{}
 }
 
@@ -76,9 +83,9 @@ func (r *Roster) reconsider(now time.Time, suspects int) {
 		return
 	}
 	least := d.since.Add(r.cfg.RecoveryGrace)
-	most := least.Add(r.cfg.TTL)
+	most := d.first.Add(r.cfg.RecoveryGrace + r.cfg.TTL)
 	switch {
-	case now.Before(least):
+	case now.Before(least) && now.Before(most):
 		r.by(least)
 	case now.Before(most) && !(d.accepted && r.settled()):
 		r.by(most) // or when a probe answers
