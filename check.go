@@ -3,7 +3,9 @@ package parti
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -36,6 +38,10 @@ func (k *checker) must(ok bool, field string, value any, rule string, args ...an
 	return ok
 }
 
+// longest is the longest that anything may take: sums of some of them are still
+// durations, and what takes longer is a mistake in the unit.
+const longest = 30 * 24 * time.Hour
+
 // check says all that is wrong with a Config whose defaults are filled in.
 func (c *Config) check() error {
 	var k checker
@@ -50,29 +56,37 @@ func (c *Config) check() error {
 
 	ttlOK := k.must(whole(c.SessionTTL) && c.SessionTTL >= 2*time.Second && c.SessionTTL <= 10*time.Minute,
 		"SessionTTL", c.SessionTTL, "whole seconds from 2s to 10m")
-	beatOK := !ttlOK || k.must(c.HeartbeatInterval >= 50*time.Millisecond && c.HeartbeatInterval <= c.SessionTTL/3,
-		"HeartbeatInterval", c.HeartbeatInterval, "from 50ms to a third of SessionTTL (%v)", c.SessionTTL/3)
-	marginOK := !ttlOK || k.must(c.FenceMargin >= 10*time.Millisecond && c.FenceMargin <= c.SessionTTL/2,
-		"FenceMargin", c.FenceMargin, "from 10ms to half of SessionTTL (%v)", c.SessionTTL/2)
+	ttl := c.SessionTTL // what is below is held to some TTL, even to one that will not do
+	if !ttlOK {
+		ttl = longest
+	}
+	beatOK := k.must(c.HeartbeatInterval >= 50*time.Millisecond && c.HeartbeatInterval <= ttl/3,
+		"HeartbeatInterval", c.HeartbeatInterval, "from 50ms to a third of SessionTTL (%v)", ttl/3)
+	marginOK := !ttlOK && c.FenceMargin >= 0 || // its default is a part of the TTL
+		k.must(c.FenceMargin >= 10*time.Millisecond && c.FenceMargin <= ttl/2,
+			"FenceMargin", c.FenceMargin, "from 10ms to half of SessionTTL (%v)", ttl/2)
 	if ttlOK && beatOK && marginOK {
 		k.must(c.slack() > 0, "SessionTTL", c.SessionTTL,
 			"above FenceMargin and two HeartbeatIntervals (%v), or one late renewal ends the trust in it", c.FenceMargin+2*c.HeartbeatInterval)
 	}
-	if beatOK {
-		k.must(c.LostAfter >= 3*c.HeartbeatInterval,
-			"LostAfter", c.LostAfter, "at least three times HeartbeatInterval (%v)", 3*c.HeartbeatInterval)
-		k.must(whole(c.LeaderTTL) && c.LeaderTTL >= max(2*time.Second, 3*c.HeartbeatInterval),
-			"LeaderTTL", c.LeaderTTL, "whole seconds, at least 2s and three times HeartbeatInterval (%v)", 3*c.HeartbeatInterval)
+	beats := 3 * c.HeartbeatInterval
+	if !beatOK {
+		beats = 150 * time.Millisecond
 	}
+	k.must(c.LostAfter >= beats, "LostAfter", c.LostAfter, "at least three times HeartbeatInterval (%v)", beats)
+	k.must(whole(c.LeaderTTL) && c.LeaderTTL >= max(2*time.Second, beats),
+		"LeaderTTL", c.LeaderTTL, "whole seconds, at least 2s and three times HeartbeatInterval (%v)", beats)
 	k.least("ProbeInterval", c.ProbeInterval, 50*time.Millisecond)
 	k.least("ReconcileInterval", c.ReconcileInterval, 100*time.Millisecond)
 
 	k.least("SettleTime", c.SettleTime, time.Millisecond)
 	k.must(c.ColdStartWindow >= c.SettleTime, "ColdStartWindow", c.ColdStartWindow, "at least SettleTime (%v)", c.SettleTime)
 	k.must(c.ScaleWindow >= c.SettleTime, "ScaleWindow", c.ScaleWindow, "at least SettleTime (%v)", c.SettleTime)
-	if idsOK {
-		k.between("ExpectedWorkers", int64(c.ExpectedWorkers), 0, int64(c.MaxWorkers))
+	most := int64(c.MaxWorkers)
+	if !idsOK {
+		most = maxIDs
 	}
+	k.between("ExpectedWorkers", int64(c.ExpectedWorkers), 0, most)
 	k.least("EmergencyGrace", c.EmergencyGrace, time.Millisecond)
 	k.least("StuckAfter", c.StuckAfter, time.Millisecond)
 	k.between("MovesInFlight", int64(c.MovesInFlight), 1, maxIDs)
@@ -104,7 +118,33 @@ func (c *Config) check() error {
 	k.must(a.Error > a.Warn, "Alerts.Error", a.Error, "above Alerts.Warn (%v)", a.Warn)
 	k.must(a.Critical > a.Error, "Alerts.Critical", a.Critical, "above Alerts.Error (%v)", a.Error)
 	k.least("Alerts.Interval", a.Interval, time.Second)
+
+	for field, d := range durations(*c) {
+		k.must(d <= longest, field, d, "at most %v", longest)
+	}
 	return errors.Join(k.errs...)
+}
+
+// durations are all fields that are, in order, those of fields by their path.
+func durations(c any) iter.Seq2[string, time.Duration] {
+	return func(yield func(string, time.Duration) bool) {
+		v := reflect.ValueOf(c)
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			switch d := v.Field(i).Interface().(type) {
+			case time.Duration:
+				if !yield(name, d) {
+					return
+				}
+			case Degraded, Alerts:
+				for sub, d := range durations(d) {
+					if !yield(name+"."+sub, d) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // warnings says what is allowed and yet likely a mistake.

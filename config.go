@@ -14,7 +14,7 @@ import (
 // rolled out: each session says for itself how long it lives and what it does when
 // it is isolated, and of the rest the leader's own values are in force.
 //
-// Durations must be at least a millisecond where they are not zero.
+// Durations must be at least a millisecond where they are not zero, and at most 720 h.
 type Config struct {
 	// WorkerIDPrefix is the first part of worker IDs: "worker" gives worker-0,
 	// worker-1 and so on. Default "worker"; letters, digits, "-" and "_", at most 64.

@@ -3,7 +3,9 @@ package parti
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -276,5 +278,44 @@ func TestWordsAgree(t *testing.T) {
 	}
 	if !slices.Equal([]string{"info", "warn", "error", "critical"}, alertWords[:]) {
 		t.Error(alertWords)
+	}
+}
+
+// One mistake hides no other, and no sum of durations overflows.
+func TestAMistakeHidesNoOther(t *testing.T) {
+	store := memkv.New()
+	defer store.Close()
+	report := func(cfg Config) string {
+		_, err := NewManager(store.Client("x"), nil, HandlerFunc(wait), cfg)
+		return fmt.Sprint(err)
+	}
+	for _, c := range []struct {
+		cfg    Config
+		fields []string
+	}{
+		{
+			Config{
+				SessionTTL: 1500 * time.Millisecond, HeartbeatInterval: -time.Second, FenceMargin: -time.Second,
+				LeaderTTL: 1500 * time.Millisecond, MaxWorkers: -1, ExpectedWorkers: -5,
+			},
+			[]string{"SessionTTL", "HeartbeatInterval", "FenceMargin", "LeaderTTL", "MaxWorkers", "ExpectedWorkers"},
+		},
+		{
+			Config{
+				DrainTimeout: math.MaxInt64, RestartGrace: math.MaxInt64, LostAfter: math.MaxInt64,
+				ScaleWindow: math.MaxInt64, ColdStartWindow: math.MaxInt64, MaxFreeze: math.MaxInt64,
+			},
+			[]string{"DrainTimeout", "RestartGrace", "LostAfter", "ScaleWindow", "ColdStartWindow", "MaxFreeze"},
+		},
+	} {
+		got := report(c.cfg)
+		for _, field := range c.fields {
+			if !strings.Contains(got, "parti: "+field+" is ") {
+				t.Errorf("%s is not reported in:\n%s", field, got)
+			}
+		}
+		if n := strings.Count(got, "parti: "); n != len(c.fields) {
+			t.Errorf("%d mistakes are reported, and %d were made:\n%s", n, len(c.fields), got)
+		}
 	}
 }
