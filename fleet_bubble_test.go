@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/member"
 	"github.com/parti-go/parti/internal/memkv"
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/source"
@@ -464,5 +465,56 @@ func TestDoubtEnds(t *testing.T) {
 			t.Errorf("two minutes after the crash %d of 12 run", n)
 		}
 		stopAll(leader, mates[(at+2)%3])
+	})
+}
+
+// A source that is wrong for a tenth of a second, and tells of two changes meanwhile,
+// says twice the same wrong thing: it is asked again only later.
+func TestAGlitchOfTheSource(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		list := parts(10)
+		set := func(l []Partition) { mu.Lock(); defer mu.Unlock(); list = l }
+		f := newFleet(t)
+		f.source = source.Func(func(context.Context) ([]Partition, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(list), nil
+		})
+		m := f.join("a", Config{ExpectedWorkers: 1})
+		f.settled(5*time.Second, 10, m)
+		set(parts(3))
+		for range 3 {
+			if err := m.RefreshPartitions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Millisecond)
+		}
+		set(parts(10))
+		time.Sleep(time.Minute)
+		f.settled(5*time.Second, 10, m)
+
+		set(parts(3)) // for good
+		if err := m.RefreshPartitions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Minute, 3, m)
+		stopAll(m)
+	})
+}
+
+// A leader that leads no more takes its alerts along.
+func TestAlertsEndWithTheTerm(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(10)...)
+		a := f.join("a", Config{ExpectedWorkers: 1, Capacity: 4})
+		f.settled(5*time.Second, 4, a)
+		f.eventually(10*time.Second, "somebody is told", func() bool { return len(a.Status().Alerts) > 0 })
+		b := f.join("b", Config{Capacity: 4})
+		f.settled(30*time.Second, 8, a, b)
+		a.exec.queue.push(member.StepDown{})
+		f.eventually(30*time.Second, "b leads", func() bool { return b.IsLeader() && !a.IsLeader() })
+		f.eventually(time.Minute, "b tells instead", func() bool { return len(a.Status().Alerts) == 0 && len(b.Status().Alerts) > 0 })
+		stopAll(a, b)
 	})
 }

@@ -34,7 +34,15 @@ func (l *listing) ask(now time.Time) {
 		l.again = true
 		return
 	}
-	l.due = now
+	l.soon(now)
+}
+
+// soon makes the source be listed now; but a listing in doubt is given its time, since
+// two that come together are wrong together.
+func (l *listing) soon(now time.Time) {
+	if !l.inDoubt || l.due.After(now.Add(retryLeast)) {
+		l.due = now
+	}
 }
 
 // want reports whether the source is to be asked now.
@@ -49,7 +57,8 @@ func (l *listing) want(now time.Time) bool {
 func (l *listing) answered(now, next time.Time) {
 	l.asked, l.due = false, next
 	if l.again {
-		l.again, l.due = false, now
+		l.again = false
+		l.soon(now)
 	}
 }
 
@@ -77,8 +86,8 @@ func (m *Machine) listed(ps []plan.Partition) {
 		l.answered(m.now, m.now.Add(retryLeast))
 		return
 	}
-	l.answered(m.now, next)
 	l.doubted, l.inDoubt = nil, false
+	l.answered(m.now, next)
 	m.alerts.set("source", "")
 	m.take(ps)
 	l.once = true

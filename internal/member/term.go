@@ -54,6 +54,7 @@ type term struct {
 	verdicts []roster.Verdict // not acted upon yet
 	judging  map[string]bool  // nonces whose tombstone is on its way
 	probing  map[string]bool
+	alerts   map[string]string // given by this leader, by what they are about
 
 	ended string        // why; empty: it has not
 	back  time.Duration // how long to stand back then
@@ -63,7 +64,7 @@ type term struct {
 func newTerm(d *desk, s *store, me elect.Leader, mk func(lead.Config, lead.Found, time.Time) leader) *term {
 	t := &term{
 		desk: d, store: s, life: new(life), me: me, mk: mk,
-		judging: map[string]bool{}, probing: map[string]bool{},
+		judging: map[string]bool{}, probing: map[string]bool{}, alerts: map[string]string{},
 	}
 	t.fleet = fleet{term: t, revs: map[string]kv.Rev{}, last: map[string]roster.Session{}}
 	t.controls = controls{term: t, all: map[string]plan.Control{}, revs: map[string]kv.Rev{}}
@@ -83,6 +84,11 @@ func (t *term) end(why string, back time.Duration) {
 		return
 	}
 	t.ended, t.back, t.life.over = why, back, true
+	for _, about := range sorted(t.alerts) { // the next leader gives its own
+		if t.alerts[about] != "" {
+			t.say(event.Alert{About: about})
+		}
+	}
 	if t.took {
 		t.say(event.Deposed{Term: t.number(), Why: why})
 	}
@@ -251,6 +257,7 @@ func (t *term) pump() bool {
 		}
 	}
 	for _, a := range rd.Alerts {
+		t.alerts[a.About] = a.Text
 		t.say(event.Alert{About: a.About, Text: a.Text})
 	}
 	t.wake(rd.WakeAt)

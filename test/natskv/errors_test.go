@@ -69,12 +69,12 @@ func TestJetStreamIsOffForTheAccount(t *testing.T) {
 // TestOlderServer opens a bucket on a server from before atomic batches, which
 // "make test" builds: two releases cannot be had in one process.
 func TestOlderServer(t *testing.T) {
-	server := os.Getenv("PARTI_OLD_NATS_SERVER")
-	if server == "" {
+	old := os.Getenv("PARTI_OLD_NATS_SERVER")
+	if old == "" {
 		t.Skip("PARTI_OLD_NATS_SERVER does not name a nats-server of a release before 2.12")
 	}
 	ports := t.TempDir()
-	cmd := exec.Command(server, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", t.TempDir(), "--ports_file_dir", ports)
+	cmd := exec.Command(old, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", t.TempDir(), "--ports_file_dir", ports)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestOlderServer(t *testing.T) {
 	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-older"}); err != nil {
 		t.Fatal(err)
 	}
-	openFails[*natskv.TooOldError](t, js, "older", []string{"upgrade to nats-server 2.12.3"})
+	_ = openFails[*natskv.TooOldError](t, js, "older", []string{"upgrade to nats-server 2.12.3"})
 }
 
 // portsOf waits for the file in which a server says where it listens.
@@ -152,15 +152,15 @@ func TestServerIsTooOld(t *testing.T) {
 // anew for a moment. This one does so as often as it is told.
 func TestBucketCannotBeMadeAtOnce(t *testing.T) {
 	ns := natstest.Start(t)
-	server := natstest.Connect(t, ns)
+	api := natstest.Connect(t, ns)
 	var left atomic.Int64
-	if _, err := server.Subscribe("BUSY.API.>", func(m *nats.Msg) {
+	if _, err := api.Subscribe("BUSY.API.>", func(m *nats.Msg) {
 		method := strings.TrimPrefix(m.Subject, "BUSY.API.")
 		if strings.HasPrefix(method, "STREAM.CREATE.") && left.Add(-1) >= 0 {
 			_ = m.Respond([]byte(`{"error":{"code":500,"err_code":10049,"description":"error creating store for stream"}}`))
 			return
 		}
-		_ = server.PublishRequest("$JS.API."+method, m.Reply, m.Data)
+		_ = api.PublishRequest("$JS.API."+method, m.Reply, m.Data)
 	}); err != nil {
 		t.Fatal(err)
 	}
