@@ -331,7 +331,7 @@ func (m *Machine) lead() bool {
 	}
 	m.stand.enable(m.able())
 	some := m.stand.pump()
-	if m.term != nil {
+	if m.term != nil && m.stand.rd.Leading { // a clock that has jumped ends the term before anything is concluded from it
 		some = m.term.pump() || some
 	}
 	switch {
