@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/source"
 )
 
 // alone is a fleet of one worker that runs n partitions with h.
@@ -350,5 +352,47 @@ func TestRoomThatBecomesFreeIsUsed(t *testing.T) {
 		})
 		f.eventually(time.Minute, "nothing is said to have no room", func() bool { return len(m.Status().Alerts) == 0 })
 		stopAll(m)
+	})
+}
+
+// A new leader knows what is done as well as what runs: a listing that leaves most of it
+// out is not believed, and nothing that was done is run again.
+func TestDoneIsNotForgottenByANewLeader(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		list := parts(10)
+		set := func(l []Partition) { mu.Lock(); defer mu.Unlock(); list = l }
+		f := newFleet(t)
+		f.source = source.Func(func(context.Context) ([]Partition, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(list), nil
+		})
+		h := HandlerFunc(func(ctx context.Context, l Lease) error {
+			if l.Partition.ID >= "p-002" {
+				return ErrDone
+			}
+			return wait(ctx, l)
+		})
+		cfg := Config{ExpectedWorkers: 2, RefreshInterval: time.Minute}
+		a, b := f.joinWith("a", cfg, h), f.joinWith("b", cfg, h)
+		f.settled(30*time.Second, 2, a, b)
+		time.Sleep(2 * time.Minute)
+		leader, other := a, b
+		if b.IsLeader() {
+			leader, other = b, a
+		}
+		set(parts(2))
+		leader.exec.queue.push(member.StepDown{})
+		f.eventually(30*time.Second, "the other leads", func() bool { return other.IsLeader() })
+		time.Sleep(500 * time.Millisecond) // one listing, and not a second
+		set(parts(10))
+		time.Sleep(5 * time.Minute)
+		for _, p := range parts(10)[2:] {
+			if n := f.ledger.started(p.ID); n != 1 {
+				t.Errorf("%s was done, and was run %d times", p.ID, n)
+			}
+		}
+		stopAll(a, b)
 	})
 }

@@ -161,6 +161,12 @@ func (m *Machine) adopt(found Found) {
 	m.sortParts()
 	m.unique()
 	m.count()
+	for _, a := range m.asideList() { // in no slice, and known all the same: a listing is held against them, too
+		if _, ok := m.index[a.Partition]; !ok {
+			m.parts = append(m.parts, newPart(plan.Partition{ID: a.Partition}, m.now))
+		}
+	}
+	m.sortParts()
 	for i := range m.parts {
 		a, ok := m.asides[m.parts[i].ID]
 		m.parts[i].aside = ok && isAside(a)
