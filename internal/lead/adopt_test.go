@@ -1,0 +1,38 @@
+package lead
+
+import (
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
+)
+
+// TestTheYoungerIsAdopted has two sessions come back to a store that was made anew, each
+// with a lease of the same partition: whoever is heard first, the younger goes on.
+func TestTheYoungerIsAdopted(t *testing.T) {
+	const now, past = 8, 7
+	for _, first := range []int{0, 1} {
+		at := time.Unix(1_800_000_000, 0)
+		cfg := newGroup(t).cfg
+		cfg.Worker, cfg.Nonce = "boss", "n"
+		m := New(cfg, Found{Incarnation: now, Highest: plan.MakeVersion(past, 9)}, at)
+		m.Step(at, Synced{})
+		m.Step(at, Committed{m.Ready().Commit.Head.Version})
+		both := []roster.Session{{Worker: "w0", Nonce: "n0"}, {Worker: "w1", Nonce: "n1"}}
+		for i := range both {
+			s := &both[(first+i)%2]
+			s.TTL, s.Owns, s.Resumed, s.Highest = 15_000, true, true, plan.MakeVersion(past, 9)
+			token := plan.MakeVersion(past, 5)
+			if s.Worker == "w1" {
+				token = plan.MakeVersion(past, 6)
+			}
+			s.Holds = []plan.Grant{{Partition: plan.Partition{ID: "p"}, Token: token}}
+			m.Step(at, Saw{*s, kv.Rev(10 + i)})
+		}
+		if p := &m.parts[m.index["p"]]; m.members[p.owner].id != "w1" || p.token != plan.MakeVersion(past, 6) {
+			t.Errorf("heard %s first: %s@%s goes on", both[first].Worker, m.members[p.owner].id, p.token)
+		}
+	}
+}
