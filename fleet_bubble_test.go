@@ -472,15 +472,8 @@ func TestDoubtEnds(t *testing.T) {
 // says twice the same wrong thing: it is asked again only later.
 func TestAGlitchOfTheSource(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var mu sync.Mutex
-		list := parts(10)
-		set := func(l []Partition) { mu.Lock(); defer mu.Unlock(); list = l }
 		f := newFleet(t)
-		f.source = source.Func(func(context.Context) ([]Partition, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.Clone(list), nil
-		})
+		set := f.changeable(parts(10))
 		m := f.join("a", Config{ExpectedWorkers: 1})
 		f.settled(5*time.Second, 10, m)
 		set(parts(3))

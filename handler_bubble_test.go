@@ -17,7 +17,6 @@ import (
 
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/member"
-	"github.com/parti-go/parti/source"
 )
 
 // alone is a fleet of one worker that runs n partitions with h.
@@ -359,15 +358,8 @@ func TestRoomThatBecomesFreeIsUsed(t *testing.T) {
 // out is not believed, and nothing that was done is run again.
 func TestDoneIsNotForgottenByANewLeader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var mu sync.Mutex
-		list := parts(10)
-		set := func(l []Partition) { mu.Lock(); defer mu.Unlock(); list = l }
 		f := newFleet(t)
-		f.source = source.Func(func(context.Context) ([]Partition, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.Clone(list), nil
-		})
+		set := f.changeable(parts(10))
 		h := HandlerFunc(func(ctx context.Context, l Lease) error {
 			if l.Partition.ID >= "p-002" {
 				return ErrDone

@@ -316,3 +316,18 @@ func (g *ledger) String() string {
 }
 
 var errSomething = errors.New("something")
+
+// changeable gives the fleet a source whose listing can be set.
+func (f *fleet) changeable(list []Partition) (set func([]Partition)) {
+	var mu sync.Mutex
+	f.source = source.Func(func(context.Context) ([]Partition, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(list), nil
+	})
+	return func(l []Partition) {
+		mu.Lock()
+		defer mu.Unlock()
+		list = l
+	}
+}

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -98,9 +99,21 @@ func (l *ledger) send() {
 			t.end("the bucket is not there", t.cfg.backOff())
 		default:
 			t.failed("committing plan "+l.out.Head.Version.String(), a.Err)
+			if many, is := errors.AsType[*kv.TooManyError](a.Err); is {
+				l.smaller(many)
+				return
+			}
 			l.find(true)
 		}
 	})
+}
+
+// smaller begins the term anew with commits that the server takes: it tells its limit
+// only now, and what the brain has planned in one step cannot be taken apart.
+func (l *ledger) smaller(e *kv.TooManyError) {
+	t := l.term
+	t.cfg.Lead.MaxBatch = min(t.cfg.Lead.MaxBatch, e.Max)
+	t.end("the server takes no more than "+strconv.Itoa(e.Max)+" writes in one commit", 0)
 }
 
 // find reads what became of the commit.

@@ -39,7 +39,7 @@ type fleet struct {
 	double int // starts beside another owner
 }
 
-func bubble(t *testing.T, partitions int, f func(t *testing.T, f *fleet)) {
+func bubble(t *testing.T, partitions int, f func(t *testing.T, f *fleet), opts ...natstest.Options) {
 	t.Helper()
 	natstest.Bubble(t, func(t *testing.T) {
 		all := make([]parti.Partition, partitions)
@@ -47,7 +47,7 @@ func bubble(t *testing.T, partitions int, f func(t *testing.T, f *fleet)) {
 			all[i].ID = fmt.Sprintf("p-%03d", i)
 		}
 		f(t, &fleet{
-			t: t, server: natstest.InBubble(t), source: source.Static(all...),
+			t: t, server: natstest.InBubble(t, opts...), source: source.Static(all...),
 			owners: map[string]string{}, tokens: map[string]uint64{}, starts: map[string]int{},
 		})
 	})
@@ -231,4 +231,15 @@ func TestAWorkerUnderFenceIsCutOff(t *testing.T) {
 		b.leave()
 		c.leave()
 	})
+}
+
+// A server that takes smaller batches than ours gets more of them.
+func TestServerWithASmallBatchLimit(t *testing.T) {
+	bubble(t, 24, func(_ *testing.T, f *fleet) {
+		var mates []*mate
+		for i := range 8 {
+			mates = append(mates, f.join(fmt.Sprint("w", i), parti.Config{ExpectedWorkers: 8}))
+		}
+		f.even(time.Minute, 24, mates...)
+	}, func(o *server.Options) { o.JetStreamLimits.MaxBatchSize = 10 })
 }
