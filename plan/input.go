@@ -42,29 +42,3 @@ type Budget struct {
 
 // NoMoves is the Budget that allows forced moves only.
 func NoMoves() Budget { return Budget{Moves: -1, Weight: -1} }
-
-// An Explanation says what a strategy thought of one of its assignments.
-type Explanation struct {
-	// Moved and MovedWeight count the partitions that had a living owner and have another now.
-	Moved       int   `json:"moved"`
-	MovedWeight int64 `json:"moved_weight"`
-	// Forced and ForcedWeight are the part of those that had to move: a pin or a
-	// capacity demanded it. The rest moved for balance, within the budget.
-	Forced       int   `json:"forced,omitempty"`
-	ForcedWeight int64 `json:"forced_weight,omitempty"`
-	// Placed counts partitions that had no owner and have one now, Unplaced those
-	// that have none now: there is no room for them, or nobody may take them.
-	Placed       int   `json:"placed,omitempty"`
-	PlacedWeight int64 `json:"placed_weight,omitempty"`
-	Unplaced     int   `json:"unplaced,omitempty"`
-	// BoundMoves and BoundWeight are lower bounds of what any assignment within
-	// the tolerated balance must move or place: to be compared with Moved + Placed
-	// and MovedWeight + PlacedWeight.
-	BoundMoves  int   `json:"bound_moves"`
-	BoundWeight int64 `json:"bound_weight"`
-	// PeakBefore and PeakAfter are the heaviest worker over its fair share, in
-	// thousandths: 1000 is perfectly even. BoundPeak is the lowest possible.
-	PeakBefore int64 `json:"peak_before"`
-	PeakAfter  int64 `json:"peak_after"`
-	BoundPeak  int64 `json:"bound_peak"`
-}

@@ -22,28 +22,31 @@ type Why uint8
 
 // The reasons, in no order that matters.
 const (
-	WhyNone       Why = iota
-	WhyFirstPlan      // the group's first plan
-	WhyRestarted      // most of the group came back at once
-	WhyRecovered      // the store was lost or went back; rebuilt from what workers hold
-	WhyJoined         // a worker joined
-	WhyReplaced       // a worker left and another joined within one window
-	WhyLeaving        // a worker is stopping on purpose
-	WhyLost           // a worker is lost
-	WhyDrain          // an operator drains a worker
-	WhyPartitions     // partitions were added or removed
-	WhyWeights        // weights, shares or capacities changed
-	WhyPin            // a pin demands it
-	WhySettings       // cordons, pins or labels changed
-	WhyRebalance      // an operator asked for it
-	WhyBalance        // evening out after an emergency
-	WhyReceipt        // a former owner has let go
-	WhyQuarantine     // owners kept crashing on it, or its time is over
-	WhyRejected       // the handler said ErrReject
-	WhyDone           // the handler said ErrDone
-	WhyCapacity       // there is no room for it
-	WhyReturn         // back to where it was before
-	WhyTerm           // a new leader's first commit
+	WhyNone        Why = iota
+	WhyFirstPlan       // the group's first plan
+	WhyRestarted       // most of the group came back at once
+	WhyRecovered       // the store was lost or went back; rebuilt from what workers hold
+	WhyJoined          // a worker joined
+	WhyReplaced        // a worker left and another joined within one window
+	WhyLeaving         // a worker is stopping on purpose
+	WhyLost            // a worker is lost
+	WhyDrain           // an operator drains a worker
+	WhyPartitions      // partitions were added or removed
+	WhyWeights         // weights, shares or capacities changed
+	WhyPin             // a pin demands it
+	WhySettings        // cordons, pins or labels changed
+	WhyRebalance       // an operator asked for it
+	WhyBalance         // evening out after an emergency
+	WhyReceipt         // a former owner has let go
+	WhyQuarantine      // owners kept crashing on it, or its time is over
+	WhyRejected        // the handler said ErrReject
+	WhyDone            // the handler said ErrDone
+	WhyCapacity        // there is no room for it
+	WhyReturn          // back to where it was before
+	WhyTerm            // a new leader's first commit
+	WhyOverload        // its worker had more than it should
+	WhyNewCapacity     // its next worker had less than it should
+	WhyZone            // too many of its label were in one zone
 	whyEnd
 )
 
@@ -53,6 +56,7 @@ var whyWords = [...]string{
 	WhyPartitions: "partitions", WhyWeights: "weights", WhyPin: "pin", WhySettings: "settings",
 	WhyRebalance: "rebalance", WhyBalance: "balance", WhyReceipt: "receipt", WhyQuarantine: "quarantine",
 	WhyRejected: "rejected", WhyDone: "done", WhyCapacity: "capacity", WhyReturn: "return", WhyTerm: "term",
+	WhyOverload: "overload", WhyNewCapacity: "new-capacity", WhyZone: "zone",
 }
 
 // String is the word for w that records, logs and screens use.

@@ -168,7 +168,7 @@ func TestInputThatIsNotValid(t *testing.T) {
 	if !errors.As(err, &invalid) || invalid.Rule != plan.RuleReference {
 		t.Errorf("got %v", err)
 	}
-	if e := strategy.Sticky().Explain(in, []int{0, 0}); e != (plan.Explanation{}) {
+	if e := strategy.Sticky().Explain(in, []int{0, 0}); !reflect.DeepEqual(e, plan.Explanation{}) {
 		t.Errorf("got %+v", e)
 	}
 }

@@ -72,7 +72,11 @@ var samples = map[Key]any{
 	LogKey(plan.MakeVersion(1040832, 17)): plan.Decision{
 		Version: plan.MakeVersion(1040832, 17), Term: 6, Leader: "worker-1", At: at, Why: plan.WhyLost, About: "worker-3: no responders for 1.1s",
 		Moves: []plan.Move{{Partition: "tool-001.chamber-2", Step: plan.Granted, From: "worker-3", To: "worker-7", Why: plan.WhyLost}},
-		More:  40, Strategy: &plan.Explanation{Moved: 1, MovedWeight: 2, Placed: 3, PlacedWeight: 6, Forced: 1, ForcedWeight: 2, Unplaced: 2, BoundMoves: 4, BoundWeight: 5, PeakBefore: 1400, PeakAfter: 1010, BoundPeak: 1000},
+		More:  40, Strategy: &plan.Explanation{
+			Moved: 1, MovedWeight: 2, Placed: 3, PlacedWeight: 6, Forced: 1, ForcedWeight: 2, Unplaced: 2, BoundMoves: 4, BoundWeight: 5, PeakBefore: 1400, PeakAfter: 1010, BoundPeak: 1000,
+			Transfers: []plan.Transfer{{Partition: "tool-001.chamber-2", From: "worker-1", To: "worker-7", Why: plan.WhyOverload, Weight: 2, FromBefore: 1400, FromAfter: 1010, ToBefore: 700, ToAfter: 990}},
+			Left:      []plan.LeftOut{{Partition: "tool-002.chamber-1", Weight: 90, Obstacle: plan.NoRoom}},
+		},
 		Workers: 12, Partitions: 1024, Unassigned: 2, Waited: 1100,
 	},
 	{Control, "pin.tool-001.chamber-1"}: plan.Control{
