@@ -45,6 +45,7 @@ type board struct {
 
 	limits
 	game
+	zones
 }
 
 func newBoard(s Budgeted, in plan.Input) *board {
@@ -73,6 +74,7 @@ func newBoard(s Budgeted, in plan.Input) *board {
 		b.frozen[j] = w.NoNew
 	}
 	b.purse = newPurse(in.Budget, b.unit)
+	b.divide()
 	return b
 }
 
@@ -104,11 +106,13 @@ func (b *board) weigh() {
 func (b *board) put(i int32, j int) {
 	b.to[i] = j
 	b.load[j] += b.w[i]
+	b.mark(i, j, 1)
 }
 
 // take makes i ownerless.
 func (b *board) take(i int32) {
 	b.load[b.to[i]] -= b.w[i]
+	b.mark(i, b.to[i], -1)
 	b.to[i] = -1
 }
 

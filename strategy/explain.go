@@ -8,17 +8,43 @@ import (
 
 // Explain says what to costs and how even it is, and how little and how even it
 // could be at best. to is Assign's answer to in, or any other of the same length with
-// workers' indexes or -1. For an Input that is not valid it is zero.
+// workers' indexes or -1. For an Input or an answer that is not valid it is zero.
 func (s Budgeted) Explain(in plan.Input, to []int) plan.Explanation {
-	if s.Check() != nil || plan.ValidInput(in) != nil || len(to) != len(in.Partitions) {
+	if s.Check() != nil || plan.ValidInput(in) != nil || !answers(in, to) {
 		return plan.Explanation{}
 	}
 	b := newBoard(s, in)
 	b.keep()
 	e := b.count(to)
 	b.boundMoves(&e)
-	b.peaks(&e, to)
+	before, after := b.loads(in.Current), b.loads(to)
+	b.peaks(&e, to, before, after)
+	b.transfers(&e, to, before, after)
+	if e.Unplaced > 0 {
+		e.Left = b.left(to, after, plan.MaxNamed)
+	}
 	return e
+}
+
+// Left lists all that to leaves without an owner, sorted by ID, each with what is
+// in its way; of which Explain names only the first. For an Input that is not
+// valid it is empty.
+func (s Budgeted) Left(in plan.Input, to []int) []plan.LeftOut {
+	if s.Check() != nil || plan.ValidInput(in) != nil || !answers(in, to) {
+		return nil
+	}
+	b := newBoard(s, in)
+	return b.left(to, b.loads(to), len(to))
+}
+
+// answers says whether to has an entry for each partition, each a worker's index or -1.
+func answers(in plan.Input, to []int) bool {
+	for _, j := range to {
+		if j < -1 || j >= len(in.Workers) {
+			return false
+		}
+	}
+	return len(to) == len(in.Partitions)
 }
 
 // count compares to with today's owners. The board is as after keep.
@@ -70,17 +96,12 @@ func (b *board) boundMoves(e *plan.Explanation) {
 // peaks fills in how far the heaviest worker is above its fair share, before and
 // after, of what is placed after. With unequal shares the bound only says that
 // someone has the heaviest partition.
-func (b *board) peaks(e *plan.Explanation, to []int) {
+func (b *board) peaks(e *plan.Explanation, to []int, before, after []int64) {
 	m := len(b.share)
-	before, after := make([]int64, m), make([]int64, m)
 	var placed []int32
 	var total, heaviest int64
 	for i, is := range to {
-		if was := b.in.Current[i]; was >= 0 {
-			before[was] += b.w[i]
-		}
 		if is >= 0 {
-			after[is] += b.w[i]
 			total += b.w[i]
 			heaviest = max(heaviest, b.w[i])
 			placed = append(placed, int32(i))

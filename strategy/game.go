@@ -114,6 +114,8 @@ func (b *board) move(i, c int32) {
 	}
 	to := b.list(c, floating)
 	b.lists[2*int(c)+int(floating)] = slices.Insert(to, b.spot(to, i), i)
+	b.mark(i, int(h), -1)
+	b.mark(i, int(c), 1)
 	b.to[i] = int(c)
 	b.shift(h, -b.w[i])
 	b.shift(c, b.w[i])

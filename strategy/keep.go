@@ -3,8 +3,8 @@ package strategy
 import "slices"
 
 // keep leaves every partition with its owner where that may be, and pools the
-// others: those without an owner, those pinned elsewhere, and those that their
-// owner has no room for.
+// others: those without an owner, those pinned elsewhere, those that their owner has
+// no room for, and those that a rule for zones does not let there.
 func (b *board) keep() {
 	if b.in.Pins != nil {
 		b.keepPins()
@@ -19,8 +19,10 @@ func (b *board) keep() {
 			b.to[i] = at
 			b.load[at] += b.w[i]
 			b.stand[i] = settled
+			b.mark(int32(i), at, 1)
 		}
 	}
+	b.disperse()
 	if b.bounded {
 		b.shed()
 		b.leaveOut()

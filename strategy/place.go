@@ -56,7 +56,7 @@ func (b *board) placeHome() {
 	rest := b.pool[:0]
 	for _, i := range b.pool {
 		j, ok := byID[b.in.Home[i]]
-		if ok && !b.frozen[j] && b.up[j]-b.load[j] >= b.w[i] {
+		if ok && !b.frozen[j] && b.up[j]-b.load[j] >= b.w[i] && b.may(i, int32(j)) {
 			b.put(i, j)
 		} else {
 			rest = append(rest, i)
@@ -74,39 +74,65 @@ func (b *board) most(j int) int64 {
 }
 
 // placeCold gives each partition to the worker that has the least for its share,
-// the partition included. Workers of similar share are in one heap, of which only
-// the coldest is asked.
+// the partition included, in a zone that may have it. Workers of similar share in
+// one zone are in one heap, of which only the coldest is asked.
 func (b *board) placeCold() {
-	var classes [64]class
-	for j := range b.load {
-		if room := b.most(j) - b.load[j]; room > 0 && !b.frozen[j] {
-			k := bits.Len64(uint64(b.share[j]))
-			classes[k].open.add(tile{b.load[j], b.share[j], int32(j)})
-		}
-	}
-	used := slices.DeleteFunc(classes[:], func(c class) bool { return len(c.open) == 0 })
+	classes := b.classes()
 	for _, i := range b.pool {
 		w := b.w[i]
-		best := -1
-		for k := range used {
-			if used[k].settle(b, w) && (best < 0 || used[k].open[0].coldWith(w, used[best].open[0])) {
+		best, spread := -1, -1 // the coldest of all, and of the zones that may have it
+		for k := range classes {
+			c := &classes[k]
+			if !c.settle(b, w) {
+				continue
+			}
+			if best < 0 || c.open[0].coldWith(w, classes[best].open[0]) {
 				best = k
 			}
+			if b.group != nil && b.inZone(i, c.zone) && (spread < 0 || c.open[0].coldWith(w, classes[spread].open[0])) {
+				spread = k
+			}
+		}
+		if b.group != nil && (b.strict || spread >= 0 && (b.below(classes[spread].open[0], w) || !b.below(classes[best].open[0], w))) {
+			best = spread
 		}
 		if best < 0 {
 			b.out = append(b.out, i)
 			continue
 		}
-		top := &used[best].open[0]
+		top := &classes[best].open[0]
 		b.put(i, int(top.worker))
 		top.load += w
-		used[best].open.sink(0)
+		classes[best].open.sink(0)
 	}
 }
 
-// A class holds workers of similar share: those that are open, coldest first,
-// and those that have no room for the weight at hand, the one with most room first.
-type class struct{ open, full heap }
+// below says whether a worker stays within its limit with w more.
+func (b *board) below(t tile, w int64) bool { return b.up[t.worker]-t.load >= w }
+
+// A class holds workers of one zone and of similar share: those that are open,
+// coldest first, and those that have no room for the weight at hand, the one with most
+// room first.
+type class struct {
+	zone       int32
+	open, full heap
+}
+
+// classes sorts whoever may take something into classes.
+func (b *board) classes() []class {
+	byShare := make([]class, 64*max(int(b.nZones), 1))
+	for j := range b.load {
+		if room := b.most(j) - b.load[j]; room > 0 && !b.frozen[j] {
+			k := bits.Len64(uint64(b.share[j]))
+			if b.group != nil {
+				k += 64 * int(b.zone[j])
+				byShare[k].zone = b.zone[j]
+			}
+			byShare[k].open.add(tile{b.load[j], b.share[j], int32(j)})
+		}
+	}
+	return slices.DeleteFunc(byShare, func(c class) bool { return len(c.open) == 0 })
+}
 
 // settle sets aside workers until the coldest open one has room for w, and
 // says whether there is one. Since weights come in falling order, a worker that was set
@@ -140,21 +166,28 @@ func (c *class) settle(b *board, w int64) bool {
 func (b *board) squeeze() bool {
 	placed := false
 	sortHeavy(b.out, b.w)
+	var still []int32
 	for len(b.out) > 0 {
-		i := b.out[len(b.out)-1]
+		last := len(b.out) - 1
+		i := b.out[last]
 		best, most := -1, int64(math.MinInt64)
 		for j := range b.load {
-			if room := b.room[j] - b.load[j]; !b.frozen[j] && room > most {
+			if room := b.room[j] - b.load[j]; !b.frozen[j] && room > most && (!b.strict || b.may(i, int32(j))) {
 				best, most = j, room
 			}
 		}
 		if best < 0 || most < b.w[i] {
-			break
+			if b.group == nil || !b.strict {
+				break // the next ones weigh more
+			}
+			still = append(still, i) // others may go to other zones
+		} else {
+			b.put(i, best)
+			placed = true
 		}
-		b.put(i, best)
-		b.out = b.out[:len(b.out)-1]
-		placed = true
+		b.out = b.out[:last]
 	}
+	b.out = append(b.out, still...)
 	b.setLimits() // for what is really on the board
 	return placed
 }

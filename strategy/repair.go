@@ -21,6 +21,15 @@ func (b *board) repair() {
 		}
 	}
 	b.open()
+	b.rounds()
+	if b.group != nil && !b.strict && b.uneven() { // balance goes before a preference
+		b.lax = true
+		b.rounds()
+		b.lax = false
+	}
+}
+
+func (b *board) rounds() {
 	for stepped := true; stepped; {
 		stepped = b.round(b.isHot, b.relieve) || b.round(b.isCold, b.fill)
 	}
@@ -110,15 +119,15 @@ func (b *board) single(best *step, h, c int32, kind standing, excess int64) {
 	if b.deficit > b.excess {
 		// Others need load anyway: rather one large partition than several small ones.
 		want := min(most, max(excess, min(b.load[h]-b.give[h], b.down[c]-b.load[c])))
-		if k := heaviestWithin(list, b.w, want); k < len(list) && b.w[list[k]] >= excess {
-			best.offer(step{give: b.like(list, k, c), back: -1, to: c, ends: true, score: -b.w[list[k]]})
+		if i := b.heaviestOf(list, c, excess, want); i >= 0 {
+			best.offer(step{give: i, back: -1, to: c, ends: true, score: -b.w[i]})
 			return
 		}
 	}
-	if k := lightestCovering(list, b.w, max(excess, least)); k >= 0 && b.w[list[k]] <= most {
-		best.offer(step{give: b.like(list, k, c), back: -1, to: c, ends: true, score: b.w[list[k]]})
-	} else if k := heaviestWithin(list, b.w, most); k < len(list) && b.w[list[k]] >= least {
-		best.offer(step{give: b.like(list, k, c), back: -1, to: c, score: -b.w[list[k]]})
+	if i := b.lightest(list, c, max(excess, least), most); i >= 0 {
+		best.offer(step{give: i, back: -1, to: c, ends: true, score: b.w[i]})
+	} else if i := b.heaviestOf(list, c, least, most); i >= 0 {
+		best.offer(step{give: i, back: -1, to: c, score: -b.w[i]})
 	}
 }
 
@@ -165,9 +174,9 @@ func (b *board) filling(best *step, h, c int32, kind standing, lack int64, deep 
 		}
 	}
 	list := b.list(h, kind)
-	if k := lightestCovering(list, b.w, lack); k >= 0 && b.w[list[k]] <= most {
-		best.offer(step{give: b.like(list, k, c), back: -1, to: c, ends: true, score: b.w[list[k]]})
-	} else if k := heaviestWithin(list, b.w, most); k < len(list) && b.w[list[k]] >= b.crumb {
-		best.offer(step{give: b.like(list, k, c), back: -1, to: c, score: -b.w[list[k]]})
+	if i := b.lightest(list, c, lack, most); i >= 0 {
+		best.offer(step{give: i, back: -1, to: c, ends: true, score: b.w[i]})
+	} else if i := b.heaviestOf(list, c, b.crumb, most); i >= 0 {
+		best.offer(step{give: i, back: -1, to: c, score: -b.w[i]})
 	}
 }

@@ -67,23 +67,57 @@ func (b *board) least(h int32) int64 {
 const runLimit = 256
 
 // like is the first of the partitions that weigh the same as the one at place k
-// of the list, or better one of them that has its home with worker c.
+// of the list and may go to worker c, or better one of them that has its home there;
+// -1 if none may.
 func (b *board) like(list []int32, k int, c int32) int32 {
 	w := b.w[list[k]]
 	first := heaviestWithin(list, b.w, w)
-	if b.in.Home == nil {
+	if b.in.Home == nil && b.group == nil {
 		return list[first]
 	}
-	home := b.in.Workers[c].ID
+	found := int32(-1)
 	for _, i := range list[first:min(first+runLimit, len(list))] {
-		if b.w[i] != w {
-			break
-		}
-		if b.in.Home[i] == home {
+		switch {
+		case b.w[i] != w:
+			return found
+		case !b.may(i, c):
+		case b.in.Home == nil || b.in.Home[i] == b.in.Workers[c].ID:
 			return i
+		case found < 0:
+			found = i
 		}
 	}
-	return list[first]
+	return found
+}
+
+// lightest is the lightest of the list that weighs from least to most and may go to c, or -1.
+func (b *board) lightest(list []int32, c int32, least, most int64) int32 {
+	k := lightestCovering(list, b.w, least)
+	for range runLimit {
+		if k < 0 || b.w[list[k]] > most {
+			break
+		}
+		if i := b.like(list, k, c); i >= 0 {
+			return i
+		}
+		k = heaviestWithin(list, b.w, b.w[list[k]]) - 1
+	}
+	return -1
+}
+
+// heaviestOf is the heaviest of the list that weighs from least to most and may go to c, or -1.
+func (b *board) heaviestOf(list []int32, c int32, least, most int64) int32 {
+	k := heaviestWithin(list, b.w, most)
+	for range runLimit {
+		if k >= len(list) || b.w[list[k]] < least {
+			break
+		}
+		if i := b.like(list, k, c); i >= 0 {
+			return i
+		}
+		k = lightestCovering(list, b.w, b.w[list[k]]) + 1
+	}
+	return -1
 }
 
 // swapCost bounds what a swap may move for what it achieves: not more than this
@@ -112,7 +146,7 @@ func (b *board) swapOf(best *step, c int32, gs, ts []int32, gives, takes, need, 
 	try := func(g, t int32, ends bool) bool {
 		net := b.w[g] - b.w[t]
 		if net < b.crumb || net > most || b.w[g]+b.w[t] > mulDiv(net, swapCost, 1) ||
-			!b.affords(gives+takes, gives*b.w[g]+takes*b.w[t]) {
+			!b.affords(gives+takes, gives*b.w[g]+takes*b.w[t]) || !b.mayChange(g, t) {
 			return false
 		}
 		score := gives*b.w[g] + takes*b.w[t]
@@ -157,7 +191,7 @@ func (b *board) beyond(best *step, h int32) {
 					continue
 				}
 				w := b.w[list[k]]
-				if w >= b.crumb && w <= most && (kind == floating || b.affords(1, w)) {
+				if w >= b.crumb && w <= most && (kind == floating || b.affords(1, w)) && b.may(list[k], c) {
 					best.offer(step{give: list[k], back: -1, to: c, score: -min(w, gap-w)})
 				}
 			}

@@ -20,8 +20,10 @@ const (
 // Budgeted is the budgeted sticky assignment that [Sticky] returns. It is a
 // value without state; any number of goroutines may use it at once.
 type Budgeted struct {
-	tolerance int64 // thousandths
-	band      int64 // thousandths
+	tolerance int64  // thousandths
+	band      int64  // thousandths
+	label     string // to spread over zones; empty: none
+	strict    bool   // that is a rule
 }
 
 // An Option tunes [Sticky].
@@ -44,6 +46,28 @@ func LoadBand(thousandths int) Option {
 	return func(b *Budgeted) { b.band = int64(thousandths) }
 }
 
+// PreferSpread spreads partitions over the workers' zones: of those that share a value
+// of the label, no zone is to have more than their number divided by that of the
+// zones, rounded up. It decides between workers that are within the tolerance, and
+// moves partitions, within the budget, as long as everybody stays there. A partition
+// without the label is not spread; workers without a zone are in one of their own.
+// Now and then a second plan finishes what the first has begun.
+// Default: nothing is spread; nor is it while there is only one zone, or with an
+// empty label.
+func PreferSpread(label string) Option {
+	return func(b *Budgeted) { b.label, b.strict = label, false }
+}
+
+// RequireSpread makes a rule of it: as PreferSpread, but whatever is too many in its
+// zone has to move, whatever the budget and the balance, and stays without an owner
+// where no worker of another zone has room. Only pins and cordons go before it. The
+// zones that count are those with a worker that is not cordoned: when a zone is
+// lost, the others take its partitions. Of PreferSpread and RequireSpread the last
+// one counts.
+func RequireSpread(label string) Option {
+	return func(b *Budgeted) { b.label, b.strict = label, true }
+}
+
 // An OptionError is an option outside its range. Assign returns it.
 type OptionError struct {
 	Option   string // its name
@@ -58,13 +82,14 @@ func (e *OptionError) Error() string {
 
 // Sticky returns the budgeted sticky assignment. It promises, in this order:
 //
-//   - Pins, capacities and cordons hold. What has no room stays out (-1), so that
-//     the fewest partitions, and among those the least weight, are without an
-//     owner; whoever has an owner keeps it before one that waits gets one.
-//   - What has a living owner stays there, but for moves that a pin or a capacity
-//     forces, and for moves for balance. The latter keep within the Budget, never
-//     lift a worker above the former peak, and are none while every worker is
-//     within the tolerance.
+//   - Pins, capacities, cordons and the rule of RequireSpread hold. What has no room
+//     stays out (-1), so that the fewest partitions, and among those the least
+//     weight, are without an owner; whoever has an owner keeps it before one that
+//     waits gets one.
+//   - What has a living owner stays there, but for moves that a pin, a capacity or a
+//     rule forces, and for moves for balance. The latter keep within the Budget,
+//     never lift a worker above the former peak, and are none while every worker is
+//     within the tolerance; only PreferSpread moves more.
 //   - Equal weights: each worker's count ends at its fair share, rounded up or
 //     down, with the fewest moves that can do it.
 //   - Other weights: unless the Budget ends first, no worker ends above
@@ -119,5 +144,6 @@ func (s Budgeted) Assign(in plan.Input) ([]int, error) {
 	for b.waiting() && b.squeeze() { // what moved may have made room
 		b.repair()
 	}
+	b.scatter()
 	return b.to, nil
 }
