@@ -161,19 +161,28 @@ func (m *Machine) longestTTL() time.Duration {
 	return ttl
 }
 
-// restarted reports whether most of the sessions that the plan names are not there.
+// restarted reports whether most of the sessions that the plan named when the term
+// began are not there.
 func (m *Machine) restarted() bool {
-	named, here := 0, 0
-	for _, x := range m.members {
-		if x.session == "" {
-			continue
-		}
-		named++
-		if y := m.roster.Member(x.id); y != nil && y.Session.Nonce == x.session && y.State < roster.Suspect {
+	here := 0
+	for worker, nonce := range m.named {
+		if y := m.roster.Member(worker); y != nil && y.Session.Nonce == nonce && y.State < roster.Suspect {
 			here++
 		}
 	}
-	return named > 1 && 2*here < named
+	return len(m.named) > 1 && 2*here < len(m.named)
+}
+
+// returned closes the window of a restart that was none: those who were away have come
+// back as they were, and what they run is not to move. Whoever is new joins as ever.
+func (m *Machine) returned() {
+	m.wishes.cold = nil
+	for _, y := range m.roster.Members() {
+		s := &y.Session
+		if y.State < roster.Suspect && s.Owns && !s.Leaving && m.members[m.member(s.Worker)].session != s.Nonce {
+			m.wishes.joined(m.now, s.Worker)
+		}
+	}
 }
 
 // decide sets targets: who should have what. What is urgent is placed at once and
@@ -192,6 +201,9 @@ func (m *Machine) decide() {
 		w.adopting, w.cold = false, nil
 		w.planned = &window{why: plan.WhyRecovered, about: "rebuilt from what workers hold", since: w.adoptUntil.Add(-m.cfg.Scale), join: w.adoptUntil.Add(-m.cfg.Settle)}
 		w.at = time.Time{}
+	}
+	if w.cold != nil && w.cold.why == plan.WhyRestarted && !m.restarted() {
+		m.returned()
 	}
 	fleet := m.fleet()
 	if len(fleet.workers) == 0 || fleet.able == 0 {

@@ -36,6 +36,9 @@ func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
 	if x.met != s.Nonce { // found in the plan, and seen for the first time
 		x.met = s.Nonce
 		x.traits(s)
+		if w := m.wishes.cold; w != nil { // more may follow
+			w.join = m.now
+		}
 	} else if x.traits(s) {
 		m.dirty = true
 		m.round++

@@ -78,7 +78,8 @@ type Machine struct {
 	highest  plan.Version // that anybody has ever seen
 	past     uint32       // an earlier incarnation in which this leader knows that a plan stood
 	replaced roster.Silence
-	standing bool // a plan with slices stood when the term began
+	standing bool              // a plan with slices stood when the term began
+	named    map[string]string // the sessions that it named, by worker ID
 
 	parts   []part // sorted by ID
 	index   map[string]int32
@@ -119,7 +120,7 @@ func New(cfg Config, found Found, now time.Time) *Machine {
 		cfg: cfg, now: now, began: now, roster: roster.New(cfg.Roster, now),
 		head: found.Head, inc: found.Incarnation, past: found.Past, replaced: found.Replaced, highest: max(found.Head.Version, found.Highest),
 		index: map[string]int32{}, byID: map[string]int32{},
-		asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
+		named: map[string]string{}, asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
 	}
 	m.controls.seen = map[string]bool{}
 	m.alerts.on = map[string]string{}
@@ -138,6 +139,7 @@ func (m *Machine) adopt(found Found) {
 		w := m.member(s.Worker)
 		x := m.members[w]
 		x.session, x.ttl, x.fenced, x.stands = s.Session, s.TTL, s.Fenced, true
+		m.named[s.Worker] = s.Session
 		if s.Session != m.cfg.Nonce {
 			m.roster.Expect(m.now, roster.Session{Worker: s.Worker, Nonce: s.Session, TTL: s.TTL, Fenced: s.Fenced, Owns: true})
 		}
