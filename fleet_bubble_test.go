@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/member"
 	"github.com/parti-go/parti/internal/memkv"
 	"github.com/parti-go/parti/plan"
@@ -510,4 +512,51 @@ func TestAlertsEndWithTheTerm(t *testing.T) {
 		f.eventually(time.Minute, "b tells instead", func() bool { return len(a.Status().Alerts) == 0 && len(b.Status().Alerts) > 0 })
 		stopAll(a, b)
 	})
+}
+
+// What a leader is not told it reads again: changes are told at most once.
+func TestChangesThatAreNeverTold(t *testing.T) {
+	for name, lose := range map[string]func(key string) bool{
+		"one control": func() func(string) bool {
+			var once sync.Once
+			return func(key string) (lost bool) {
+				if strings.HasPrefix(key, "control.") {
+					once.Do(func() { lost = true })
+				}
+				return lost
+			}
+		}(),
+		"everything": func(string) bool { return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t)
+				set := f.changeable(parts(6))
+				leader := f.make("a", Config{ExpectedWorkers: 1}, nil)
+				var lost atomic.Int32
+				leader.store.Tamper(func(e kv.Entry) memkv.Fate {
+					drop := lose(e.Key)
+					if drop {
+						lost.Add(1)
+					}
+					return memkv.Fate{Drop: drop}
+				})
+				if err := leader.begin(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f.settled(30*time.Second, 6, leader)
+				other := f.join("b", Config{})
+				f.settled(2*time.Minute, 6, leader, other)
+				set(parts(10))
+				if err := other.RefreshPartitions(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f.settled(2*time.Minute, 10, leader, other)
+				if lost.Load() == 0 {
+					t.Error("nothing was lost: the proof is hollow")
+				}
+				stopAll(leader, other)
+			})
+		})
+	}
 }

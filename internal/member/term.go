@@ -211,6 +211,19 @@ func (t *term) start(sessions, ctls Answer) {
 	if t.late {
 		t.catchUp()
 	}
+	t.reconcile()
+}
+
+// relistEvery is how many reconciling intervals pass between two snapshots of what the
+// leader follows: changes are told at most once, and one that no later one of its key
+// makes good would be missed for the whole term.
+const relistEvery = 6
+
+func (t *term) reconcile() {
+	t.after(t.life, "relist", relistEvery*t.cfg.Reconcile, func() {
+		t.catchUp()
+		t.reconcile()
+	})
 }
 
 // own tells whether a record is the leader's own session, and it has not ended.
