@@ -1,10 +1,16 @@
 package parti
 
-import "sync"
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
 
 // A courier wakes the goroutine that calls the user's code, and knows how far it
 // has come, so that Stop can wait for it, also when it is called from that code.
 type courier struct {
+	whose  string        // code it calls
 	signal chan struct{} // holds one: there is something to do
 	closed chan struct{} // nothing will come any more
 	done   chan struct{} // the goroutine has ended
@@ -73,10 +79,37 @@ func (c *courier) current() uint64 {
 }
 
 // delivered waits until the goroutine has ended, unless it is still in the call of
-// that number: then the caller may be that very call.
-func (c *courier) delivered(asked uint64) {
+// that number: then the caller may be that very call. Once ctx ends it waits only a
+// moment more, and says who does not return.
+func (c *courier) delivered(ctx context.Context, asked uint64) error {
 	if asked != 0 && c.current() == asked {
-		return
+		return nil
 	}
-	<-c.done
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+	}
+	if within(abandonGrace, func() { <-c.done }) {
+		return nil
+	}
+	return fmt.Errorf("parti: %s does not return, and is left behind: %w", c.whose, context.Cause(ctx))
+}
+
+// within reports whether wait returns in that time. Its goroutine ends with it,
+// however late that is.
+func within(d time.Duration, wait func()) bool {
+	ended := make(chan struct{})
+	go func() {
+		wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

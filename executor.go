@@ -226,7 +226,9 @@ func (e *executor) finish() error {
 	if stuck := e.runner.abandon(abandonGrace); len(stuck) > 0 {
 		errs = append(errs, &StuckError{Partitions: stuck})
 	}
-	e.jobs.close()
+	if !e.jobs.close(abandonGrace) {
+		errs = append(errs, errors.New("parti: the partition source's Watch does not return although its context has ended"))
+	}
 	if !e.ops.close(abandonGrace) {
 		errs = append(errs, errors.New("parti: the partition source does not return although its context has ended"))
 	}

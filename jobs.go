@@ -95,10 +95,11 @@ func (j *jobs) set(rd member.Ready) {
 	}
 }
 
-// close ends all jobs and waits for them.
-func (j *jobs) close() {
+// close ends all jobs and waits for them, but for a source whose Watch ignores its
+// context: for that it waits a moment only, and says so.
+func (j *jobs) close(grace time.Duration) (ended bool) {
 	j.cancel()
-	j.wait.Wait()
+	return within(grace, j.wait.Wait)
 }
 
 // connection tells of the way to the store whenever it changes.

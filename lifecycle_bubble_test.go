@@ -461,3 +461,64 @@ func TestStopWithAnOddRestartGrace(t *testing.T) {
 		}
 	})
 }
+
+// What ignores its context is named and left behind: Stop and Run keep to their time.
+func TestStopLeavesBehindWhatIgnoresIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		says string
+		make func(f *fleet, free chan struct{}) []Option
+	}{
+		"hook": {"a hook does not return", func(_ *fleet, free chan struct{}) []Option {
+			return []Option{WithHooks(Hooks{OnStateChanged: func(_ context.Context, _, to State) error {
+				if to == StateShuttingDown {
+					<-free
+				}
+				return nil
+			}})}
+		}},
+		"observer": {"an observer does not return", func(_ *fleet, free chan struct{}) []Option {
+			return []Option{WithObserver(func(e Event) {
+				if s, ok := e.(event.StateChanged); ok && s.To == StateShuttingDown.String() {
+					<-free
+				}
+			})}
+		}},
+		"watch": {"Watch does not return", func(f *fleet, free chan struct{}) []Option {
+			f.source = stubborn{f.source, free}
+			return nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				free := make(chan struct{})
+				f := newFleet(t, parts(3)...)
+				m := f.join("a", Config{ExpectedWorkers: 1}, c.make(f, free)...)
+				f.settled(5*time.Second, 3, m)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				begun := time.Now()
+				err := m.Stop(ctx)
+				if err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%v; want one that says %q", err, c.says)
+				}
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("Stop took %v", took)
+				}
+				close(free)
+				m.gone = true
+			})
+		})
+	}
+}
+
+// stubborn is a source whose Watch ignores its context.
+type stubborn struct {
+	PartitionSource
+
+	free chan struct{}
+}
+
+func (s stubborn) Watch(context.Context, func()) error {
+	<-s.free
+	return nil
+}

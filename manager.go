@@ -119,11 +119,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.DrainTimeout+stopGrace)
 	defer cancel()
-	err := m.Stop(patience)
-	for _, c := range m.couriers {
-		<-c.done
-	}
-	return err
+	return m.stop(patience, make([]uint64, len(m.couriers)))
 }
 
 // Start starts the worker and returns nil once its first slice, perhaps an empty
@@ -161,13 +157,13 @@ func (m *Manager) ended() error {
 // Stop drains what runs here, each partition moving on as it is released, gives up
 // the worker ID, and returns once nothing of this worker runs any more. It is
 // terminal: nothing is written after it. Every Stop, and the first Run, returns the
-// same; before a start it returns nil and makes starting impossible.
+// same, but for whom it would not wait for; before a start it returns nil and makes starting impossible.
 //
 // When ctx ends before that, the error wraps its cause. All Hard contexts end then,
 // and handlers have one more second. If any was still running, or the store did not
 // answer, the session is left to lapse instead of given up. Handlers that have not
-// returned by the end of that second are named by a [StuckError] and left behind:
-// nothing can end a goroutine from outside.
+// returned by the end of that second are named by a [StuckError] and left behind, and
+// so is a hook or an observer: nothing can end a goroutine from outside.
 //
 // Stop may be called from a hook or an observer; it does not wait for the one that
 // is under way when it is called. It must not be called from a handler, which it
@@ -183,23 +179,29 @@ func (m *Manager) Stop(ctx context.Context) error {
 		m.mu.Unlock()
 		return nil
 	}
-	exec := m.exec
 	m.mu.Unlock()
 
 	asked := make([]uint64, len(m.couriers))
 	for i, c := range m.couriers {
 		asked[i] = c.current()
 	}
-	exec.queue.push(member.Leave{})
+	return m.stop(ctx, asked)
+}
+
+// stop stops a worker that has begun. It does not wait for the calls of hooks and
+// observers of these numbers.
+func (m *Manager) stop(ctx context.Context, under []uint64) error {
+	m.exec.queue.push(member.Leave{})
 	select {
 	case <-m.done:
 	case <-ctx.Done():
-		m.abandon(exec, context.Cause(ctx))
+		m.abandon(m.exec, context.Cause(ctx))
 	}
+	errs := []error{m.err}
 	for i, c := range m.couriers {
-		c.delivered(asked[i])
+		errs = append(errs, c.delivered(ctx, under[i]))
 	}
-	return m.err
+	return errors.Join(errs...)
 }
 
 // abandon ends a stop that takes too long.
@@ -295,7 +297,8 @@ func (m *Manager) lastEvents(e *executor, err error) []Event {
 // tellers starts a goroutine for each who wants events, and returns how to tell them.
 func (m *Manager) tellers(hooks, values context.Context) []func([]Event) {
 	var all []func([]Event)
-	begin := func(c *courier, tell func([]Event), run func()) {
+	begin := func(whose string, c *courier, tell func([]Event), run func()) {
+		c.whose = whose
 		m.couriers = append(m.couriers, c)
 		all = append(all, tell)
 		go run()
@@ -303,7 +306,7 @@ func (m *Manager) tellers(hooks, values context.Context) []func([]Event) {
 	log := m.opts.log
 	if log.Handler() != slog.DiscardHandler {
 		s := newStream(func(e Event) { logEvent(log, e) }, log)
-		begin(&s.courier, s.tell, s.run)
+		begin("the log's handler", &s.courier, s.tell, s.run)
 	}
 	if observers := m.opts.observers; len(observers) > 0 {
 		s := newStream(func(e Event) {
@@ -313,11 +316,11 @@ func (m *Manager) tellers(hooks, values context.Context) []func([]Event) {
 				}
 			}
 		}, log)
-		begin(&s.courier, s.tell, s.run)
+		begin("an observer", &s.courier, s.tell, s.run)
 	}
 	if !m.opts.hooks.none() {
 		f := newHookFeed(m.opts.hooks, log)
-		begin(&f.courier, f.tell, func() { f.run(hooks, values) })
+		begin("a hook", &f.courier, f.tell, func() { f.run(hooks, values) })
 	}
 	return all
 }

@@ -223,17 +223,5 @@ func (o *operator) finishWrites(most time.Duration) {
 // context: for that it waits a moment only, and says so.
 func (o *operator) close(grace time.Duration) (ended bool) {
 	o.cancel()
-	closed := make(chan struct{})
-	go func() { // ends with the source, however late that is
-		o.wait.Wait()
-		close(closed)
-	}()
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-closed:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return within(grace, o.wait.Wait)
 }
