@@ -560,3 +560,33 @@ func TestChangesThatAreNeverTold(t *testing.T) {
 		})
 	}
 }
+
+// Whatever the store refuses for good, somebody is told of it, by its subject.
+func TestRefusalsAreTold(t *testing.T) {
+	for _, kind := range []memkv.OpKind{memkv.OpGet, memkv.OpList, memkv.OpIncarnation, memkv.OpFollow} {
+		for name, refusal := range map[string]error{
+			"denied":  &kv.DeniedError{Op: "publish", Subject: "the.subject"},
+			"strange": errors.New("an answer about the.subject that belongs to no class"),
+		} {
+			t.Run(fmt.Sprint(kind, " ", name), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := newFleet(t, parts(3)...)
+					m := f.make("a", Config{ExpectedWorkers: 1}, nil)
+					m.store.Refuse(func(op memkv.Op) error {
+						if op.Kind == kind {
+							return refusal
+						}
+						return nil
+					})
+					if err := m.begin(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					f.eventually(10*time.Second, "somebody is told", func() bool {
+						return slices.ContainsFunc(happened[event.Failed](m), func(e event.Failed) bool { return strings.Contains(e.Err, "the.subject") })
+					})
+					m.crash()
+				})
+			})
+		}
+	}
+}

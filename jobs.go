@@ -136,7 +136,7 @@ func (j *jobs) follow(ctx context.Context, kinds []member.Follow) {
 			return
 		}
 		j.report(member.Hole{})
-		if !errors.Is(err, kv.ErrHole) && member.Outcome(err) == member.Strange {
+		if c := member.Outcome(err); !errors.Is(err, kv.ErrHole) && (c == member.Strange || c == member.Forbidden) {
 			j.note(event.Failed{Doing: "follow changes", Err: fmt.Sprint(err)})
 		}
 		sleep(ctx, pause)

@@ -146,6 +146,7 @@ func (c *claim) incarnation(r *retry, then func()) {
 			then()
 			return
 		}
+		c.unread("the bucket's incarnation", a.Err)
 		c.after(c.life, "incarnation", r.pause(c.desk), func() { c.incarnation(r, then) })
 	})
 }

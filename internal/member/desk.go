@@ -160,8 +160,17 @@ func (d *desk) getting(l *life, key Key, r *retry, then func(Record)) {
 			then(rec)
 			return
 		}
+		d.unread(key.String(), err)
 		d.after(l, "read "+strconv.Itoa(a.ID), r.pause(d), func() { d.getting(l, key, r, then) })
 	})
+}
+
+// unread tells people of a read that failed for another reason than a fault that
+// passes: it is tried again, and may fail for ever.
+func (d *desk) unread(what string, err error) {
+	if c := Outcome(err); c == Forbidden || c == Strange {
+		d.failed("reading "+what, err)
+	}
 }
 
 // list reads all keys of a kind until they can be read.
@@ -175,6 +184,7 @@ func (d *desk) listing(l *life, kind Kind, r *retry, then func(Answer)) {
 			then(a)
 			return
 		}
+		d.unread("every "+kind.String(), a.Err)
 		d.after(l, "read "+strconv.Itoa(a.ID), r.pause(d), func() { d.listing(l, kind, r, then) })
 	})
 }

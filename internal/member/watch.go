@@ -80,6 +80,7 @@ func (w *watch) read(m *mirror) {
 	w.ask(w.life, Get{m.key}, func(a Answer) {
 		m.reading = false
 		if _, err := a.record(m.key); err != nil {
+			w.unread(m.key.String(), err)
 			w.after(w.life, "read "+m.key.String(), m.tries.pause(w.desk), func() { w.read(m) })
 			return
 		}
