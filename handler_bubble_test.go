@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/member"
 )
 
@@ -386,5 +387,34 @@ func TestDoneIsNotForgottenByANewLeader(t *testing.T) {
 			}
 		}
 		stopAll(a, b)
+	})
+}
+
+// More jobs are done than one record can name: the group goes on, and says so, until
+// the source forgets them.
+func TestMoreDoneThanARecordHolds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		set := f.changeable(parts(600))
+		f.server.SetLimits(kv.Limits{MaxPayload: 16 << 10, MaxBatch: 1000})
+		m := f.joinWith("a", Config{ExpectedWorkers: 1, RefreshInterval: time.Second}, HandlerFunc(func(context.Context, Lease) error { return ErrDone }))
+		f.eventually(5*time.Minute, "somebody is told", func() bool {
+			return slices.ContainsFunc(m.Status().Alerts, func(a Alert) bool { return strings.Contains(a.Text, "lets the group remember") })
+		})
+		time.Sleep(time.Minute)
+		if n := len(happened[event.Deposed](m)); n > 0 {
+			t.Errorf("%d terms were lost", n)
+		}
+		for n := 400; n >= 0; n -= 200 { // those that are done go, at most half at a time
+			set(parts(600)[600-n:])
+			time.Sleep(30 * time.Second)
+		}
+		f.eventually(time.Minute, "all is well again", func() bool { return len(m.Status().Alerts) == 0 })
+		for _, p := range parts(600) {
+			if n := f.ledger.started(p.ID); n > 1 {
+				t.Errorf("%s was run %d times", p.ID, n)
+			}
+		}
+		stopAll(m)
 	})
 }

@@ -130,8 +130,10 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 		return true
 	}
 	if m.cfg.MaxPayload > 0 && x.bytes+size(p) > m.cfg.MaxPayload {
-		m.full = "the server's limit of " + itoa(m.cfg.MaxPayload) + " bytes for one record is reached for " + x.id
-		p.target, p.tried = nobody, m.round
+		if x.releasing == 0 {
+			m.full = "the server's limit of " + itoa(m.cfg.MaxPayload) + " bytes for one record is reached for " + x.id
+			p.target, p.tried = nobody, m.round
+		}
 		return true
 	}
 	if x.session != y.Session.Nonce {
@@ -261,6 +263,7 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 		x.stands, x.touched = true, false
 	}
 	m.touched = 0
+	coming := make([]int, len(m.members)) // bytes of what is announced, for which there is not always room
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.state != free && slot[p.owner] >= 0 {
@@ -273,8 +276,11 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 			}
 		}
 		if p.state == releasing && p.next != nobody && p.next != p.owner && slot[p.next] >= 0 && m.prepares(p.next) {
-			s := &c.Slices[slot[p.next]]
-			s.Coming = append(s.Coming, p.Partition)
+			coming[p.next] += size(p)
+			if m.cfg.MaxPayload <= 0 || m.members[p.next].bytes+coming[p.next] <= m.cfg.MaxPayload {
+				s := &c.Slices[slot[p.next]]
+				s.Coming = append(s.Coming, p.Partition)
+			}
 		}
 	}
 	slices.SortFunc(c.Slices, func(a, b plan.Slice) int { return strings.Compare(a.Worker, b.Worker) })

@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ func (m *Machine) over(p *part) (ended bool, how roster.End) {
 	s := &y.Session
 	switch {
 	case s.Leaving:
-	case said(s.Done, p) || said(s.Rejected, p) || said(s.GivenUp, p):
+	case has(s.Done, p) || has(s.Rejected, p) || has(s.GivenUp, p):
 		return true, how
 	case p.state != releasing || s.Applied < p.since: // applied counts the version of the own slice
 		return false, how
@@ -89,11 +90,7 @@ func (m *Machine) over(p *part) (ended bool, how roster.End) {
 	return !has(s.Draining, p), how
 }
 
-// said looks for p's lease among a few, has among many that are sorted.
-func said(ls []plan.Lease, p *part) bool {
-	return slices.Contains(ls, plan.Lease{Partition: p.ID, Token: p.token})
-}
-
+// has looks for p's lease in a list of a record, which is sorted by partition.
 func has(ls []plan.Lease, p *part) bool {
 	i, ok := slices.BinarySearchFunc(ls, p.ID, func(l plan.Lease, id string) int { return strings.Compare(l.Partition, id) })
 	for ; ok && i < len(ls) && ls[i].Partition == p.ID; i++ {
@@ -107,6 +104,7 @@ func has(ls []plan.Lease, p *part) bool {
 // settle frees the partitions whose former lease is over. It reports whether any was.
 func (m *Machine) settle() (freed bool) {
 	lost := map[int32]plan.Version{} // owners that ended without last words, and their newest grant
+	done := 0                        // and not to be recorded
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.state == free {
@@ -118,6 +116,10 @@ func (m *Machine) settle() (freed bool) {
 		}
 		x := m.members[p.owner]
 		if m.waits(p, x, how) {
+			continue
+		}
+		if m.unrecorded(p, x) {
+			done++
 			continue
 		}
 		if !m.room(x) {
@@ -135,6 +137,7 @@ func (m *Machine) settle() (freed bool) {
 		}
 		m.release(p, x, how)
 	}
+	m.overfull(done)
 	for _, w := range slices.Sorted(maps.Keys(lost)) {
 		m.wishes.lost(m.now, m.members[w].id)
 	}
@@ -147,6 +150,21 @@ func (m *Machine) settle() (freed bool) {
 	return freed
 }
 
+// unrecorded reports whether p is done, and there is no room to record that. It stays
+// in the slice of its owner, whose session says that it is done and does not run it.
+func (m *Machine) unrecorded(p *part, x *member) bool {
+	s := m.sessionOf(x)
+	return s != nil && has(s.Done, p) && !m.asideFits(plan.Aside{Partition: p.ID, Why: plan.WhyDone})
+}
+
+func (m *Machine) overfull(done int) {
+	text := ""
+	if done > 0 {
+		text = fmt.Sprintf("%d more partitions are done than the server's limit of %d bytes for one record lets the group remember; they take up room until the source lists fewer", done, m.cfg.MaxPayload)
+	}
+	m.alerts.set("done", text)
+}
+
 // waits reports whether p is kept for the successor of an owner that stops cleanly.
 // It stays in that owner's slice meanwhile, so that a new leader waits as well.
 func (m *Machine) waits(p *part, x *member, how roster.End) bool {
@@ -154,7 +172,7 @@ func (m *Machine) waits(p *part, x *member, how roster.End) bool {
 		return false
 	}
 	s := m.sessionOf(x)
-	if s != nil && (!s.Leaving || said(s.Done, p) || said(s.Rejected, p)) {
+	if s != nil && (!s.Leaving || has(s.Done, p) || has(s.Rejected, p)) {
 		return false
 	}
 	if s == nil { // its successor is here
@@ -175,13 +193,13 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.round++ // there is room now for what had none
 	s := m.sessionOf(x)
 	switch {
-	case s != nil && said(s.Done, p):
+	case s != nil && has(s.Done, p):
 		m.putAside(p, plan.Aside{Partition: p.ID, Why: plan.WhyDone})
-	case s != nil && said(s.GivenUp, p): // it goes on where it was, under a new token
+	case s != nil && has(s.GivenUp, p): // it goes on where it was, under a new token
 		if p.target == p.owner {
 			p.why = plan.WhyReturn
 		}
-	case s != nil && said(s.Rejected, p):
+	case s != nil && has(s.Rejected, p):
 		p.shun, p.why = p.owner, plan.WhyRejected
 		if p.target == p.owner {
 			p.target = nobody

@@ -92,12 +92,13 @@ type Machine struct {
 	offeredOn plan.Version // highest seen when the commit was built
 	wentBack  bool
 
-	wishes   wishes
-	listing  listing
-	controls controls
-	asides   map[string]plan.Aside
-	until    map[string]time.Time // end of quarantine, by partition
-	asideNew bool
+	wishes     wishes
+	listing    listing
+	controls   controls
+	asides     map[string]plan.Aside
+	until      map[string]time.Time // end of quarantine, by partition
+	asideNew   bool
+	asideBytes int // what the record of asides takes, estimated
 
 	dirty    bool      // something has happened that Ready has not looked at
 	receipts time.Time // when the oldest evidence not acted upon came; zero: none
@@ -133,6 +134,7 @@ func (m *Machine) adopt(found Found) {
 	m.standing = found.Plan && found.Head.Started
 	for _, a := range found.Aside {
 		m.asides[a.Partition] = a
+		m.asideBytes += asideSize(a)
 		m.until[a.Partition] = m.now.Add(a.For.Duration())
 	}
 	for _, s := range found.Slices {

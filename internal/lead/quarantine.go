@@ -56,6 +56,9 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 			a.Software = append(slices.Clone(a.Software), v)
 		}
 	}
+	if !m.asideFits(a) {
+		return
+	}
 	p.crashed = nil
 	m.putAside(p, a)
 	m.until[p.ID] = m.now.Add(a.For.Duration())
@@ -82,7 +85,27 @@ func (m *Machine) newest(w int32) (v plan.Version) {
 	return v
 }
 
+// asideFits reports whether the one record of all that are kept out can take another.
+// Sizes are estimated from above, as those of slices are.
+func (m *Machine) asideFits(a plan.Aside) bool {
+	return m.cfg.MaxPayload <= 0 || sliceBytes+m.asideBytes+asideSize(a) <= m.cfg.MaxPayload
+}
+
+func asideSize(a plan.Aside) int {
+	n := entryBytes + quoted(a.Partition)
+	for _, words := range [...][]string{a.Owners, a.Software} {
+		for _, s := range words {
+			n += quoted(s)
+		}
+	}
+	return n
+}
+
 func (m *Machine) putAside(p *part, a plan.Aside) {
+	if old, ok := m.asides[a.Partition]; ok {
+		m.asideBytes -= asideSize(old)
+	}
+	m.asideBytes += asideSize(a)
 	m.asides[a.Partition] = a
 	p.aside, p.target, m.asideNew = true, nobody, true
 	m.wishes.because(m.now, a.Why, a.Partition)
@@ -91,6 +114,7 @@ func (m *Machine) putAside(p *part, a plan.Aside) {
 // dropAside lets a partition into the plan again.
 func (m *Machine) dropAside(id string) {
 	m.wishes.because(m.now, m.asides[id].Why, id+" is let in again")
+	m.asideBytes -= asideSize(m.asides[id])
 	delete(m.asides, id)
 	delete(m.until, id)
 	m.asideNew = true
