@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -416,5 +417,48 @@ func TestMoreDoneThanARecordHolds(t *testing.T) {
 			}
 		}
 		stopAll(m)
+	})
+}
+
+// A partition that its only worker rejects is offered to it again, and one that all
+// reject is not passed round and round.
+func TestRejections(t *testing.T) {
+	reject := func(most int32) (Handler, *atomic.Int32) {
+		n := new(atomic.Int32)
+		return HandlerFunc(func(ctx context.Context, l Lease) error {
+			if l.Partition.ID == "p-001" {
+				if n.Add(1) <= most {
+					return ErrReject
+				}
+			}
+			return wait(ctx, l)
+		}), n
+	}
+	t.Run("once, by the only worker", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, parts(3)...)
+			h, _ := reject(1)
+			m := f.joinWith("a", Config{ExpectedWorkers: 1}, h)
+			f.eventually(30*time.Second, "somebody is told", func() bool {
+				return slices.ContainsFunc(m.Status().Alerts, func(a Alert) bool { return strings.Contains(a.Text, "has rejected p-001") })
+			})
+			f.settled(2*time.Minute, 3, m)
+			stopAll(m)
+		})
+	})
+	t.Run("by everybody", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			f := newFleet(t, parts(3)...)
+			h, n := reject(math.MaxInt32)
+			a, b := f.joinWith("a", Config{ExpectedWorkers: 2}, h), f.joinWith("b", Config{ExpectedWorkers: 2}, h)
+			time.Sleep(time.Hour)
+			if n := len(f.ledger.owners()); n < 2 {
+				t.Errorf("%d of the others run", n)
+			}
+			if n := n.Load(); n < 30 || n > 120 {
+				t.Errorf("it was tried %d times in an hour", n)
+			}
+			stopAll(a, b)
+		})
 	})
 }

@@ -185,7 +185,9 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 			load[now] += p.Load()
 		}
 		if then >= 0 && then != now && !pinned && p.shun != nobody && f.index[then] == p.shun {
-			then = m.elsewhere(&f, load, p)
+			if then = m.elsewhere(&f, load, p); then < 0 {
+				m.full = m.members[p.shun].id + " has rejected " + p.ID
+			}
 		}
 		if then != now && then >= 0 {
 			if !fits(then, p) || f.workers[then].NoNew {

@@ -311,9 +311,10 @@ func (m *Machine) wanting(p *part, f *fleet) bool {
 	return true
 }
 
-// expire ends what has its time: quarantines and controls.
+// expire ends what has its time: quarantines, rejections and controls.
 func (m *Machine) expire() {
 	m.probation()
+	m.forgive()
 	m.controls.expire(m)
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/roster"
@@ -200,7 +201,7 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 			p.why = plan.WhyReturn
 		}
 	case s != nil && has(s.Rejected, p):
-		p.shun, p.why = p.owner, plan.WhyRejected
+		m.rejected(p)
 		if p.target == p.owner {
 			p.target = nobody
 		}
@@ -213,6 +214,39 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 		}
 	}
 	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
+}
+
+// A rejection is held against the worker for rejectFor; a partition that is rejected
+// again before it has run for so long waits, the longer the more often.
+const (
+	rejectFor   = time.Minute
+	rejectPause = time.Second
+)
+
+func (m *Machine) rejected(p *part) {
+	p.shun, p.why = p.owner, plan.WhyRejected
+	if m.now.Sub(p.at) >= rejectFor {
+		p.rejections = 0
+	}
+	if p.rejections++; p.rejections > 1 {
+		p.waitUntil = m.now.Add(min(rejectPause<<min(p.rejections-2, 10), rejectFor))
+	}
+}
+
+// forgive lets those have a partition again who rejected it, if nobody else took it.
+func (m *Machine) forgive() {
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.shun == nobody || p.state != free {
+			continue
+		}
+		if end := p.at.Add(rejectFor); m.now.Before(end) {
+			m.by(end)
+			continue
+		}
+		p.shun = nobody
+		m.round++
+	}
 }
 
 func (m *Machine) sessionOf(x *member) *roster.Session {

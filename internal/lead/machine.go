@@ -39,11 +39,12 @@ type part struct {
 	why    plan.Why // of target
 	next   int32    // the target that the slice of a releasing owner names
 
-	home      string    // last owner's worker ID
-	waitUntil time.Time // a cleanly stopped owner's successor may still come; zero: not asked yet
-	shun      int32     // the worker whose handler rejected it
-	tried     int       // the round in which nobody could take it
-	crashed   []string  // owners that were lost with it, lately
+	home       string    // last owner's worker ID
+	waitUntil  time.Time // a cleanly stopped owner's successor may still come; zero: not asked yet
+	shun       int32     // the worker whose handler rejected it
+	rejections int       // in a row, without a good run between them
+	tried      int       // the round in which nobody could take it
+	crashed    []string  // owners that were lost with it, lately
 }
 
 // A member is a worker ID that the plan names or is about to.
