@@ -590,3 +590,36 @@ func TestRefusalsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// The bucket is lost while a worker that knows nothing of the group starts, and may make
+// it anew and lead: the group comes to rest again, and under Fence nothing is run by two.
+func TestStoreLostWhileAWorkerStarts(t *testing.T) {
+	for _, isolation := range []Isolation{Freeze, Fence} {
+		for _, delay := range []time.Duration{0, 20 * time.Millisecond, 60 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
+			t.Run(fmt.Sprint(isolation, " ", delay), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := newFleet(t, parts(12)...)
+					cfg := Config{Isolation: isolation, ExpectedWorkers: 3}
+					mates := []*mate{f.join("a", cfg), f.join("b", cfg), f.join("c", cfg)}
+					f.settled(40*time.Second, 12, mates...)
+					time.Sleep(10 * time.Second)
+					cut := mates[2]
+					if cut.IsLeader() {
+						cut = mates[1]
+					}
+					if isolation == Fence {
+						cut.store.BlackHole() // well within its trust
+						time.Sleep(100 * time.Millisecond)
+					}
+					f.server.Wipe()
+					time.Sleep(delay)
+					mates = append(mates, f.join("d", Config{Isolation: isolation}))
+					time.Sleep(8 * time.Second)
+					cut.store.Mend()
+					f.settled(2*time.Minute, 12, mates...)
+					stopAll(mates...)
+				})
+			})
+		}
+	}
+}

@@ -183,10 +183,11 @@ func (s *session) found(own, head, slice Record) {
 }
 
 // stands tells whether a plan stands that a session must be named by. While a plan
-// is rebuilt from what workers hold, a session may resume that no slice names yet.
+// is rebuilt from what workers hold, and before the first one of a store that is new
+// to its leader, a session may resume that no slice names yet: nothing was granted.
 func stands(head Record) bool {
 	h, _ := head.Value.(plan.Head)
-	return !head.Gone && !h.Adopting
+	return !head.Gone && !h.Adopting && h.Started
 }
 
 // standing says what a record at the session's key means.

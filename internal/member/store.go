@@ -192,8 +192,20 @@ func (s *store) renew(why string, incarnation uint32) {
 			return
 		}
 		s.say(event.StoreRenewed{Incarnation: a.Incarnation, Why: why})
+		if s.plans != 0 && s.plans < a.Incarnation && s.cfg.Leads {
+			s.announce(a.Incarnation)
+		}
 		s.done()
 	})
+}
+
+// announce tells whoever leads first in a store that was made anew that a plan stood
+// before, though nobody who remembers it may have come back yet: it writes a plan of
+// no term, which says that the plan is being rebuilt. If a leader was quicker, or it
+// is not to be written, sessions say so when they come back.
+func (s *store) announce(incarnation uint32) {
+	head := plan.Head{Version: plan.MakeVersion(incarnation, 0), Phase: plan.Recovering, Why: plan.WhyRecovered, Adopting: true}
+	s.ask(&s.life, Put{Record: Record{Key: Key{Kind: KindPlan}, Value: head}}, func(Answer) {})
 }
 
 func (s *store) done() {

@@ -148,7 +148,7 @@ func (t *term) readRest(head Record) {
 
 // readChain reads the chain of whoever committed last; see ledger.
 func (t *term) readChain(then func()) {
-	if !t.found.Plan {
+	if !t.found.Plan || t.found.Head.Term == 0 {
 		then()
 		return
 	}

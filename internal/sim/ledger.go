@@ -171,7 +171,7 @@ func (l *ledger) naming() {
 	h, stands := l.w.store.head()
 	for _, s := range l.byNonce {
 		switch {
-		case !stands || h.Adopting || l.slices[s.worker].Session == s.nonce:
+		case !stands || h.Adopting || !h.Started || l.slices[s.worker].Session == s.nonce:
 			s.unnamed = -1
 		case s.unnamed < 0:
 			s.unnamed = l.w.now

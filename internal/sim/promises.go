@@ -58,6 +58,12 @@ func stack() string {
 func (l *ledger) planStored(h plan.Head, rs []member.Record) {
 	l.w.stats.Plans++
 	l.w.mark(uint64(h.Version))
+	if h.Term == 0 { // nobody's: whoever made the store anew says that a plan stood before
+		if !h.Adopting || len(rs) > 1 || h.Version <= l.head.Version {
+			l.break_(PromiseOnePlan, "", "plan %s of no term after plan %s of term %d", h.Version, l.head.Version, l.head.Term)
+		}
+		return
+	}
 	l.lastPlan, l.lastCause = l.w.now, h.Why
 	who := h.Leader + "/" + h.Session
 	grantsAny := slices.ContainsFunc(rs, func(r member.Record) bool {

@@ -228,14 +228,12 @@ func (h *puller) process(l parti.Lease, r *run, msg jetstream.Msg) bool {
 		_ = msg.Nak()
 		return false
 	}
-	if h.lose.CompareAndSwap(true, false) {
-		_ = msg.Ack()
-		return true
-	}
-	if !r.Effect(seq) {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(l.Hard(), ackWait)
 	defer cancel()
-	return msg.DoubleAck(ctx) == nil
+	if h.lose.CompareAndSwap(true, false) {
+		lost := msg.DoubleAck(ctx) == nil
+		h.lose.Store(!lost) // an acknowledgement that did not arrive loses nothing
+		return lost
+	}
+	return r.Effect(seq) && msg.DoubleAck(ctx) == nil
 }
