@@ -332,8 +332,8 @@ func (g *group) renew(w *worker) {
 	}
 	gone := func(l plan.Lease) bool { return grants[l.Partition] != l.Token }
 	w.s.Done, w.s.Rejected = slices.DeleteFunc(w.s.Done, gone), slices.DeleteFunc(w.s.Rejected, gone)
-	w.s.Draining = nil
-	if w.s.Leaving || sl.Session == w.s.Nonce || len(w.s.Holds) == 0 {
+	if w.s.Leaving || sl.Session == w.s.Nonce || len(w.s.Holds) == 0 { // otherwise nothing ends that it held
+		w.s.Draining = nil
 		for _, id := range slices.Sorted(maps.Keys(w.run)) {
 			switch tok := w.run[id]; {
 			case grants[id] == tok && !w.s.Leaving:

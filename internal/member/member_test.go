@@ -194,6 +194,46 @@ func TestStoreLost(t *testing.T) {
 	}
 }
 
+// Whoever makes the store anew and remembers a plan tells a leader that does not.
+func TestWhoMakesTheStoreAnewSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	var first *plan.Head
+	w.fault = func(_ *box, op Op) fault {
+		if p, ok := op.Do.(Put); ok && p.Record.Key.Kind == KindPlan && first == nil {
+			h := p.Record.Value.(plan.Head)
+			first = &h
+			if p.Record.Rev != 0 || w.store.head().Term != 0 {
+				t.Errorf("it would take the place of another: %+v", p)
+			}
+		}
+		return fault{}
+	}
+	w.store.there, w.store.keys = false, map[Key]*entry{}
+	w.must("a plan in it", 20*time.Second, func() bool { return w.store.there && w.store.head().Version.Incarnation() == 101 })
+	if first == nil || first.Term != 0 || !first.Adopting || first.Version != plan.MakeVersion(101, 0) {
+		t.Errorf("said %+v", first)
+	}
+}
+
+// A plan goes on without a session only where it grants something.
+func TestStands(t *testing.T) {
+	for _, c := range []struct {
+		head Record
+		want bool
+	}{
+		{Record{Gone: true}, false},
+		{Record{Value: plan.Head{Adopting: true}}, false},
+		{Record{Value: plan.Head{Term: 1}}, false}, // the first term of a store that is new to its leader
+		{Record{Value: plan.Head{Term: 1, Started: true, Adopting: true}}, false},
+		{Record{Value: plan.Head{Term: 1, Started: true}}, true},
+	} {
+		if got := stands(c.head); got != c.want {
+			t.Errorf("%+v stands: %v", c.head, got)
+		}
+	}
+}
+
 // There is no bucket yet, and nobody knows of any.
 func TestFirstStore(t *testing.T) {
 	w := newWorld(t)
