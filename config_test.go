@@ -232,13 +232,21 @@ func TestArguments(t *testing.T) {
 	server := memkv.New()
 	defer server.Close()
 	store := server.Client("a")
-	if _, err := NewManager(store, source.Static(), HandlerFunc(nil), Config{}); err == nil {
-		t.Error("a nil HandlerFunc was taken")
+	for want, err := range map[string]error{
+		"a nil parti.HandlerFunc": second(NewManager(store, source.Static(), HandlerFunc(nil), Config{})),
+		"a nil source.Func":       second(NewManager(store, source.Func(nil), HandlerFunc(wait), Config{})),
+		"store":                   second(NewManager((*memkv.Client)(nil), nil, HandlerFunc(wait), Config{})),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
 	}
 	if _, err := NewManager(store, nil, HandlerFunc(wait), Config{}, nil, WithLogger(nil), WithStrategy(nil), WithObserver(nil)); err != nil {
 		t.Error(err)
 	}
 }
+
+func second(_ *Manager, err error) error { return err }
 
 // The public words are those that the inner ones become.
 func TestWordsAgree(t *testing.T) {

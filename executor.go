@@ -171,6 +171,9 @@ func (e *executor) carryOut(rd member.Ready) {
 		e.ready()
 		e.ready = nil
 	}
+	if rd.Closed && rd.State == member.ShuttingDown && !e.runner.busy() {
+		e.abandon(errClosed) // nobody takes the last words any more
+	}
 }
 
 // trust notes until when ownership is provable.
@@ -247,6 +250,8 @@ func (e *executor) trustedFor() time.Duration {
 	return max(time.Duration(e.trusted.Load())-e.clock.elapsed(), 0)
 }
 
+var errClosed = errors.New("the connection to NATS is closed for good")
+
 // abandon says that nobody has time to wait any more.
 func (e *executor) abandon(cause error) {
 	what := "before the store had taken the last words"
@@ -254,7 +259,10 @@ func (e *executor) abandon(cause error) {
 		what = "while handlers ran"
 	}
 	e.mu.Lock()
+	first := e.hasty == nil
 	e.hasty = cmp.Or(e.hasty, fmt.Errorf("parti: time to stop was over %s; the session is left to lapse: %w", what, cause))
 	e.mu.Unlock()
-	e.queue.push(member.Abandon{})
+	if first {
+		e.queue.push(member.Abandon{})
+	}
 }

@@ -106,7 +106,7 @@ func (j *jobs) close(grace time.Duration) (ended bool) {
 func (j *jobs) connection(ctx context.Context) {
 	for {
 		now, changed := j.store.Connection()
-		j.report(member.Connected{Up: now.Up, Interrupts: now.Interrupts})
+		j.report(member.Connected{Up: now.Up, Interrupts: now.Interrupts, Closed: now.Closed})
 		select {
 		case <-changed:
 		case <-ctx.Done():

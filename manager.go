@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -78,11 +79,10 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 	}
 
 	var k checker
-	k.must(store != nil, "store", "nil", "a store, such as natskv.Open returns")
+	k.must(!hollow(store), "store", "nil", "a store, such as natskv.Open returns")
 	k.must(source != nil || handler != nil, "handler", "nil", "a Handler, or else there must be a source: a worker with neither does nothing")
-	if f, ok := handler.(HandlerFunc); ok {
-		k.must(f != nil, "handler", "a nil HandlerFunc", "a Handler, or plain nil for a worker that never owns a partition")
-	}
+	k.must(source == nil || !hollow(source), "source", fmt.Sprintf("a nil %T", source), "a PartitionSource, or plain nil for a worker that never leads")
+	k.must(handler == nil || !hollow(handler), "handler", fmt.Sprintf("a nil %T", handler), "a Handler, or plain nil for a worker that never owns a partition")
 	if s, ok := m.opts.strategy.(interface{ Check() error }); ok {
 		if err := s.Check(); err != nil {
 			k.errs = append(k.errs, err)
@@ -99,6 +99,12 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 		m.identity = hostname()
 	}
 	return m, nil
+}
+
+// hollow tells whether v is nil, or an interface around a nil function or pointer.
+func hollow(v any) bool {
+	r := reflect.ValueOf(v)
+	return !r.IsValid() || (r.Kind() == reflect.Func || r.Kind() == reflect.Pointer) && r.IsNil()
 }
 
 // Run is the worker's whole life: it starts, and when ctx ends it stops cleanly and

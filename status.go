@@ -37,6 +37,11 @@ type Status struct {
 	Ready  bool  `json:"ready"`  // the first slice was applied
 	Leader bool  `json:"leader"` // it leads the group
 
+	// Closed says that the connection to NATS was closed for good, by the process or
+	// because it gave up: the worker cannot come back. Handlers run on until trust ends
+	// under Fence, and until they are stopped under Freeze.
+	Closed bool `json:"closed,omitempty"`
+
 	// TrustedFor is for how long ownership is provable from now on; zero: it is not.
 	TrustedFor Millis `json:"trusted_for_ms"`
 
@@ -74,8 +79,9 @@ func (s Status) String() string {
 }
 
 // Live reports whether the worker does its work or is on its way to. A process
-// whose worker is not live should be restarted.
-func (s Status) Live() bool { return s.State != StateStopped }
+// whose worker is not live should be restarted: it has stopped, or its connection
+// was closed for good. That NATS is away for a while does not count.
+func (s Status) Live() bool { return s.State != StateStopped && !s.Closed }
 
 // Ready is closed once the first slice, perhaps an empty one, is applied. It stays
 // open when the worker stops before that; see Done.
@@ -117,7 +123,7 @@ func (m *Manager) Status() Status {
 	b := m.board.now()
 	s := Status{
 		WorkerID: rd.WorkerID, Identity: m.identity, Software: m.cfg.Software,
-		State: b.state, Leader: rd.Leading, Version: group.version, Term: group.head.Term, Phase: group.head.Phase,
+		State: b.state, Leader: rd.Leading, Closed: rd.Closed, Version: group.version, Term: group.head.Term, Phase: group.head.Phase,
 		Alerts: b.alerts, LastError: b.lastError, LastErrorAt: b.lastErrorAt, Err: b.err,
 	}
 	select {

@@ -28,6 +28,7 @@ func (s *Store) sendBatch(ctx context.Context, ws []kv.Write, markers map[string
 	if s.life().Err() != nil {
 		return nil, errUnsent
 	}
+	before := s.nc.LastError()
 	id := nuid.Next()
 	for i, w := range ws {
 		m := s.message(w, markers)
@@ -35,7 +36,14 @@ func (s *Store) sendBatch(ctx context.Context, ws []kv.Write, markers map[string
 		m.Header[headerSequence] = []string{strconv.Itoa(i + 1)}
 		if i == len(ws)-1 {
 			m.Header[headerCommit] = []string{"1"}
-			return s.ask(ctx, m, true)
+			answer, err := s.ask(ctx, m, true)
+			// What the server denied before, it has said before it answered.
+			for _, w := range ws[:i] {
+				if denied := s.denied(before, s.writes+w.Key); denied != nil {
+					return nil, denied
+				}
+			}
+			return answer, err
 		}
 		if err := s.nc.PublishMsg(m); err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnsent, err) // without its end a batch is nothing

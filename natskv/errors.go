@@ -12,6 +12,10 @@ import (
 // ErrNoJetStream says that the server, or the account, has no JetStream.
 var ErrNoJetStream = errors.New("JetStream is not enabled: start nats-server with -js, or give this account JetStream limits")
 
+// ErrConnectionClosed says that the connection was closed, or has given up, and will
+// not come back.
+var ErrConnectionClosed = errors.New("the NATS connection is closed for good: make a new one with natskv.ConnectOptions, which never give up, and close it after the worker has stopped")
+
 // A TooOldError refuses a server that lacks what the store is built on.
 type TooOldError struct {
 	Server      string // version, as far as it is known

@@ -120,7 +120,7 @@ const fenceKey = "fence"
 // requests to the API go another way. So the fence is a write to the stream whose
 // condition cannot hold: the refusal says that it has arrived.
 func (s *Store) fence(ctx context.Context) {
-	m := nats.NewMsg(s.keys + fenceKey)
+	m := nats.NewMsg(s.writes + fenceKey)
 	m.Header[headerLast] = []string{"1"} // no revision is so small
 	m.Header[headerStream] = []string{s.stream}
 	// Whatever goes wrong, the request that follows will say so, but for a denial: then

@@ -33,7 +33,7 @@ func (s *Store) watchLink() {
 	l := &s.link
 	l.changed = make(chan struct{})
 	l.whole, l.broken = context.WithCancelCause(context.Background())
-	l.conn = kv.Connection{Up: s.nc.IsConnected(), Server: s.nc.ConnectedServerName()}
+	l.conn = kv.Connection{Up: s.nc.IsConnected(), Closed: s.nc.IsClosed(), Server: s.nc.ConnectedServerName()}
 	if !l.conn.Up {
 		l.broken(errInterrupted)
 	}
@@ -52,33 +52,37 @@ func (s *Store) watchLink() {
 			case <-s.quit:
 				return
 			case status, ok := <-events:
-				if !ok { // somebody else ended our listening
+				if !ok { // the connection is closed, or somebody else has ended our listening
+					l.set(s.nc.IsConnected(), s.nc.IsClosed(), s.nc.ConnectedServerName())
 					return
 				}
-				l.set(status == nats.CONNECTED, s.nc.ConnectedServerName())
+				l.set(status == nats.CONNECTED, status == nats.CLOSED, s.nc.ConnectedServerName())
 				if len(events) == 0 {
 					// The events may be fewer than what happened; the state is not.
-					l.set(s.nc.IsConnected(), s.nc.ConnectedServerName())
+					l.set(s.nc.IsConnected(), s.nc.IsClosed(), s.nc.ConnectedServerName())
 				}
 			}
 		}
 	})
 }
 
-func (l *link) set(up bool, server string) {
+func (l *link) set(up, closed bool, server string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if up == l.conn.Up {
+	if up == l.conn.Up && closed == l.conn.Closed {
 		return
 	}
-	l.conn.Up = up
-	if up {
+	was := l.conn.Up
+	l.conn.Up, l.conn.Closed = up, closed
+	switch {
+	case up == was:
+	case up:
 		if l.conn.Server != "" {
 			l.conn.Interrupts++
 		}
 		l.conn.Server = server
 		l.whole, l.broken = context.WithCancelCause(context.Background())
-	} else {
+	default:
 		l.conn.Interrupts++
 		l.broken(errInterrupted)
 	}

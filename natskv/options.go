@@ -39,9 +39,12 @@ func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log
 // of all servers is one.
 func WithMemory() Option { return func(o *options) { o.storage = jetstream.MemoryStorage } }
 
-// WithReplicas says on how many nodes a new bucket is kept: 1, 3 or 5. By default it
-// is 3 where the cluster has so many nodes, else 1.
+// WithReplicas says on how many nodes a new bucket is kept: 1, 3 or 5. By default,
+// and with 0, it is 3 where the cluster has so many nodes, else 1.
 func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
+
+// maxReplicas is JetStream's own limit.
+const maxReplicas = 5
 
 // WithRequestTimeout is how long one request may take; 2 s by default. A context
 // that ends earlier counts as well.

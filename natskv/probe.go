@@ -18,6 +18,11 @@ func (s *Store) Answer(name string, reply func() []byte) (stop func(), err error
 	if err := kv.CheckKey(name); err != nil {
 		return nil, err
 	}
+	select {
+	case <-s.quit:
+		return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, errClosed)
+	default:
+	}
 	before := s.nc.LastError()
 	sub, err := s.nc.Subscribe(s.probed(name), func(m *nats.Msg) {
 		_ = m.Respond(reply()) // who asked will ask again

@@ -25,6 +25,7 @@ type Store struct {
 	stream string // KV_parti-<group>
 	api    string // $JS.API., unless told otherwise
 	keys   string // $KV.parti-<group>.
+	writes string // where they are written: keys, or below api where that is not the usual
 
 	link     link
 	silent   atomic.Int64 // since when the store has not answered, UnixNano; 0: it has
@@ -52,8 +53,9 @@ const headroom = 1 << 10
 // Open opens the bucket of a group, and makes it if it is not there. It waits for
 // the connection, as long as ctx allows.
 //
-// It fails with [ErrNoJetStream], a [TooOldError] or a [SettingsError] when the
-// server or the bucket will not do; the error says what to do.
+// It fails with [ErrNoJetStream], [ErrConnectionClosed], a [TooOldError] or a
+// [SettingsError] when the connection, the server or the bucket will not do; the
+// error says what to do.
 func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Option) (*Store, error) {
 	if !groupName.MatchString(group) {
 		return nil, fmt.Errorf("natskv: group %q: a name is letters, digits, - and _", group)
@@ -71,7 +73,13 @@ func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Opt
 	for _, opt := range opts {
 		opt(&s.options)
 	}
+	if s.writes = s.keys; s.api != usualAPI {
+		s.writes = s.api + s.keys
+	}
 	s.maxBatch.Store(defaultMaxBatch)
+	if n := s.replicas; n < 0 || n > maxReplicas {
+		return nil, fmt.Errorf("natskv: WithReplicas(%d): it must be 1 to %d, or 0 for as many as the cluster has, at most 3", n, maxReplicas)
+	}
 	if missing := lacking(s.nc.Opts); len(missing) > 0 {
 		s.log.Warn("the NATS connection lacks what natskv.ConnectOptions gives", slog.String("group", group), slog.Any("missing", missing))
 	}
@@ -95,8 +103,18 @@ func (s *Store) Group() string { return s.group }
 
 // Limits are the server's: a value leaves room for the headers of its message.
 func (s *Store) Limits() kv.Limits {
-	return kv.Limits{MaxPayload: int(s.nc.MaxPayload()) - headroom, MaxBatch: int(s.maxBatch.Load())}
+	size := int(s.nc.MaxPayload()) - headroom
+	if s.api != usualAPI {
+		// A server may send its clients more than it takes, and a leaf node may not: it
+		// closes the connection over a value that is read, which comes in base64.
+		size = (size - headroom) / 4 * 3
+	}
+	return kv.Limits{MaxPayload: size, MaxBatch: int(s.maxBatch.Load())}
 }
+
+// usualAPI is where JetStream listens. Another prefix leads to JetStream elsewhere, in
+// another domain or account, and then stands before all subjects that it takes.
+const usualAPI = "$JS.API."
 
 func apiPrefix(o jetstream.JetStreamOptions) string {
 	switch {
@@ -105,7 +123,7 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 	case o.Domain != "":
 		return "$JS." + o.Domain + ".API."
 	default:
-		return "$JS.API."
+		return usualAPI
 	}
 }
 
@@ -115,6 +133,9 @@ func (s *Store) prepare(ctx context.Context) error {
 		c, changed := s.Connection()
 		if c.Up {
 			break
+		}
+		if c.Closed {
+			return ErrConnectionClosed
 		}
 		select {
 		case <-changed:

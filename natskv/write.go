@@ -46,6 +46,7 @@ func (s *Store) change(ctx context.Context, ws []kv.Write) (kv.Rev, error) {
 			return 0, &kv.TooLargeError{Key: w.Key, Size: len(w.Value), Max: limits.MaxPayload}
 		}
 	}
+	whole := ctx
 	ctx, cancel, err := s.bounded(ctx)
 	if err != nil {
 		return 0, err
@@ -57,6 +58,9 @@ func (s *Store) change(ctx context.Context, ws []kv.Write) (kv.Rev, error) {
 		if err == nil {
 			s.wedged.open(ws[0].Key)
 			return rev, nil
+		}
+		if errors.Is(err, errSilence) && s.gone(whole) {
+			return 0, kv.ErrLost
 		}
 		again, err := s.refused(ctx, err, ws, markers)
 		if !again {
@@ -106,6 +110,17 @@ func (s *Store) refused(ctx context.Context, err error, ws []kv.Write, markers m
 	}
 }
 
+// gone says, of a write that nobody has answered, whether that is because there is no
+// stream any more. Near the stream the server says at once that nobody listens; what
+// leads to JetStream elsewhere listens also for what is not there.
+func (s *Store) gone(ctx context.Context) bool {
+	if s.api == usualAPI {
+		return false
+	}
+	_, err := s.infoOnce(ctx, "", 0)
+	return isCode(err, codeNoStream)
+}
+
 // overMarkers looks what is where a key must not exist, after the server has
 // refused to write there: a marker is as good as nothing, but has a revision.
 // Where nothing is left of it by now, a single write can be tried again; of a batch
@@ -131,7 +146,7 @@ func (s *Store) overMarkers(ctx context.Context, ws []kv.Write, markers map[stri
 
 // message is one change as the server takes it.
 func (s *Store) message(w kv.Write, markers map[string]kv.Rev) *nats.Msg {
-	m := nats.NewMsg(s.keys + w.Key)
+	m := nats.NewMsg(s.writes + w.Key)
 	m.Data = w.Value
 	last := w.Last
 	if last == 0 {

@@ -19,6 +19,10 @@
 // Taking an ID over stops its former holder's renewals. It is no evidence that the
 // former holder has stopped: the claim names it, and says how it ended only if
 // that could be read.
+//
+// Where the store was made anew, an ID without a session is no free ID yet: whoever
+// had it resumes under it within a moment, and would have to stop everything if it
+// were taken. So a newcomer waits for that moment.
 package join
 
 import (
@@ -45,6 +49,7 @@ type Config struct {
 	ProbeInterval  time.Duration
 	ProbeAgain     time.Duration // how often one that had no responders is probed
 	Again          time.Duration // how often a spare looks for a free ID
+	ComeBack       time.Duration // how long those who had an ID may take to take it up in a store that was made anew
 
 	Random func() uint64
 }
@@ -102,11 +107,12 @@ type Fact interface{ fact() }
 type (
 	// Tick says only that time has passed.
 	Tick struct{}
-	// Surveyed answers Ready.Survey: every session key that is there, and whether a
-	// plan and a leader's key are.
+	// Surveyed answers Ready.Survey: every session key that is there, whether a plan
+	// and a leader's key are, and whether the plan says that the group is being rebuilt
+	// from what workers hold.
 	Surveyed struct {
-		Sessions     []Held
-		Plan, Leader bool
+		Sessions               []Held
+		Plan, Leader, Adopting bool
 	}
 	// Looked answers one of Ready.Look: the session that the ID's slice names, and
 	// how many leases it has. Without a slice both are zero.

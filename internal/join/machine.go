@@ -35,8 +35,9 @@ type Machine struct {
 	next    time.Time // pausing: when to survey
 	refused int       // tries
 
-	held         map[string]Held // by worker ID
-	plan, leader bool
+	held                   map[string]Held // by worker ID
+	plan, leader, adopting bool
+	since                  time.Time // when the group was first seen being rebuilt
 
 	looks map[string]*Looked // nil: not answered yet
 	pick  func()             // what to do once all have been
@@ -145,7 +146,10 @@ func (m *Machine) surveyed(f Surveyed) {
 	for _, h := range f.Sessions {
 		m.held[h.Worker] = h
 	}
-	m.plan, m.leader = f.Plan, f.Leader
+	m.plan, m.leader, m.adopting = f.Plan, f.Leader, f.Adopting
+	if m.adopting && m.since.IsZero() {
+		m.since = m.now
+	}
 	m.choose()
 }
 
@@ -262,6 +266,10 @@ func (m *Machine) lowest() {
 	name := m.cfg.name(free[m.cfg.pick(window(m.refused, len(m.held), len(free)))])
 	if h, ok := m.held[name]; ok {
 		m.claim(h)
+		return
+	}
+	if late := m.since.Add(m.cfg.ComeBack); m.adopting && m.now.Before(late) {
+		m.pause(late.Sub(m.now))
 		return
 	}
 	m.vacant(name, 0, "")

@@ -70,6 +70,7 @@ func newScript(strict bool) *script {
 		Prefix: "w", MaxWorkers: 4, Identity: "me", Strict: strict,
 		EmergencyGrace: time.Second, LostAfter: 6 * time.Second,
 		ProbeInterval: 500 * time.Millisecond, ProbeAgain: 100 * time.Millisecond, Again: 5 * time.Second,
+		ComeBack: 2 * time.Second,
 		Random: func() uint64 {
 			if len(s.dice) == 0 {
 				return 0
@@ -133,6 +134,8 @@ func (s *script) do(t *testing.T, words []string) {
 				f.Plan = true
 			case "leader":
 				f.Leader = true
+			case "adopting":
+				f.Plan, f.Adopting = true, true
 			default:
 				f.Sessions = append(f.Sessions, held(t, w))
 			}

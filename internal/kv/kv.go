@@ -190,5 +190,6 @@ type Store interface {
 type Connection struct {
 	Up         bool
 	Interrupts uint64 // grows by one at each disconnect and each reconnect
+	Closed     bool   // for good: it does not come back
 	Server     string // name of the server, for people
 }

@@ -56,7 +56,8 @@ func newClaim(d *desk, s *store, highest plan.Version) *claim {
 			Identity: d.cfg.Identity, Strict: d.cfg.Strict,
 			EmergencyGrace: d.cfg.EmergencyGrace, LostAfter: d.cfg.LostAfter,
 			ProbeInterval: d.cfg.ProbeInterval, ProbeAgain: probeAgain, Again: d.cfg.Reconcile,
-			Random: d.cfg.Random,
+			ComeBack: 2 * d.cfg.Heartbeat,
+			Random:   d.cfg.Random,
 		}, d.now),
 	}
 }
@@ -113,7 +114,11 @@ func (c *claim) survey() {
 				c.tell(s)
 			}
 		}
-		c.get(c.life, Key{Kind: KindPlan}, func(r Record) { s.Plan = !r.Gone; part() })
+		c.get(c.life, Key{Kind: KindPlan}, func(r Record) {
+			h, _ := r.Value.(plan.Head)
+			s.Plan, s.Adopting = !r.Gone, h.Adopting
+			part()
+		})
 		c.get(c.life, Key{Kind: KindLeader}, func(r Record) { s.Leader = !r.Gone; part() })
 		c.list(c.life, KindSession, func(a Answer) {
 			for _, r := range a.Records {

@@ -180,6 +180,7 @@ type (
 	Connected struct {
 		Up         bool
 		Interrupts uint64
+		Closed     bool // for good: it does not come back
 	}
 	// Started, Exited and Jumped are as in hold.
 	Started struct{ Lease plan.Lease }
@@ -260,6 +261,8 @@ type Ready struct {
 	State    State
 	WorkerID string
 	Leading  bool
+	// Closed says that the connection does not come back, and so nothing gets better.
+	Closed bool
 
 	// Done says that the member has ended and nothing runs any more. Err is nil
 	// after a clean stop.

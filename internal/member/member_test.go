@@ -216,6 +216,39 @@ func TestWhoMakesTheStoreAnewSaysSo(t *testing.T) {
 	}
 }
 
+// Who starts as the store is made anew does not take the ID of one who has not come
+// back yet.
+func TestNewcomerAfterALoss(t *testing.T) {
+	w := newWorld(t)
+	w.parts = parts(6)
+	few := func(identity string) Config {
+		c := w.config(identity)
+		c.MaxWorkers = 3
+		return c
+	}
+	for i := range 3 {
+		w.start(few(fmt.Sprintf("id-%d", i)))
+	}
+	w.must("the first plan", 40*time.Second, w.settled)
+	w.run(3 * time.Second)
+	b := w.other()
+	id := b.rd.WorkerID
+	b.freeze()
+	w.store.there, w.store.keys = false, map[Key]*entry{}
+	w.must("a plan in it", 20*time.Second, func() bool { return w.store.there && w.store.head().Adopting })
+	late := w.start(few("late"))
+	w.run(1500 * time.Millisecond)
+	b.thaw()
+	w.must("it is back", 5*time.Second, func() bool { return len(saw[event.SessionResumed](b)) == 1 })
+	w.run(30 * time.Second)
+	if n := len(saw[event.Revoked](b)); n != 0 || b.rd.WorkerID != id {
+		t.Errorf("%s has stopped %d handlers, and is %s now", id, n, b.rd.WorkerID)
+	}
+	if len(saw[event.Alert](late)) != 1 { // it waits as a spare
+		t.Errorf("the newcomer is %q", late.rd.WorkerID)
+	}
+}
+
 // A plan goes on without a session only where it grants something.
 func TestStands(t *testing.T) {
 	for _, c := range []struct {

@@ -26,6 +26,7 @@ func (m *Machine) Ready() Ready {
 		rd.Trusted, rd.Answering, rd.WorkerID = s.rd.Trusted, s.base.Nonce, s.base.Worker
 	}
 	rd.Leading = m.term != nil && m.term.took
+	rd.Closed = m.connection.Closed
 	return rd
 }
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,9 +71,14 @@ func (w *wire) set(cut bool) {
 // open opens the group's store over a connection, until the test ends.
 func open(tb testing.TB, nc *nats.Conn, group string, opts ...natskv.Option) *natskv.Store {
 	tb.Helper()
+	return openOn(tb, jetStream(tb, nc), group, opts...)
+}
+
+func openOn(tb testing.TB, js jetstream.JetStream, group string, opts ...natskv.Option) *natskv.Store {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
-	s, err := natskv.Open(ctx, jetStream(tb, nc), group, opts...)
+	s, err := natskv.Open(ctx, js, group, opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -88,8 +95,11 @@ func jetStream(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	return js
 }
 
-// fixture makes stores of a new group, each over a connection that connect makes.
-func fixture(t *testing.T, connect func(t *testing.T, opts ...nats.Option) *nats.Conn, opts ...natskv.Option) kvtest.Fixture {
+// A dialer makes a connection to some JetStream.
+type dialer func(t *testing.T, opts ...nats.Option) jetstream.JetStream
+
+// fixture makes stores of a new group, each over a connection of its own.
+func fixture(t *testing.T, dial dialer, opts ...natskv.Option) kvtest.Fixture {
 	t.Helper()
 	group := newGroup()
 	var mu sync.Mutex
@@ -102,9 +112,9 @@ func fixture(t *testing.T, connect func(t *testing.T, opts ...nats.Option) *nats
 	return kvtest.Fixture{
 		Open: func(t *testing.T) kv.Store {
 			w := new(wire)
-			nc := connect(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(w))...)
+			js := dial(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(w))...)
 			// The machine may be busy, and this is no measurement.
-			s := open(t, nc, group, append(opts, natskv.WithRequestTimeout(5*time.Second))...)
+			s := openOn(t, js, group, append(opts, natskv.WithRequestTimeout(5*time.Second))...)
 			mu.Lock()
 			defer mu.Unlock()
 			wires[s] = w
@@ -112,13 +122,13 @@ func fixture(t *testing.T, connect func(t *testing.T, opts ...nats.Option) *nats
 		},
 		Cut:  func(s kv.Store) { of(s).set(true) },
 		Mend: func(s kv.Store) { of(s).set(false) },
-		Lose: func(t *testing.T) { deleteBucket(t, connect(t), group) },
+		Lose: func(t *testing.T) { deleteBucket(t, dial(t), group) },
 	}
 }
 
-func deleteBucket(tb testing.TB, nc *nats.Conn, group string) {
+func deleteBucket(tb testing.TB, js jetstream.JetStream, group string) {
 	tb.Helper()
-	if err := jetStream(tb, nc).DeleteStream(tb.Context(), "KV_parti-"+group); err != nil {
+	if err := js.DeleteStream(tb.Context(), "KV_parti-"+group); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -138,7 +148,36 @@ func TestConformanceMemory(t *testing.T) {
 func conformOnOne(t *testing.T, ns *server.Server, opts ...natskv.Option) {
 	t.Helper()
 	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
-		return fixture(t, func(t *testing.T, opts ...nats.Option) *nats.Conn { return natstest.Connect(t, ns, opts...) }, opts...)
+		return fixture(t, func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
+			return jetStream(t, natstest.Connect(t, ns, opts...))
+		}, opts...)
+	}})
+}
+
+// The bucket is in another domain than the worker's own server: beyond a leaf node.
+func TestConformanceDomain(t *testing.T) {
+	t.Parallel()
+	hub := natstest.Start(t, func(o *server.Options) {
+		o.ServerName, o.JetStreamDomain = "hub", "hub"
+		o.LeafNode.Host, o.LeafNode.Port = "127.0.0.1", server.RANDOM_PORT
+	})
+	v, err := hub.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := natstest.Start(t, func(o *server.Options) {
+		o.ServerName, o.JetStreamDomain = "leaf", "leaf"
+		there := &url.URL{Scheme: "nats-leaf", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(v.LeafNode.Port))}
+		o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{there}}}
+	})
+	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
+		return fixture(t, func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
+			js, err := jetstream.NewWithDomain(natstest.Connect(t, leaf, opts...), "hub")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return js
+		})
 	}})
 }
 
@@ -147,8 +186,8 @@ func TestConformanceCluster(t *testing.T) {
 	c := natstest.StartCluster(t, 3)
 	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
 		var next atomic.Int64
-		return fixture(t, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-			return c.Connect(t, int(next.Add(1))%3, opts...)
+		return fixture(t, func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
+			return jetStream(t, c.Connect(t, int(next.Add(1))%3, opts...))
 		})
 	}})
 }
@@ -181,7 +220,7 @@ func TestConformanceInBubble(t *testing.T) {
 				},
 				Cut:  func(s kv.Store) { links[s].Cut() },
 				Mend: func(s kv.Store) { links[s].Mend() },
-				Lose: func(t *testing.T) { deleteBucket(t, natstest.NewLink(ns).Connect(t), "g") },
+				Lose: func(t *testing.T) { deleteBucket(t, jetStream(t, natstest.NewLink(ns).Connect(t)), "g") },
 				Remember: func(t *testing.T) func() {
 					kept := filepath.Join(t.TempDir(), "kept")
 					restart(func() { copyDir(t, kept, dir) })

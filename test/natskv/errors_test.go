@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -307,6 +308,11 @@ func TestDenied(t *testing.T) {
 	}
 	_, err = s.Commit(ctx, []kv.Write{{Key: "session.w1"}, {Key: "plan"}})
 	denied("publish", "$KV.parti-orders.plan", err)
+	_, err = s.Commit(ctx, []kv.Write{{Key: "plan"}, {Key: "session.w1"}}) // the answer is that the batch is incomplete
+	denied("publish", "$KV.parti-orders.plan", err)
+	if errors.Is(err, kv.ErrUnknown) {
+		t.Error("a denied commit is not unknown")
+	}
 	_, err = s.Renew(ctx, kv.MaxIncarnation)
 	denied("publish", "$JS.API.STREAM.PURGE.KV_parti-orders", err)
 	err = s.Follow(ctx, []string{"slice.w2"}, func() { t.Error("ready") }, nil)
@@ -377,6 +383,49 @@ func TestReplicas(t *testing.T) {
 	}
 	if n := replicas(t, three, "told"); n != 1 {
 		t.Errorf("%d replicas where 1 was asked for", n)
+	}
+}
+
+// A connection that was closed does not come back: nobody waits for it.
+func TestConnectionIsClosed(t *testing.T) {
+	ns := natstest.Start(t)
+	nc := natstest.Connect(t, ns, natskv.ConnectOptions()...)
+	s := open(t, nc, "orders")
+	c, changed := s.Connection()
+	if c.Closed {
+		t.Error("closed before")
+	}
+	nc.Close()
+	for !c.Closed {
+		<-changed
+		c, changed = s.Connection()
+	}
+	if c.Up {
+		t.Errorf("%+v", c)
+	}
+	if _, err := natskv.Open(t.Context(), jetStream(t, nc), "orders"); !errors.Is(err, natskv.ErrConnectionClosed) {
+		t.Error(err)
+	}
+}
+
+func TestNothingAfterClose(t *testing.T) {
+	s := open(t, servers["one"](t), "closed")
+	s.Close()
+	if stop, err := s.Answer("w1", func() []byte { return nil }); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("answers: %v", err)
+		stop()
+	}
+	if _, err := s.Write(t.Context(), kv.Write{Key: "a"}); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("writes: %v", err)
+	}
+}
+
+func TestReplicasOutOfRange(t *testing.T) {
+	for _, n := range []int{-1, 6} {
+		_, err := natskv.Open(t.Context(), jetStream(t, servers["one"](t)), "orders", natskv.WithReplicas(n))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("WithReplicas(%d)", n)) {
+			t.Errorf("%d: %v", n, err)
+		}
 	}
 }
 

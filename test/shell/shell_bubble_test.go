@@ -5,12 +5,14 @@ package shell_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -59,6 +61,7 @@ type mate struct {
 
 	name  string
 	link  *natstest.Link
+	nc    *nats.Conn
 	fleet *fleet
 
 	mu   sync.Mutex
@@ -69,8 +72,8 @@ type mate struct {
 func (f *fleet) join(name string, cfg parti.Config) *mate {
 	f.t.Helper()
 	m := &mate{name: name, link: natstest.NewLink(f.server), fleet: f}
-	nc := m.link.Connect(f.t, natskv.ConnectOptions()...)
-	js, err := jetstream.New(nc)
+	m.nc = m.link.Connect(f.t, natskv.ConnectOptions()...)
+	js, err := jetstream.New(m.nc)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -230,6 +233,34 @@ func TestAWorkerUnderFenceIsCutOff(t *testing.T) {
 		a.leave()
 		b.leave()
 		c.leave()
+	})
+}
+
+// A connection that was closed does not come back: the process is to be restarted,
+// others run what it ran, and it can still be stopped.
+func TestConnectionClosedForGood(t *testing.T) {
+	bubble(t, 12, func(t *testing.T, f *fleet) {
+		a, b := f.join("a", parti.Config{Isolation: parti.Fence}), f.join("b", parti.Config{Isolation: parti.Fence})
+		f.even(time.Minute, 12, a, b)
+		a.nc.Close()
+		f.even(time.Minute, 12, b)
+		if s := a.Status(); s.Live() || !s.Closed || !slices.ContainsFunc(s.Alerts, func(a parti.Alert) bool { return a.About == "connection" }) {
+			t.Errorf("%v", s)
+		}
+		if s := b.Status(); !s.Live() || s.Closed {
+			t.Errorf("%v", s)
+		}
+		begun := time.Now()
+		if err := a.Stop(t.Context()); err == nil {
+			t.Error("it says that it has given its ID back")
+		}
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("stopped after %v", took)
+		}
+		b.leave()
+		if f.double > 0 {
+			t.Errorf("%d partitions had two owners", f.double)
+		}
 	})
 }
 
