@@ -6,6 +6,7 @@ import (
 
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/strategy"
+	"github.com/parti-go/parti/strategy/strategytest"
 )
 
 // BenchmarkSticky measures one plan: the first, one worker joining, one leaving,
@@ -15,7 +16,7 @@ func BenchmarkSticky(b *testing.B) {
 		for _, kind := range []struct {
 			name    string
 			weights []int64
-		}{{"uniform", uniform(size.partitions)}, {"lognormal", lognormal(size.partitions, 1, 1)}} {
+		}{{"uniform", uniform(size.partitions)}, {"lognormal", strategytest.Lognormal(size.partitions, 1)}} {
 			name := fmt.Sprintf("%dx%d/%s", size.partitions, size.workers, kind.name)
 			f := newFleet(strategy.Sticky(), size.workers, kind.weights)
 			first := f.in

@@ -1,9 +1,11 @@
 package strategy_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/parti-go/parti/strategy"
+	"github.com/parti-go/parti/strategy/strategytest"
 )
 
 // Over 200 joins and leaves by chance, what moves is close to the lower bounds,
@@ -15,13 +17,15 @@ func TestChurn(t *testing.T) {
 		weights             func(n int, seed uint64) []int64
 		seeds               uint64
 		moves, weight, peak float64 // the most of moves ÷ bound, weight ÷ bound, and the worst peak
+		most                int64   // thousandths of the weight: the most placed or moved at once; 0: any
 	}{
-		{"equal", 1000, 20, func(n int, _ uint64) []int64 { return uniform(n) }, 3, 1, 1, 1.02},
-		{"lognormal", 1000, 20, sigma(1), 5, 1.10, 1.05, 1.05},
+		{"equal", 1000, 20, strategytest.Uniform, 3, 1, 1, 1.02, 0},
+		{"lognormal", 1000, 20, strategytest.Lognormal, 5, 1.10, 1.05, 1.05, 0},
 		// The bound of moves takes the heaviest of all for each newcomer, although their
 		// workers cannot spare them: with more workers it is further from what can be had.
-		{"lognormal, many", 6000, 100, sigma(1), 1, 1.30, 1.05, 1.05},
-		{"nearly equal", 1000, 20, sigma(0.3), 3, 1.10, 1.05, 1.05},
+		{"lognormal, many", 6000, 100, strategytest.Lognormal, 1, 1.30, 1.05, 1.05, 0},
+		{"heavy tail", 6000, 100, strategytest.HeavyTail, 2, 1.60, 2.20, 1.05, 60},
+		{"nearly equal", 1000, 20, nearly, 3, 1.10, 1.05, 1.05, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := range c.seeds {
@@ -32,6 +36,9 @@ func TestChurn(t *testing.T) {
 					float64(sum.weight) > c.weight*float64(sum.boundWeight) {
 					t.Error("that is too much to move")
 				}
+				if c.most > 0 && sum.most > c.most {
+					t.Errorf("%.1f %% of the weight moved in one plan", float64(sum.most)/10)
+				}
 				if float64(sum.peak) > max(1000*c.peak, 1.02*float64(sum.bound)) {
 					t.Error("that is too uneven")
 				}
@@ -40,19 +47,21 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-func sigma(sigma float64) func(n int, seed uint64) []int64 {
-	return func(n int, seed uint64) []int64 { return lognormal(n, seed, sigma) }
+// nearly draws weights whose logarithm has a standard deviation of 0.3.
+func nearly(n int, seed uint64) []int64 {
+	ws := strategytest.Lognormal(n, seed)
+	for i, w := range ws {
+		ws[i] = int64(1000 * math.Pow(float64(w)/1000, 0.3))
+	}
+	return ws
 }
 
 // Where a few partitions are hundreds of times as heavy as the others, evenness
 // costs much movement: the budget in weight is what bounds it. See what that gives.
 func TestChurnHeavyTail(t *testing.T) {
 	for seed := range uint64(2) {
-		f := newFleet(strategy.Sticky(), 20, heavyTailed(1000, seed))
-		total := int64(0)
-		for _, p := range f.in.Partitions {
-			total += p.Load()
-		}
+		f := newFleet(strategy.Sticky(), 20, strategytest.HeavyTail(1000, seed))
+		total := f.total()
 		f.in.Budget.Weight = total / 20
 		sum := churn(t, f, 200, seed)
 		t.Logf("seed %d: %v", seed, &sum)

@@ -2,7 +2,6 @@ package strategy_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -29,6 +28,13 @@ func newFleet(s strategy.Budgeted, workers int, weights []int64) *fleet {
 	}
 	f.in.Cause = plan.Members
 	return f
+}
+
+func (f *fleet) total() (sum int64) {
+	for i := range f.in.Partitions {
+		sum += f.in.Partitions[i].Load()
+	}
+	return sum
 }
 
 // join adds a worker at the end of the list, under a new name.
@@ -74,29 +80,6 @@ func loads(in plan.Input, to []int) []int64 {
 
 func uniform(n int) []int64 { return slices.Repeat([]int64{1}, n) }
 
-// lognormal draws weights whose logarithm has the standard deviation sigma, around 1000.
-func lognormal(n int, seed uint64, sigma float64) []int64 {
-	r := rand.New(rand.NewPCG(seed, 1))
-	ws := make([]int64, n)
-	for i := range ws {
-		ws[i] = max(1, int64(1000*math.Exp(sigma*r.NormFloat64())))
-	}
-	return ws
-}
-
-// heavyTailed draws weights of which one in twenty is 100 to 500 times as heavy as the rest.
-func heavyTailed(n int, seed uint64) []int64 {
-	r := rand.New(rand.NewPCG(seed, 2))
-	ws := make([]int64, n)
-	for i := range ws {
-		ws[i] = 900 + r.Int64N(200)
-		if i%20 == 0 {
-			ws[i] *= 100 + r.Int64N(400)
-		}
-	}
-	return ws
-}
-
 // A tally sums up what a series of plans cost.
 type tally struct {
 	moves, boundMoves   int
@@ -133,10 +116,7 @@ func churn(tb testing.TB, f *fleet, events int, seed uint64) tally {
 	start := len(f.in.Workers)
 	f.assign(tb)
 	var sum tally
-	total := int64(0)
-	for _, p := range f.in.Partitions {
-		total += p.Load()
-	}
+	total := f.total()
 	for range events {
 		grow := r.IntN(2) == 0
 		if len(f.in.Workers) <= start*3/4 {

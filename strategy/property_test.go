@@ -268,7 +268,7 @@ func TestThereAndBack(t *testing.T) {
 		n := m * rapid.IntRange(25, 60).Draw(t, "partitions of each")
 		weights := uniform(n)
 		if rapid.Bool().Draw(t, "unequal") {
-			weights = lognormal(n, rapid.Uint64().Draw(t, "seed"), 0.5)
+			weights = nearly(n, rapid.Uint64().Draw(t, "seed"))
 		}
 		f := newFleet(strategy.Sticky(), m, weights)
 		at := func() []int {

@@ -78,8 +78,8 @@ const partners = 8
 
 // relieve takes one step that brings a hot worker closer to its limit. It
 // prefers, in this order, one that moves only what floats; one that ends the excess
-// with the least weight; one that moves the most; a swap; and only then one that
-// lifts the other worker beyond its limit.
+// with the least weight; one that moves the most; a swap, or a chain or a
+// bundle that costs less; and only then one that lifts the other worker beyond its limit.
 func (b *board) relieve(h int32) bool {
 	excess := b.load[h] - b.up[h]
 	if excess <= 0 {
@@ -98,6 +98,18 @@ func (b *board) relieve(h int32) bool {
 	}
 	for _, c := range cold {
 		b.swap(&best, h, c, excess, min(b.up[c]-b.load[c], b.gap(h, c)))
+	}
+	if b.mayChain(h) && (!best.found || !best.ends || best.score > excess) {
+		c := b.push(h, excess)
+		if c.ends && best.ends && best.score <= c.cost {
+			c = chain{cost: best.score, ends: true} // the swap
+		}
+		if d := b.bundle(h, excess); d.ends && (!c.ends || d.cost <= c.cost/bundleWins) {
+			return b.carry(&d, h)
+		}
+		if len(c.links) > 0 && (!best.found || c.ends) {
+			return b.carry(&c, h)
+		}
 	}
 	if !best.found && !b.uniform {
 		b.beyond(&best, h)

@@ -195,7 +195,7 @@ func TestMaxLoad(t *testing.T) {
 			t.Fatalf("%v, which is above %v", has, worst)
 		}
 	})
-	f := newFleet(strategy.Sticky(), 20, lognormal(1000, 1, 1))
+	f := newFleet(strategy.Sticky(), 20, strategytest.Lognormal(1000, 1))
 	for _, bound := range []int{1050, 1150, 1250, 2000} {
 		has := loads(f.in, answer(t, strategy.ConsistentHash(strategy.MaxLoad(bound)), f.in))
 		total := int64(0)

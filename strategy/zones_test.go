@@ -9,6 +9,7 @@ import (
 
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/strategy"
+	"github.com/parti-go/parti/strategy/strategytest"
 )
 
 // zoned makes workers of these zones, one letter for each worker, and gives each
@@ -245,7 +246,7 @@ func TestZonePreference(t *testing.T) {
 
 // With room to choose, a preference is met; and it stays so while workers come and go.
 func TestZonesOfAFleet(t *testing.T) {
-	for _, weights := range [][]int64{uniform(300), lognormal(300, 1, 1)} {
+	for _, weights := range [][]int64{uniform(300), strategytest.Lognormal(300, 1)} {
 		s := strategy.Sticky(strategy.PreferSpread("set"))
 		f := newFleet(s, 12, weights)
 		for i := range f.in.Partitions {
