@@ -91,3 +91,22 @@ func evenOut(lh, ch, lc, cc int64) int64 {
 	q, _ := bits.Div64(high, low, den)
 	return int64(min(q, uint64(math.MaxInt64)))
 }
+
+// A square is a sum of products of two loads, in 128 bits: that of all squares is not
+// more than the square of all loads.
+type square struct{ hi, lo uint64 }
+
+// add adds a·b÷c, rounded up or down.
+func (s *square) add(a int64, b uint64, c int64, up bool) {
+	hi, lo := bits.Mul64(uint64(a), b)
+	rest := hi % uint64(c)
+	hi /= uint64(c)
+	lo, rest = bits.Div64(rest, lo, uint64(c))
+	var carry uint64
+	if up && rest > 0 {
+		lo, carry = bits.Add64(lo, 1, 0)
+		hi += carry
+	}
+	s.lo, carry = bits.Add64(s.lo, lo, 0)
+	s.hi += hi + carry
+}

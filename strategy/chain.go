@@ -23,14 +23,11 @@ type chain struct {
 // A link moves one partition to a worker.
 type link struct{ give, to int32 }
 
-// The bounds of the search: how many links a chain has, of how many of the coldest
-// workers each link chooses, and how many chains may begin with one worker. A chain
-// brings what is beyond the limits down and may bring the sum of squares up, and where
-// shares differ a step may do the reverse: the last bound ends it.
+// The bounds of the search: how many links a chain has, and of how many of the coldest
+// workers each link chooses.
 const (
-	maxLinks  = 24
-	reach     = 96
-	maxChains = 16
+	maxLinks = 24
+	reach    = 96
 )
 
 // better says whether c is to be preferred to d: one that ends the need, with the
@@ -67,12 +64,8 @@ func (c *chain) add(b *board, i, to int32) bool {
 // is not: how many of a group are in a zone changes with every link.
 func (b *board) passes(i int32) bool { return b.group == nil || b.group[i] < 0 }
 
-// mayChain says whether another chain may begin with j.
-func (b *board) mayChain(j int32) bool { return !b.uniform && b.chains[j] < maxChains }
-
-// carry carries a chain out that began with j.
-func (b *board) carry(c *chain, j int32) bool {
-	b.chains[j]++
+// carry carries a chain out.
+func (b *board) carry(c *chain) bool {
 	for _, l := range c.links {
 		b.move(l.give, l.to)
 	}
@@ -119,7 +112,7 @@ func (b *board) pushFrom(c *chain, h, x int32, excess int64) bool {
 		if hand != x && left+w <= b.up[h] {
 			c.net = b.w[x] - w
 			c.ends = true
-			return c.add(b, hand, h)
+			return c.add(b, hand, h) && b.falls(c, h)
 		}
 		to, next := b.lightestLeft(c, h, hand)
 		if to < 0 {
@@ -131,7 +124,7 @@ func (b *board) pushFrom(c *chain, h, x int32, excess int64) bool {
 			}
 			c.net = b.w[x]
 			c.ends = c.net >= excess
-			return c.add(b, hand, to)
+			return c.add(b, hand, to) && b.falls(c, h)
 		}
 		if !c.add(b, hand, to) {
 			return false
@@ -139,6 +132,25 @@ func (b *board) pushFrom(c *chain, h, x int32, excess int64) bool {
 		hand = next
 	}
 	return false
+}
+
+// falls says whether the chain brings the sum of squared loads (for their shares) down,
+// as every step does: that is why repairing ends. What h is rid of is rounded down, what
+// the others gain up.
+func (b *board) falls(c *chain, h int32) bool {
+	var gained, rid square
+	rid.add(c.net, 2*uint64(b.load[h])-uint64(c.net), b.share[h], false)
+	for k, l := range c.links {
+		if l.to == h {
+			continue
+		}
+		gain := b.w[l.give]
+		if k+1 < len(c.links) {
+			gain -= b.w[c.links[k+1].give]
+		}
+		gained.add(gain, 2*uint64(b.load[l.to])+uint64(gain), b.share[l.to], true)
+	}
+	return gained.hi < rid.hi || gained.hi == rid.hi && gained.lo < rid.lo
 }
 
 // A bundle is bounded in number, and done where everything else would move so many times

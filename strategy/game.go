@@ -34,7 +34,6 @@ type game struct {
 	lists  [][]int32
 	sorted []bool
 	order  []int32 // workers that are not frozen, coldest first
-	chains []uint8 // how many have begun with a worker
 
 	excess, deficit int64 // of all workers, above up and below down
 	crumb           int64 // the least worth moving for balance
@@ -69,7 +68,7 @@ func (b *board) open() {
 			b.lists[k] = append(b.lists[k], int32(i))
 		}
 	}
-	b.order, b.chains = make([]int32, 0, m), make([]uint8, m)
+	b.order = make([]int32, 0, m)
 	b.excess, b.deficit = 0, 0
 	for j := range b.load {
 		if !b.frozen[j] {

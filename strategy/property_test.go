@@ -102,39 +102,42 @@ func assignTo(t *rapid.T, in plan.Input) []int {
 
 // Every partition has one owner, or there is none that may have it; pins, capacities
 // and cordons hold.
-func TestTotal(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		in := drawInput(t)
-		in.Budget = drawBudget(t)
-		to := assignTo(t, in)
-		if len(to) != len(in.Partitions) {
-			t.Fatalf("%d answers for %d partitions", len(to), len(in.Partitions))
+func TestTotal(t *testing.T) { rapid.Check(t, total) }
+
+// FuzzSticky looks further for what breaks TestTotal.
+func FuzzSticky(f *testing.F) { f.Fuzz(rapid.MakeFuzz(total)) }
+
+func total(t *rapid.T) {
+	in := drawInput(t)
+	in.Budget = drawBudget(t)
+	to := assignTo(t, in)
+	if len(to) != len(in.Partitions) {
+		t.Fatalf("%d answers for %d partitions", len(to), len(in.Partitions))
+	}
+	has := loads(in, to)
+	for j, w := range in.Workers {
+		if w.Capacity > 0 && has[j] > w.Capacity {
+			t.Fatalf("%d on %s, which has room for %d", has[j], w.ID, w.Capacity)
 		}
-		has := loads(in, to)
-		for j, w := range in.Workers {
-			if w.Capacity > 0 && has[j] > w.Capacity {
-				t.Fatalf("%d on %s, which has room for %d", has[j], w.ID, w.Capacity)
-			}
+	}
+	for i, at := range to {
+		p, pin := in.Partitions[i], -1
+		if in.Pins != nil {
+			pin = in.Pins[i]
 		}
-		for i, at := range to {
-			p, pin := in.Partitions[i], -1
-			if in.Pins != nil {
-				pin = in.Pins[i]
-			}
-			switch {
-			case pin >= 0 && at != pin && at != -1:
-				t.Fatalf("%s is on %d, but pinned to %d", p.ID, at, pin)
-			case at >= 0 && in.Workers[at].NoNew && in.Current[i] != at && pin != at:
-				t.Fatalf("%s was given to a cordoned worker", p.ID)
-			case at == -1 && pin == -1:
-				for j, w := range in.Workers {
-					if !w.NoNew && (w.Capacity == 0 || w.Capacity-has[j] >= p.Load()) {
-						t.Fatalf("%s is left out, but %s has room: %v", p.ID, w.ID, to)
-					}
+		switch {
+		case pin >= 0 && at != pin && at != -1:
+			t.Fatalf("%s is on %d, but pinned to %d", p.ID, at, pin)
+		case at >= 0 && in.Workers[at].NoNew && in.Current[i] != at && pin != at:
+			t.Fatalf("%s was given to a cordoned worker", p.ID)
+		case at == -1 && pin == -1:
+			for j, w := range in.Workers {
+				if !w.NoNew && (w.Capacity == 0 || w.Capacity-has[j] >= p.Load()) {
+					t.Fatalf("%s is left out, but %s has room: %v", p.ID, w.ID, to)
 				}
 			}
 		}
-	})
+	}
 }
 
 // The same question has the same answer, and asking changes nothing.

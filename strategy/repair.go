@@ -99,16 +99,16 @@ func (b *board) relieve(h int32) bool {
 	for _, c := range cold {
 		b.swap(&best, h, c, excess, min(b.up[c]-b.load[c], b.gap(h, c)))
 	}
-	if b.mayChain(h) && (!best.found || !best.ends || best.score > excess) {
+	if !b.uniform && (!best.found || !best.ends || best.score > excess) {
 		c := b.push(h, excess)
 		if c.ends && best.ends && best.score <= c.cost {
 			c = chain{cost: best.score, ends: true} // the swap
 		}
 		if d := b.bundle(h, excess); d.ends && (!c.ends || d.cost <= c.cost/bundleWins) {
-			return b.carry(&d, h)
+			return b.carry(&d)
 		}
 		if len(c.links) > 0 && (!best.found || c.ends) {
-			return b.carry(&c, h)
+			return b.carry(&c)
 		}
 	}
 	if !best.found && !b.uniform {

@@ -51,7 +51,7 @@ func LoadBand(thousandths int) Option {
 // zones, rounded up. It decides between workers that are within the tolerance, and
 // moves partitions, within the budget, as long as everybody stays there. A partition
 // without the label is not spread; workers without a zone are in one of their own.
-// Now and then a second plan finishes what the first has begun.
+// Now and then it takes another plan or two to finish what the first has begun.
 // Default: nothing is spread; nor is it while there is only one zone, or with an
 // empty label.
 func PreferSpread(label string) Option {

@@ -240,7 +240,7 @@ func TestZonePreference(t *testing.T) {
 			t.Fatalf("%d moves of weight %d", moves, weight)
 		}
 		in.Budget = plan.Budget{}
-		settlesIn(t, in, 2, strategy.PreferSpread("set"))
+		settlesIn(t, in, 4, strategy.PreferSpread("set"))
 	})
 }
 
