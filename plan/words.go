@@ -92,7 +92,7 @@ const (
 	Stable                   // nothing is pending
 	Scaling                  // a window is open: workers joined or left, or a setting changed
 	Rebalancing              // partitions are on their way
-	Emergency                // a worker is lost and its partitions are not placed yet
+	Emergency                // a worker is lost and its partitions are not placed yet, for which there is room
 	Paused                   // an operator paused voluntary moves
 	Recovering               // the leader is not sure of what it sees, or the store came back
 	phaseEnd

@@ -13,7 +13,7 @@ func (m *Machine) phase() plan.Phase {
 	for i := range m.parts {
 		p := &m.parts[i]
 		moving = moving || p.state == releasing || (p.state == granted && p.target != p.owner)
-		orphan = orphan || (p.state == free && p.listed && !p.aside && p.placed && p.why == plan.WhyLost)
+		orphan = orphan || (p.state == free && p.listed && !p.aside && p.placed && p.why == plan.WhyLost && p.tried != m.round)
 	}
 	_, doubt := m.roster.Doubt()
 	switch w := &m.wishes; {

@@ -502,7 +502,7 @@ func (l *ledger) restless() (why, id string) {
 	for _, p := range l.w.source.all() {
 		switch n := len(l.running[p.ID]); {
 		case n == 1, n == 0 && aside[p.ID]:
-		case n == 0 && l.full():
+		case n == 0 && !l.fits(p):
 		case n == 0:
 			return fmt.Sprintf("%s does not run (%s)", p.ID, l.story(p.ID)), p.ID
 		default:
@@ -512,23 +512,18 @@ func (l *ledger) restless() (why, id string) {
 	return "", ""
 }
 
-// full reports whether there may be no room for everything: only where capacities
-// are set, and then somebody must have been told.
-func (l *ledger) full() bool {
-	var room, load int64
-	for _, h := range l.w.hosts {
-		if h.proc == nil {
-			continue
+// fits reports whether some worker has room for a partition: where capacities are set,
+// what fits nowhere waits.
+func (l *ledger) fits(p plan.Partition) bool {
+	load := map[*host]int64{}
+	for _, q := range l.w.source.all() {
+		for _, r := range l.running[q.ID] {
+			load[r.p.host] += q.Load()
 		}
-		if h.spec.Capacity == 0 {
-			return false
-		}
-		room += h.spec.Capacity
 	}
-	for _, p := range l.w.source.all() {
-		load += p.Load() + 4 // what does not fit may be a little less than what is free
-	}
-	return room < load
+	return slices.ContainsFunc(l.w.hosts, func(h *host) bool {
+		return h.proc != nil && (h.spec.Capacity == 0 || load[h]+p.Load() <= h.spec.Capacity)
+	})
 }
 
 // story is where a partition is, for people.

@@ -75,6 +75,7 @@ var profiles = []profile{
 	{name: "twoleaders", focus: twoLeaders},
 	{name: "stale", kinds: slices.Concat(each(6, Behind, CtlPin, CtlDrain), each(3, Slow, Delay, Twice, Reweigh, CtlRebalance, Stop)), least: 10, most: 40},
 	{name: "fastclock", shape: fastClock, kinds: slices.Concat(each(4, Mute, Deaf, Hole), each(2, Crash, Stop, Late)), least: 5, most: 20},
+	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, Cut, Done)), least: 4, most: 24},
 }
 
 // Profiles are the names of all of them.
@@ -165,6 +166,20 @@ func vary(s *Settings, rng *rand.Rand) {
 		s.Refresh = time.Duration(5+rng.IntN(20)) * time.Second
 	}
 	s.Skew = 40_000
+}
+
+// capacities gives most hosts a limit, so that together they have less room than is
+// needed, or little more.
+func capacities(sc *Scenario, rng *rand.Rand) {
+	var total int64
+	for _, w := range sc.Weights {
+		total += w
+	}
+	for h := range sc.Hosts {
+		if rng.IntN(8) > 0 {
+			sc.Hosts[h].Capacity = 1 + total*int64(70+rng.IntN(90))/100/int64(len(sc.Hosts))
+		}
+	}
 }
 
 // chaos draws faults of the profile's mix.
