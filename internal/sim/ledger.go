@@ -30,6 +30,7 @@ type ledger struct {
 	place    map[string]string     // partition to the worker whose slice has it
 	newest   map[string]plan.Version
 	renewals int
+	anew     time.Duration // when the last of them was
 
 	// What handlers did.
 	running map[string][]*run // by partition
@@ -316,6 +317,7 @@ func (l *ledger) lost() {
 func (l *ledger) renewed() {
 	l.lost()
 	l.renewals++
+	l.anew = l.w.now
 }
 
 // wentBack makes the ledger's idea of what stands what it now is. What was

@@ -96,7 +96,7 @@ func (l *ledger) planStored(h plan.Head, rs []member.Record) {
 // incarnation.
 func (l *ledger) wentBackSince() bool {
 	for _, f := range l.w.sc.Faults {
-		if (f.Kind == GoBack || f.Kind == Restore || f.Kind == Replaced || f.Kind == StoreLost) && f.At <= l.w.now {
+		if (f.Kind == GoBack || f.Kind == Restore || f.Kind == Replaced || f.Kind == StoreLost) && f.At <= l.w.now && f.At >= l.anew {
 			return true
 		}
 	}
