@@ -1,0 +1,73 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Headers of a dead letter, beside those that the message came with.
+const (
+	HeaderReason    = "Parti-Reason"    // the last error
+	HeaderSubject   = "Parti-Subject"   // where the message was
+	HeaderStream    = "Parti-Stream"    //
+	HeaderSequence  = "Parti-Sequence"  // in the stream
+	HeaderTries     = "Parti-Tries"     // how often it was given out
+	HeaderPartition = "Parti-Partition" //
+	HeaderToken     = "Parti-Token"     // of the lease under which it was given up
+)
+
+// hopeless says whether a message whose Func returned err is to be given up.
+func (o *options) hopeless(m *Msg, err error) bool {
+	if o.dead == "" {
+		return false
+	}
+	return errors.Is(err, ErrPermanent) || o.maxDeliver > 0 && m.Tries >= o.maxDeliver
+}
+
+// bury stores the message under the dead-letter subject. Its ID makes a second try
+// harmless, within the stream's window for duplicates.
+func (d *Durable) bury(ctx context.Context, m *Msg, reason error) error {
+	letter := nats.NewMsg(d.opts.dead)
+	letter.Data = m.Data
+	for k, v := range m.Header {
+		switch k {
+		case jetstream.MsgIDHeader, jetstream.ExpectedStreamHeader, jetstream.ExpectedLastSeqHeader,
+			jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastMsgIDHeader, jetstream.MsgRollup, jetstream.MsgTTLHeader:
+			// These are orders to the stream that it was published to.
+		default:
+			letter.Header[k] = v
+		}
+	}
+	for k, v := range map[string]string{
+		HeaderReason: oneLine(reason.Error()), HeaderSubject: m.Subject, HeaderStream: m.Stream,
+		HeaderSequence: strconv.FormatUint(m.Sequence, 10), HeaderTries: strconv.Itoa(m.Tries),
+		HeaderPartition: m.Partition, HeaderToken: strconv.FormatUint(m.Token, 10),
+	} {
+		letter.Header[k] = []string{v}
+	}
+	id := fmt.Sprintf("%s/%s/%d", d.group, m.Stream, m.Sequence)
+	if _, err := d.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
+		return fmt.Errorf("consumer: message %d of %s could not be stored under %s, and stays: %w", m.Sequence, m.Stream, d.opts.dead, err)
+	}
+	return nil
+}
+
+// oneLine is what may stand in a header.
+func oneLine(s string) string {
+	const most = 1000
+	b := []byte(s)
+	if len(b) > most {
+		b = b[:most]
+	}
+	for i, c := range b {
+		if c == '\r' || c == '\n' {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}

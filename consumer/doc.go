@@ -1,0 +1,39 @@
+// Package consumer consumes JetStream messages partition by partition, and loses none
+// when a partition moves.
+//
+// [NewDurable] makes a [parti.Handler] under which every partition has a durable pull
+// consumer of its own on the server. The consumer is the partition's cursor: whoever
+// owns the partition pulls from it, and nothing about it changes when the owner does.
+// (Moving a subject from one consumer's filter to another's skips, repeats or even
+// deletes messages, depending on the stream's retention.) It works with every
+// retention, on one node and on several.
+//
+//	d, err := consumer.NewDurable(ctx, js, "orders", "ORDERS", "orders.{partition}.>",
+//		func(ctx context.Context, m *consumer.Msg) error {
+//			return book(ctx, m.Partition, m.Data)
+//		})
+//	mgr, err := parti.NewManager(store, source, d, parti.Config{})
+//
+// # What it promises
+//
+// Every message is given to the function at least once, until it returns nil, or an
+// error that says that no try will help, or [MaxDeliver] tries have failed; in the last
+// two cases it goes to the [DeadLetter] subject before it is done. With one message in
+// flight per partition, the default, the messages of a partition come in the order of the
+// stream, across retries and moves.
+//
+// When a partition moves as planned, what is in hand is finished and acknowledged, and
+// the server has said that it knows, before the next owner starts: nothing is repeated.
+// When its owner is lost, the next one asks for what was in hand at once instead of
+// waiting for the [AckWait]: that, and nothing else, is repeated.
+//
+// # A frozen owner that wakes
+//
+// JetStream knows no tokens: whoever knows a message's reply subject can acknowledge it.
+// So before every acknowledgement the lease is checked, by a clock that counts
+// suspension: a process that wakes after its session has ended acknowledges nothing. What
+// is left is a process that is stopped between this check and the write to its
+// connection, some microseconds; the acknowledgement that it sends on waking is of a
+// message that its function has finished. The function's own effects need the token:
+// write m.Token beside your data, and refuse to overwrite a larger one.
+package consumer

@@ -1,0 +1,121 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// A Func processes a message. Nil means done. An error means that it is tried again
+// after [BackOff], or that it is given up, see [MaxDeliver] and [ErrPermanent]. A panic
+// is an error.
+//
+// ctx ends with the lease's Hard, and after [Timeout]. It does not end when the
+// partition is to move: what is in hand is finished.
+type Func func(ctx context.Context, m *Msg) error
+
+// ErrPermanent says that no try will help: an error that wraps it sends the message to
+// the [DeadLetter] subject at once. Without one it is only tried again.
+var ErrPermanent = errors.New("consumer: no try will help")
+
+// A Msg is one message of a partition. It is for the Func that it is given to, until
+// that returns.
+type Msg struct {
+	Subject string
+	Header  nats.Header
+	Data    []byte
+
+	// Partition and Token are those of the lease: see [parti.Lease].
+	Partition string
+	Token     uint64
+
+	Stream   string
+	Sequence uint64    // in the stream
+	Stored   time.Time // when the stream took it
+	// Tries counts how often the message was given out, this time included.
+	Tries int
+
+	lease parti.Lease
+	msg   jetstream.Msg
+
+	mu      sync.Mutex
+	settled bool
+}
+
+// ErrSettled says that a message was acknowledged, given back or ended before.
+var ErrSettled = errors.New("consumer: the message is settled already")
+
+// Check is that of the lease: nil while ownership is provable now. Call it right before
+// an effect outside.
+func (m *Msg) Check() error { return m.lease.Check() }
+
+// Ack says before the Func returns that the message is done. What the Func returns
+// after it is only reported.
+func (m *Msg) Ack() error { return m.settle(m.msg.Ack) }
+
+// Nak gives the message back before the Func returns, to be tried again after delay.
+func (m *Msg) Nak(delay time.Duration) error {
+	return m.settle(func() error { return m.msg.NakWithDelay(delay) })
+}
+
+// Term says before the Func returns that the message is not to be tried again, and not
+// to go to the dead-letter subject either.
+func (m *Msg) Term(reason string) error {
+	return m.settle(func() error { return m.msg.TermWithReason(reason) })
+}
+
+// settle does it if nobody has, and the lease still holds.
+func (m *Msg) settle(how func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.settled {
+		return ErrSettled
+	}
+	if err := m.lease.Check(); err != nil {
+		return err
+	}
+	if err := how(); err != nil {
+		return fmt.Errorf("consumer: message %d of %s: %w", m.Sequence, m.Stream, err)
+	}
+	m.settled = true
+	return nil
+}
+
+func (m *Msg) isSettled() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.settled
+}
+
+// working tells the server every so often that the message is in hand.
+func (m *Msg) working(every time.Duration) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				m.mu.Lock()
+				if !m.settled && m.lease.Check() == nil {
+					_ = m.msg.InProgress() // the next one, or AckWait, makes up for it
+				}
+				m.mu.Unlock()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}

@@ -1,0 +1,99 @@
+package consumer
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/parti-go/parti/plan"
+)
+
+// maxName is the server's limit on the name of a consumer.
+const maxName = 255
+
+var groupName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
+// consumerName is the name of the durable consumer of a partition. Different groups and
+// partitions have different ones: what a name may not contain, and = itself, is
+// written in hexadecimal.
+func consumerName(group, partition string) (string, error) {
+	var b strings.Builder
+	b.WriteString(group)
+	b.WriteByte('~')
+	for i := range len(partition) {
+		c := partition[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	if b.Len() > maxName {
+		return "", fmt.Errorf("consumer: partition %q: its consumer's name would have %d bytes, and the server takes %d: use shorter IDs, or fewer characters other than letters, digits, - and _", partition, b.Len(), maxName)
+	}
+	return b.String(), nil
+}
+
+// placeholder is what stands for the partition in a subject template.
+const placeholder = "{partition}"
+
+// A template is a subject in which {partition} stands for the ID.
+type template string
+
+// check says whether it is a subject with one placeholder that fills whole tokens.
+func (t template) check() error {
+	s := string(t)
+	if n := strings.Count(s, placeholder); n != 1 {
+		return fmt.Errorf("consumer: subject %q: it must contain %s once, and contains it %d times", s, placeholder, n)
+	}
+	tokens := strings.Split(s, ".")
+	for i, token := range tokens {
+		switch {
+		case token == placeholder:
+		case strings.Contains(token, placeholder):
+			return fmt.Errorf("consumer: subject %q: %s must be a token of its own, such as orders.%s", s, placeholder, placeholder)
+		case token == "" || strings.ContainsAny(token, " \t\r\n\f"):
+			return fmt.Errorf("consumer: subject %q: token %d is empty or has a space", s, i+1)
+		case token == ">" && i < len(tokens)-1:
+			return fmt.Errorf("consumer: subject %q: > must be the last token", s)
+		case len(token) > 1 && strings.ContainsAny(token, "*>"):
+			return fmt.Errorf("consumer: subject %q: * and > must be tokens of their own", s)
+		}
+	}
+	return nil
+}
+
+// of is the subject of a partition.
+func (t template) of(partition string) (string, error) {
+	if err := plan.ValidID(partition); err != nil {
+		return "", err
+	}
+	return strings.Replace(string(t), placeholder, partition, 1), nil
+}
+
+// covers says whether the stream's subjects include everything that the subject can match.
+func covers(subjects []string, subject string) bool {
+	for _, s := range subjects {
+		if within(strings.Split(subject, "."), strings.Split(s, ".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// within says whether all that a matches is matched by b.
+func within(a, b []string) bool {
+	for i, want := range b {
+		switch {
+		case want == ">":
+			return len(a) > i
+		case i >= len(a), a[i] == ">":
+			return false
+		case want == "*", want == a[i]:
+		default:
+			return false
+		}
+	}
+	return len(a) == len(b)
+}

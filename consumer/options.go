@@ -1,0 +1,169 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+)
+
+// An Option changes what [NewDurable] makes.
+type Option func(*options)
+
+type options struct {
+	inFlight   int
+	perWorker  int
+	ackWait    time.Duration
+	timeout    time.Duration
+	backOff    []time.Duration
+	maxDeliver int
+	dead       string
+	start      Start
+	expiry     time.Duration
+	create     bool
+	wrap       []func(Func) Func
+	observe    func(Trouble)
+}
+
+func defaults() options {
+	return options{
+		inFlight: 1, ackWait: 30 * time.Second, start: FromFirst(), expiry: 5 * time.Second, create: true,
+		backOff: []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute},
+		observe: func(Trouble) {},
+	}
+}
+
+// InFlight is how many messages of one partition may be in hand at once. With more
+// than one, order within the partition is lost. Default: 1. Range: 1 to 1000.
+func InFlight(n int) Option { return func(o *options) { o.inFlight = n } }
+
+// InFlightPerWorker bounds how many messages this process has in hand at once, of all
+// partitions together; the others wait for their turn. Default, and 0: no bound.
+// Range: 0 to 1 000 000.
+func InFlightPerWorker(n int) Option { return func(o *options) { o.perWorker = n } }
+
+// AckWait is after how long without a sign of life the server gives a message out
+// again. While the function works, signs of life are sent by themselves, every third of
+// it, so that it need not be as long as the longest work. A partition's next owner does
+// not wait for it. Default: 30 s. Range: 1 s to 1 h.
+func AckWait(d time.Duration) Option { return func(o *options) { o.ackWait = d } }
+
+// Timeout ends the context of the function after so long; that it has timed out is then
+// an error like any other. Default, and 0: only with the lease. Range: 0, or 1 ms to 24 h.
+func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// BackOff is how long to wait before a failed message is tried again: after the first
+// failure the first of them, and so on; the last one stays. The partition waits
+// meanwhile, unless more than one message is in flight. Default: 100 ms, 1 s, 10 s, 1 min.
+// Range of each: 0 to 24 h.
+func BackOff(ds ...time.Duration) Option { return func(o *options) { o.backOff = ds } }
+
+// DeadLetter is the subject to which messages go that cannot be processed, with the
+// headers that they came with and those of [HeaderReason] and so on. A stream must take
+// it: a message is done here only once it is stored there. Without it, such messages are
+// tried again for ever, and the partition waits. Default: none.
+func DeadLetter(subject string) Option { return func(o *options) { o.dead = subject } }
+
+// MaxDeliver is after how many failed tries a message goes to the DeadLetter subject,
+// which must be set. A message that was given out and given back, as when its owner is
+// lost, has been tried as well. Default, and 0: any number. Range: 0 to 1 000 000.
+func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
+
+// StartAt is where a partition begins that never had a consumer. It says nothing about
+// one that had. Default: [FromFirst].
+func StartAt(s Start) Option { return func(o *options) { o.start = s } }
+
+// PullExpiry is how long one request for messages stays with the server. An idle
+// partition makes one in that time. It should be shorter than it takes until a frozen
+// process is declared lost, which is 6 s or more by default: what is given to a frozen
+// process's request comes to the next owner only after that has expired.
+// Default: 5 s. Range: 2 s to 1 min.
+func PullExpiry(d time.Duration) Option { return func(o *options) { o.expiry = d } }
+
+// WithoutCreate lets a partition fail whose consumer was not made by [Durable.Provision],
+// for workers that are not permitted to make any.
+func WithoutCreate() Option { return func(o *options) { o.create = false } }
+
+// Use wraps the function: the first wraps all others.
+func Use(wrap ...func(Func) Func) Option {
+	return func(o *options) { o.wrap = append(o.wrap, wrap...) }
+}
+
+// Observe is told of what goes wrong, on the goroutine where it does. It must not wait.
+func Observe(f func(Trouble)) Option { return func(o *options) { o.observe = f } }
+
+// A Trouble is something that went wrong with a message. Err is the function's own, or
+// says what could not be done with the message: then it is tried again.
+type Trouble struct {
+	Partition string
+	Subject   string
+	Sequence  uint64 // in the stream
+	Tries     int
+	Dead      bool // it has gone to the dead-letter subject
+	Err       error
+}
+
+// Start is where a partition begins.
+type Start struct {
+	kind startKind
+	at   time.Time
+}
+
+type startKind uint8
+
+const (
+	startFirst startKind = iota
+	startNew
+	startTime
+)
+
+// FromFirst begins with the first message that the stream still has.
+func FromFirst() Start { return Start{} }
+
+// FromNew begins with the first message that comes after the consumer was made. Not for
+// work queues, which have no such consumers.
+func FromNew() Start { return Start{kind: startNew} }
+
+// FromTime begins with the first message stored at t or later. Not for work queues.
+func FromTime(t time.Time) Start { return Start{kind: startTime, at: t} }
+
+// An OptionError is an option outside its range.
+type OptionError struct {
+	Option, Value, Want string
+}
+
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("consumer: %s(%s): %s", e.Option, e.Value, e.Want)
+}
+
+// check returns the first option that is out of range.
+func (o *options) check() error {
+	bad := func(ok bool, option string, value any, want string) error {
+		if ok {
+			return nil
+		}
+		return &OptionError{Option: option, Value: fmt.Sprint(value), Want: "use " + want}
+	}
+	errs := []error{
+		bad(o.inFlight >= 1 && o.inFlight <= 1000, "InFlight", o.inFlight, "1 to 1000"),
+		bad(o.perWorker >= 0 && o.perWorker <= 1_000_000, "InFlightPerWorker", o.perWorker, "0 to 1000000"),
+		bad(o.ackWait >= time.Second && o.ackWait <= time.Hour, "AckWait", o.ackWait, "1s to 1h"),
+		bad(o.timeout == 0 || o.timeout >= time.Millisecond && o.timeout <= 24*time.Hour, "Timeout", o.timeout, "0, or 1ms to 24h"),
+		bad(o.maxDeliver >= 0 && o.maxDeliver <= 1_000_000, "MaxDeliver", o.maxDeliver, "0 to 1000000"),
+		bad(o.maxDeliver == 0 || o.dead != "", "MaxDeliver", o.maxDeliver, "DeadLetter as well: a message must not vanish"),
+		bad(o.expiry >= 2*time.Second && o.expiry <= time.Minute, "PullExpiry", o.expiry, "2s to 1m"),
+		bad(len(o.backOff) > 0, "BackOff", "", "one or more"),
+	}
+	for _, d := range o.backOff {
+		errs = append(errs, bad(d >= 0 && d <= 24*time.Hour, "BackOff", d, "0 to 24h"))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause is how long to wait after so many tries.
+func (o *options) pause(tries int) time.Duration {
+	return o.backOff[min(max(tries, 1), len(o.backOff))-1]
+}

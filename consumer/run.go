@@ -1,0 +1,350 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// A run is one lease of one partition.
+type run struct {
+	*Durable
+	lease parti.Lease
+	cons  jetstream.Consumer
+
+	slots chan struct{} // one for each message in flight
+	wait  sync.WaitGroup
+
+	mu   sync.Mutex
+	last string // the reply subject of the newest acknowledgement that is not known to have arrived
+}
+
+// Run consumes one partition for as long as it is owned. It is called by the Manager.
+func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.Hard(), cancel)()
+	cons, err := d.consumer(ctx, l.Partition.ID, d.opts.create)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	r := &run{Durable: d, lease: l, cons: cons, slots: make(chan struct{}, d.opts.inFlight)}
+	r.takeOver(ctx, cons.CachedInfo())
+	watched, unwatch := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	if cons.CachedInfo().NumAckPending > 0 {
+		watching.Go(func() { r.watch(watched) })
+	}
+	err = r.pull(ctx)
+	unwatch()
+	watching.Wait()
+	r.wait.Wait()
+	r.arrived()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// pull hands out messages until ctx ends, or something is wrong that does not end by
+// itself. What comes after ctx has ended is given back.
+func (r *run) pull(ctx context.Context) error {
+	expiry := r.opts.expiry
+	iter, err := r.cons.Messages(
+		jetstream.PullMaxMessages(max(prefetch, 2*r.opts.inFlight)), // the server sends no more than may be in flight
+		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
+		jetstream.WithMessagesErrOnMissingHeartbeat(false), // it asks again by itself
+	)
+	if err != nil {
+		return fmt.Errorf("consumer: pull: %w", err)
+	}
+	defer context.AfterFunc(ctx, iter.Drain)()
+	defer iter.Stop()
+	for {
+		msg, err := iter.Next()
+		if err != nil {
+			if ctx.Err() != nil && errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				return nil
+			}
+			return fmt.Errorf("consumer: pull: %w", err)
+		}
+		if !r.begin(ctx) {
+			if r.lease.Check() == nil {
+				_ = msg.Nak() // for the next owner; if it is lost, that one asks for it
+			}
+			continue
+		}
+		r.wait.Go(func() {
+			defer r.done()
+			r.process(ctx, msg)
+		})
+	}
+}
+
+// prefetch is how many messages one request to the server asks for.
+const prefetch = 64
+
+// begin waits for its turn, and for proof of ownership. It reports false when ctx
+// has ended.
+func (r *run) begin(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case r.slots <- struct{}{}:
+	}
+	if r.Durable.slots != nil {
+		select {
+		case <-ctx.Done():
+			<-r.slots
+			return false
+		case r.Durable.slots <- struct{}{}:
+		}
+	}
+	if !r.proven(ctx) {
+		r.done()
+		return false
+	}
+	return true
+}
+
+// proven waits until ownership can be proved. It reports false when ctx has ended.
+func (r *run) proven(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if r.lease.Check() == nil {
+			return true
+		}
+		pause(ctx, unprovenPause)
+	}
+	return false
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (r *run) done() {
+	if r.Durable.slots != nil {
+		<-r.Durable.slots
+	}
+	<-r.slots
+}
+
+// process gives one message to the function, and then says what becomes of it.
+func (r *run) process(ctx context.Context, msg jetstream.Msg) {
+	m, err := r.message(msg)
+	if err != nil {
+		r.opts.observe(Trouble{Partition: r.lease.Partition.ID, Subject: msg.Subject(), Err: err})
+		return // AckWait gives it out again
+	}
+	stop := m.working(r.opts.ackWait / 3)
+	err = r.call(m)
+	if err == nil {
+		err = r.settle(m, m.Ack)
+	} else {
+		err = r.failed(ctx, m, err)
+	}
+	stop()
+	if err == nil || m.isSettled() {
+		r.acknowledged(msg.Reply())
+	}
+}
+
+func (r *run) message(msg jetstream.Msg) (*Msg, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("consumer: a message without its metadata: %w", err)
+	}
+	return &Msg{
+		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
+		Partition: r.lease.Partition.ID, Token: r.lease.Token,
+		Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Tries: int(meta.NumDelivered),
+		lease: r.lease, msg: msg,
+	}, nil
+}
+
+// call calls the function. A panic is an error.
+func (r *run) call(m *Msg) (err error) {
+	ctx := r.lease.Hard()
+	if r.opts.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.opts.timeout)
+		defer cancel()
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return r.handle(ctx, m)
+}
+
+// failed says what becomes of a message whose function returned an error.
+func (r *run) failed(ctx context.Context, m *Msg, cause error) error {
+	trouble := Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: cause}
+	defer func() { r.opts.observe(trouble) }()
+	if m.isSettled() || r.lease.Hard().Err() != nil {
+		return nil
+	}
+	delay := r.opts.pause(m.Tries)
+	if r.opts.hopeless(m, cause) {
+		hard, cancel := context.WithTimeout(r.lease.Hard(), requestTime)
+		defer cancel()
+		err := m.Check()
+		if err == nil {
+			err = r.bury(hard, m, cause)
+		}
+		if err == nil {
+			trouble.Dead = true
+			return r.settle(m, func() error { return m.Term(oneLine(cause.Error())) })
+		}
+		trouble.Err = errors.Join(cause, err)
+	}
+	if ctx.Err() != nil {
+		delay = 0 // the next owner does not know of this one's patience
+	}
+	return r.settle(m, func() error { return m.Nak(delay) })
+}
+
+// unprovenPause is how often it is looked whether ownership can be proved again.
+const unprovenPause = 50 * time.Millisecond
+
+// settle does it as soon as ownership can be proved. It gives up when the lease ends:
+// then the message belongs to the next owner.
+func (r *run) settle(m *Msg, how func() error) error {
+	for {
+		err := how()
+		switch {
+		case err == nil, errors.Is(err, ErrSettled):
+			return nil
+		case !errors.Is(err, parti.ErrFenced):
+			r.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: err})
+			return err
+		}
+		if pause(r.lease.Hard(), unprovenPause); r.lease.Hard().Err() != nil {
+			return errUnproven
+		}
+	}
+}
+
+func (r *run) acknowledged(reply string) {
+	r.mu.Lock()
+	r.last = reply
+	r.mu.Unlock()
+}
+
+// arrived waits until the server has every acknowledgement, so that the next owner finds
+// nothing in hand that is done. They go the same way in order: to have the last one
+// acknowledged again and answered is enough.
+func (r *run) arrived() {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	if last == "" || r.lease.Check() != nil {
+		return
+	}
+	r.told(r.lease.Hard(), last, "+WPI")
+}
+
+// told says something of a message to the server, and waits until it has heard it.
+func (r *run) told(ctx context.Context, reply, what string) {
+	ctx, cancel := context.WithTimeout(ctx, toldTime)
+	defer cancel()
+	if _, err := r.js.Conn().RequestMsgWithContext(ctx, &nats.Msg{Subject: reply, Data: []byte(what)}); err != nil {
+		r.opts.observe(Trouble{Partition: r.lease.Partition.ID, Err: fmt.Errorf("consumer: a message may be repeated, or come late, as a change of owner was not heard of: %w", err)})
+	}
+}
+
+// toldTime is how long a release, or a start, may wait for the server.
+const toldTime = 2 * time.Second
+
+// watch looks again whether the former owner has anything in hand, as long as nothing
+// comes: a process that is frozen has a request with the server until that expires, and
+// what is given to it never arrives.
+func (r *run) watch(ctx context.Context) {
+	for range 3 {
+		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil || len(r.slots) > 0 {
+			return
+		}
+		one, cancel := context.WithTimeout(ctx, requestTime)
+		info, err := r.cons.Info(one)
+		cancel()
+		if err != nil || info.NumAckPending == 0 {
+			return
+		}
+		r.takeOver(ctx, info)
+	}
+}
+
+// takeOver asks for what the former owner had in hand, which the server would otherwise
+// keep back until AckWait. Nothing of it is in hand any more: the former owner has
+// returned, or is lost.
+//
+// A consumer tells how many messages are out, and not which. They are above its floor
+// and not above the last one that it gave out; to give back one that is not out
+// changes nothing.
+//
+// It returns when the server has done it: a message that it gave to this owner's own
+// request before would come twice.
+func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
+	if info.NumAckPending == 0 || !r.usual() {
+		return
+	}
+	filter := info.Config.FilterSubject
+	subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%%d.%d.0.0", info.Stream, info.Name, info.Delivered.Consumer)
+	next := info.AckFloor.Stream + 1
+	last := "" // they are done in order
+	defer func() {
+		if last != "" {
+			r.told(ctx, last, "-NAK")
+		}
+	}()
+	for range info.Config.MaxAckPending + searchAtMost {
+		if next > info.Delivered.Stream || ctx.Err() != nil {
+			return
+		}
+		one, cancel := context.WithTimeout(ctx, requestTime)
+		msg, err := r.stream.GetMsg(one, next, jetstream.WithGetMsgSubject(filter))
+		cancel()
+		if err != nil {
+			if !errors.Is(err, jetstream.ErrMsgNotFound) {
+				r.opts.observe(Trouble{Partition: r.lease.Partition.ID, Err: fmt.Errorf("consumer: what the former owner had in hand comes only after AckWait: %w", err)})
+			}
+			return
+		}
+		if msg.Sequence > info.Delivered.Stream {
+			return
+		}
+		if last != "" {
+			_ = r.js.Conn().Publish(last, []byte("-NAK"))
+		}
+		last, next = fmt.Sprintf(subject, msg.Sequence), msg.Sequence+1
+	}
+}
+
+// searchAtMost is how many messages that are done are passed over in search of those
+// that are in hand.
+const searchAtMost = 256
+
+// usual says whether JetStream is where it usually is: elsewhere, acknowledgements go
+// by a way that only the server knows.
+func (r *run) usual() bool {
+	o := r.js.Options()
+	return o.Domain == "" && (o.APIPrefix == "" || o.APIPrefix == "$JS.API." || o.APIPrefix == "$JS.API")
+}

@@ -1,0 +1,590 @@
+// Package consumer_test moves partitions between owners over real servers, on every
+// retention, and counts messages.
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/consumer"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+func TestMain(m *testing.M) {
+	natstest.Register()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+// patience is how long to wait for what must happen; it measures nothing.
+const patience = 30 * time.Second
+
+// A site is a place where a stream can be.
+type site struct {
+	name     string
+	replicas int
+	connect  func(t *testing.T, opts ...nats.Option) *nats.Conn
+}
+
+// everywhere runs a test on one node and on three, for each retention.
+func everywhere(t *testing.T, run func(t *testing.T, w *world)) {
+	t.Helper()
+	one := natstest.Start(t)
+	three := natstest.StartCluster(t, 3)
+	var next atomic.Int64
+	for _, s := range []site{
+		{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn { return natstest.Connect(t, one, opts...) }},
+		{"three", 3, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+			return three.Connect(t, int(next.Add(1))%3, opts...)
+		}},
+	} {
+		for _, r := range []jetstream.RetentionPolicy{jetstream.LimitsPolicy, jetstream.WorkQueuePolicy, jetstream.InterestPolicy} {
+			t.Run(s.name+"/"+r.String(), func(t *testing.T) {
+				t.Parallel()
+				run(t, newWorld(t, s, r))
+			})
+		}
+	}
+}
+
+// A world is a stream, and what became of its messages.
+type world struct {
+	t      *testing.T
+	site   site
+	stream string
+	js     jetstream.JetStream
+
+	mu    sync.Mutex
+	got   map[string][]int // by partition, in order
+	sent  map[string]int
+	where []string // who got them
+	wake  chan struct{}
+}
+
+var streams atomic.Int64
+
+func newWorld(t *testing.T, s site, retention jetstream.RetentionPolicy) *world {
+	t.Helper()
+	w := &world{t: t, site: s, stream: fmt.Sprintf("S%d", streams.Add(1)), got: map[string][]int{}, sent: map[string]int{}, wake: make(chan struct{}, 1)}
+	w.js = jetStream(t, s.connect(t))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		_, err := w.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: jetstream.MemoryStorage,
+		})
+		if err == nil {
+			return w
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func jetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// An owner runs partitions under a connection of its own.
+type owner struct {
+	w    *world
+	name string
+	nc   *nats.Conn
+	d    *consumer.Durable
+}
+
+// note records a message.
+func (w *world) note(who string, m *consumer.Msg) {
+	n, err := strconv.Atoi(string(m.Data))
+	if err != nil {
+		w.t.Error(err)
+	}
+	w.mu.Lock()
+	w.got[m.Partition] = append(w.got[m.Partition], n)
+	w.where = append(w.where, who)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *world) owner(name string, f consumer.Func, opts ...consumer.Option) *owner {
+	w.t.Helper()
+	o := &owner{w: w, name: name, nc: w.site.connect(w.t, natskv.ConnectOptions()...)}
+	if f == nil {
+		f = func(context.Context, *consumer.Msg) error { return nil }
+	}
+	d, err := consumer.NewDurable(w.t.Context(), jetStream(w.t, o.nc), "group", w.stream, w.stream+".in.{partition}",
+		func(ctx context.Context, m *consumer.Msg) error {
+			w.note(name, m)
+			return f(ctx, m)
+		}, opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	o.d = d
+	return o
+}
+
+// A tenure is one lease of one partition.
+type tenure struct {
+	stop   context.CancelFunc
+	hard   context.CancelCauseFunc
+	ended  chan error
+	fenced atomic.Bool
+}
+
+func (o *owner) run(partition string, token uint64) *tenure {
+	ctx, stop := context.WithCancel(context.Background())
+	hard, cancel := context.WithCancelCause(context.Background())
+	x := &tenure{stop: stop, hard: cancel, ended: make(chan error, 1)}
+	lease := parti.NewLease(parti.Partition{ID: partition}, token, hard, func() error {
+		if x.fenced.Load() {
+			return parti.ErrFenced
+		}
+		return context.Cause(hard)
+	})
+	go func() { x.ended <- o.d.Run(ctx, lease) }()
+	o.w.t.Cleanup(func() {
+		stop()
+		cancel(parti.ErrFenced)
+	})
+	return x
+}
+
+// release ends a tenure as a move does, and waits for it.
+func (x *tenure) release(t *testing.T) {
+	t.Helper()
+	x.stop()
+	select {
+	case err := <-x.ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not let go")
+	}
+}
+
+// send publishes the next n messages of a partition.
+func (w *world) send(partition string, n int) {
+	w.t.Helper()
+	for range n {
+		w.mu.Lock()
+		w.sent[partition]++
+		text := strconv.Itoa(w.sent[partition])
+		w.mu.Unlock()
+		ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+		_, err := w.js.Publish(ctx, w.stream+".in."+partition, []byte(text))
+		cancel()
+		if err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// until waits for a condition on what was got.
+func (w *world) until(what string, cond func() bool) {
+	w.t.Helper()
+	end := time.After(patience)
+	for {
+		w.mu.Lock()
+		ok := cond()
+		w.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-w.wake:
+		case <-end:
+			w.mu.Lock()
+			text := fmt.Sprint(w.got, " of ", w.sent)
+			w.mu.Unlock()
+			w.t.Fatalf("%s did not happen: got %s", what, text)
+		}
+	}
+}
+
+// exactly waits until n messages of a partition have come, and checks that they came in
+// order, once each.
+func (w *world) exactly(partition string, n int) {
+	w.t.Helper()
+	w.until("all messages", func() bool { return len(w.got[partition]) >= n })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, x := range w.got[partition] {
+		if x != i+1 {
+			w.t.Fatalf("%s: message %d is number %d: %v", partition, i+1, x, w.got[partition])
+		}
+	}
+}
+
+// make sees to it that the partition's consumer is there: with interest retention,
+// nothing is kept before.
+func (o *owner) make(partitions ...string) {
+	o.w.t.Helper()
+	for _, p := range partitions {
+		if err := o.d.Provision(o.w.t.Context(), parti.Partition{ID: p}); err != nil {
+			o.w.t.Fatal(err)
+		}
+	}
+}
+
+// The backlog of a partition follows it, and no other.
+func TestBacklogFollows(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		stopAt := make(chan struct{})
+		a := w.owner("a", func(_ context.Context, m *consumer.Msg) error {
+			if m.Sequence == 20 {
+				close(stopAt)
+			}
+			return nil
+		})
+		b := w.owner("b", nil)
+		a.make("p")
+		w.send("p", 60)
+		x := a.run("p", 1)
+		<-stopAt
+		x.release(t)
+		y := b.run("p", 2)
+		w.exactly("p", 60)
+		y.release(t)
+		if !slices.Contains(w.where, "b") {
+			t.Error("b got nothing")
+		}
+		if n := len(consumers(t, w)); n != 1 {
+			t.Errorf("%d consumers", n)
+		}
+	})
+}
+
+func consumers(t *testing.T, w *world) (names []string) {
+	t.Helper()
+	s, err := w.js.Stream(t.Context(), w.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := s.ConsumerNames(t.Context())
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	return names
+}
+
+// A partition moves again and again under load: nothing is lost, repeated or reordered.
+func TestMovesUnderLoad(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		work := func(context.Context, *consumer.Msg) error { return nil }
+		owners := []*owner{w.owner("a", work), w.owner("b", work), w.owner("c", work)}
+		owners[0].make("p", "q.r")
+		const n = 400
+		var sending sync.WaitGroup
+		for _, p := range []string{"p", "q.r"} {
+			sending.Go(func() { w.send(p, n) })
+		}
+		token := uint64(0)
+		for got := 0; got < n; {
+			token++
+			x, y := owners[token%3].run("p", token), owners[(token+1)%3].run("q.r", token)
+			w.until("progress", func() bool { return len(w.got["p"]) >= min(got+40, n) && len(w.got["q.r"]) >= min(got+40, n) })
+			x.release(t)
+			y.release(t)
+			w.mu.Lock()
+			got = min(len(w.got["p"]), len(w.got["q.r"]))
+			w.mu.Unlock()
+		}
+		sending.Wait()
+		w.exactly("p", n)
+		w.exactly("q.r", n)
+	})
+}
+
+// The owner dies with a message in hand: the next one has it at once, and once.
+func TestCrash(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		inHand := make(chan struct{})
+		a := w.owner("a", func(ctx context.Context, m *consumer.Msg) error {
+			if m.Sequence == 5 {
+				close(inHand)
+				<-ctx.Done()
+			}
+			return nil
+		}, consumer.AckWait(time.Hour))
+		b := w.owner("b", nil, consumer.AckWait(time.Hour))
+		a.make("p")
+		w.send("p", 10)
+		x := a.run("p", 1)
+		<-inHand
+		a.nc.Close()
+		y := b.run("p", 2)
+		w.until("the rest", func() bool { return len(w.got["p"]) >= 11 })
+		y.release(t)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if want := []int{1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10}; !slices.Equal(w.got["p"], want) {
+			t.Errorf("%v", w.got["p"])
+		}
+		x.hard(parti.ErrFenced)
+	})
+}
+
+// With several in flight, all that the dead owner had in hand come at once.
+func TestCrashWithMany(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var out atomic.Int64
+		full := make(chan struct{})
+		a := w.owner("a", func(ctx context.Context, m *consumer.Msg) error {
+			if m.Sequence%2 == 0 { // half of them are done
+				return nil
+			}
+			if out.Add(1) == 5 {
+				close(full)
+			}
+			<-ctx.Done()
+			return nil
+		}, consumer.InFlight(5), consumer.AckWait(time.Hour))
+		b := w.owner("b", nil, consumer.InFlight(5), consumer.AckWait(time.Hour))
+		a.make("p")
+		w.send("p", 20)
+		x := a.run("p", 1)
+		<-full
+		a.nc.Close()
+		y := b.run("p", 2)
+		w.until("all of them", func() bool {
+			seen := map[int]bool{}
+			for i, n := range w.got["p"] {
+				if w.where[i] == "b" || n%2 == 0 {
+					seen[n] = true
+				}
+			}
+			return len(seen) == 20
+		})
+		y.release(t)
+		x.hard(parti.ErrFenced)
+	})
+}
+
+// An owner that was frozen wakes when its lease is over, and acknowledges nothing.
+func TestZombie(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		inHand, thaw := make(chan struct{}), make(chan struct{})
+		a := w.owner("a", func(context.Context, *consumer.Msg) error {
+			close(inHand)
+			<-thaw
+			return nil
+		}, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second))
+		failing := errors.New("not yet")
+		var tries atomic.Int64
+		b := w.owner("b", func(context.Context, *consumer.Msg) error {
+			if tries.Add(1) == 1 {
+				close(thaw) // the zombie finishes the message that b has in hand
+				return failing
+			}
+			return nil
+		}, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second), consumer.BackOff(200*time.Millisecond))
+		a.make("p")
+		w.send("p", 1)
+		x := a.run("p", 1)
+		<-inHand
+		x.fenced.Store(true)
+		y := b.run("p", 2)
+		w.until("b's second try", func() bool { // had the zombie acknowledged it, it would not come
+			return len(w.where) == 3 && w.where[1] == "b" && w.where[2] == "b"
+		})
+		y.release(t)
+		x.hard(parti.ErrFenced)
+		if err := <-x.ended; err != nil {
+			t.Error(err)
+		}
+		if len(w.where) != 3 {
+			t.Errorf("%v: the zombie took another one", w.where)
+		}
+	})
+}
+
+// What cannot be processed goes to the dead letters with its reason, and the partition goes on.
+func TestDeadLetter(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var troubles []consumer.Trouble
+		a := w.owner("a", func(_ context.Context, m *consumer.Msg) error {
+			switch string(m.Data) {
+			case "2":
+				return fmt.Errorf("no such account\r\nX: y, %w", consumer.ErrPermanent)
+			case "3":
+				return errors.New("always")
+			case "4":
+				panic("broken")
+			}
+			return nil
+		}, consumer.DeadLetter(w.stream+".dead"), consumer.MaxDeliver(3), consumer.BackOff(0),
+			consumer.Observe(func(x consumer.Trouble) {
+				mu.Lock()
+				defer mu.Unlock()
+				troubles = append(troubles, x)
+			}))
+		a.make("p")
+		w.send("p", 5)
+		x := a.run("p", 7)
+		w.until("all", func() bool { g := w.got["p"]; return len(g) > 0 && g[len(g)-1] == 5 })
+		x.release(t)
+		w.mu.Lock()
+		if want := []int{1, 2, 3, 3, 3, 4, 4, 4, 5}; !slices.Equal(w.got["p"], want) {
+			t.Errorf("%v", w.got["p"])
+		}
+		w.mu.Unlock()
+		for i, want := range []struct{ data, reason, tries string }{{"2", "no such account", "1"}, {"3", "always", "3"}, {"4", "panic: broken", "3"}} {
+			m, err := dead.GetMsg(t.Context(), uint64(i+1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := m.Header
+			if string(m.Data) != want.data || !strings.Contains(h.Get(consumer.HeaderReason), want.reason) || h.Get(consumer.HeaderTries) != want.tries ||
+				h.Get(consumer.HeaderSubject) != w.stream+".in.p" || h.Get(consumer.HeaderPartition) != "p" || h.Get(consumer.HeaderToken) != "7" ||
+				h.Get(consumer.HeaderSequence) != want.data || h.Get(consumer.HeaderStream) != w.stream || h.Get("X") != "" {
+				t.Errorf("letter %d: %s %v", i+1, m.Data, h)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if n := len(troubles); n != 7 || !troubles[0].Dead || troubles[1].Dead || !troubles[3].Dead {
+			t.Errorf("%d troubles: %+v", n, troubles)
+		}
+	})
+}
+
+// A partition may wait for its turn when it is to move: what it was given goes back.
+func TestTurns(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		inHand, finish := make(chan struct{}), make(chan struct{})
+		a := w.owner("a", func(context.Context, *consumer.Msg) error {
+			inHand <- struct{}{}
+			<-finish
+			return nil
+		}, consumer.InFlightPerWorker(1), consumer.AckWait(time.Hour))
+		b := w.owner("b", nil, consumer.AckWait(time.Hour))
+		a.make("p", "q")
+		w.send("p", 1)
+		x := a.run("p", 1)
+		<-inHand
+		w.send("q", 1)
+		y := a.run("q", 1) // and now it waits for p
+		y.release(t)
+		z := b.run("q", 2)
+		w.exactly("q", 1)
+		close(finish)
+		x.release(t)
+		z.release(t)
+		if w.where[len(w.where)-1] != "b" {
+			t.Errorf("%v", w.where)
+		}
+	})
+}
+
+// A long work is not given out again, however short AckWait is.
+func TestLongWork(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		a := w.owner("a", func(ctx context.Context, _ *consumer.Msg) error {
+			<-ctx.Done() // of the time-out
+			return nil
+		}, consumer.AckWait(time.Second), consumer.Timeout(1500*time.Millisecond))
+		a.make("p")
+		w.send("p", 2)
+		x := a.run("p", 1)
+		w.exactly("p", 2)
+		x.release(t)
+	})
+}
+
+// Each thing that is wrong is told before anything runs, with what to do.
+func TestRefused(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) { o.JetStreamLimits.MaxAckPending = 0 })
+	js := jetStream(t, natstest.Connect(t, ns))
+	stream := func(cfg jetstream.StreamConfig) {
+		t.Helper()
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream(jetstream.StreamConfig{Name: "LIMITS", Subjects: []string{"limits.>"}, MaxConsumers: 1})
+	stream(jetstream.StreamConfig{Name: "QUEUE", Subjects: []string{"queue.*"}, Retention: jetstream.WorkQueuePolicy})
+	stream(jetstream.StreamConfig{Name: "NOACK", Subjects: []string{"noack.*"}, NoAck: true})
+	none := func(context.Context, *consumer.Msg) error { return nil }
+	for _, c := range []struct {
+		stream, subject string
+		opts            []consumer.Option
+		want            string
+	}{
+		{"LIMITS", "limits.{partition}", nil, ""},
+		{"LIMITS", "limits.{partition}.>", nil, ""},
+		{"QUEUE", "queue.{partition}", nil, ""},
+		{"NOTHERE", "limits.{partition}", nil, "is not there"},
+		{"LIMITS", "other.{partition}", nil, "does not have the subjects other.{partition}"},
+		{"LIMITS", "limits.all", nil, "must contain {partition} once"},
+		{"LIMITS", "limits.p{partition}", nil, "must be a token of its own"},
+		{"LIMITS", "limits..{partition}", nil, "token 2 is empty"},
+		{"NOACK", "noack.{partition}", nil, "NoAck"},
+		{"QUEUE", "queue.{partition}", []consumer.Option{consumer.StartAt(consumer.FromNew())}, "is a work queue"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.InFlight(0)}, "InFlight(0): use 1 to 1000"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.MaxDeliver(3)}, "a message must not vanish"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.DeadLetter("nobody.keeps")}, "make a stream that takes nobody.keeps"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.DeadLetter("limits.dead")}, "or dead letters come back"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.AckWait(time.Millisecond)}, "AckWait(1ms)"},
+	} {
+		_, err := consumer.NewDurable(t.Context(), js, "g", c.stream, c.subject, none, c.opts...)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: %v, want %q", c.stream, c.subject, err, c.want)
+		}
+	}
+	d, err := consumer.NewDurable(t.Context(), js, "g", "LIMITS", "limits.{partition}", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Provision(t.Context(), parti.Partition{ID: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	var no *consumer.StreamError
+	if err := d.Provision(t.Context(), parti.Partition{ID: "b"}); !errors.As(err, &no) || !strings.Contains(err.Error(), "max_consumers") {
+		t.Errorf("%v", err)
+	}
+	other, err := consumer.NewDurable(t.Context(), js, "g", "LIMITS", "limits.{partition}.>", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong *consumer.SettingsError
+	if err := other.Provision(t.Context(), parti.Partition{ID: "a"}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "filter is limits.a, must be limits.a.>") {
+		t.Errorf("%v", err)
+	}
+	closed, err := consumer.NewDurable(t.Context(), js, "g", "LIMITS", "limits.{partition}", none, consumer.WithoutCreate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Run(t.Context(), parti.NewLease(parti.Partition{ID: "c"}, 1, nil, nil)); !errors.As(err, &no) || !strings.Contains(err.Error(), "Provision") {
+		t.Errorf("%v", err)
+	}
+}
