@@ -1,4 +1,4 @@
-package consumer_test
+package consumer_test //nolint:testableexamples // it needs a server
 
 import (
 	"context"
@@ -16,8 +16,6 @@ import (
 )
 
 // A worker that books the orders of the regions that it owns.
-//
-//nolint:testableexamples // it needs a server
 func ExampleNewDurable() {
 	if err := work(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
