@@ -3,6 +3,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -18,8 +19,15 @@ func Static(partitions ...plan.Partition) Func {
 // A Func lists partitions by calling itself. It must end when ctx does.
 type Func func(ctx context.Context) ([]plan.Partition, error)
 
-// ListPartitions calls f.
-func (f Func) ListPartitions(ctx context.Context) ([]plan.Partition, error) { return f(ctx) }
+// ListPartitions calls f. A nil f is an error.
+func (f Func) ListPartitions(ctx context.Context) ([]plan.Partition, error) {
+	if f == nil {
+		return nil, errNil
+	}
+	return f(ctx)
+}
+
+var errNil = errors.New("source: a nil Func: give one that lists partitions")
 
 func clone(partitions []plan.Partition) []plan.Partition {
 	all := slices.Clone(partitions)
