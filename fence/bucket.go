@@ -1,0 +1,98 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Bucket is a key-value bucket whose keys remember the token that they were written
+// under. Values are read as from any bucket. It is safe for concurrent use; writes of one
+// owner to one key at the same time are in no order. A key that is deleted forgets its
+// token: put an empty value instead.
+//
+// It does not work through a JetStream domain or another prefix of the API.
+type Bucket struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	prefix string
+}
+
+// NewBucket looks at the bucket, which must be there.
+func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Bucket, error) {
+	s, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return nil, fmt.Errorf("fence: bucket %s: %w", bucket, err)
+	}
+	return &Bucket{js: js, stream: s, prefix: "$KV." + bucket + "."}, nil
+}
+
+// tries is how often a write is tried over that of somebody else.
+const tries = 16
+
+// Put writes a value if no later lease has written that key. It returns the revision.
+// When it fails with anything but [ErrFenced], the value may have been written.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte, token uint64) (uint64, error) {
+	return b.write(ctx, key, value, token, false)
+}
+
+// Claim writes nothing but the token, and keeps the value: from then on, writes of
+// earlier leases are refused. A key that is not there is made, with an empty value.
+func (b *Bucket) Claim(ctx context.Context, key string, token uint64) (uint64, error) {
+	return b.write(ctx, key, nil, token, true)
+}
+
+func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint64, keep bool) (uint64, error) {
+	subject := b.prefix + key
+	for try := 1; ; try++ {
+		var last uint64
+		old, err := b.stream.GetLastMsgForSubject(ctx, subject)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+		case err != nil:
+			return 0, fmt.Errorf("fence: read %s: %w", subject, err)
+		default:
+			last = old.Sequence
+			if have := tokenOf(old.Header); have > token {
+				return 0, &TokenError{What: subject, Have: have, Mine: token}
+			}
+			if keep {
+				value = old.Data
+			}
+		}
+		m := nats.NewMsg(subject)
+		m.Data = value
+		m.Header.Set(HeaderToken, strconv.FormatUint(token, 10))
+		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last))
+		switch {
+		case err == nil:
+			return ack.Sequence, nil
+		case !stale(err) || try == tries:
+			return 0, fmt.Errorf("fence: write %s: %w", subject, err)
+		}
+	}
+}
+
+// JetStream's errors when the condition of a write does not hold, or is not known to hold.
+const (
+	wrongLast = 10071
+	inFlight  = 10164
+)
+
+func stale(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == wrongLast || api.ErrorCode == inFlight)
+}
+
+// tokenOf is the token of a message, or 0.
+func tokenOf(h nats.Header) uint64 {
+	n, err := strconv.ParseUint(h.Get(HeaderToken), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

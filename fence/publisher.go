@@ -1,0 +1,100 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Publisher publishes to a stream on condition that no later lease has begun to. The
+// condition is on a subject of the same stream, the fence, whose last message is that of
+// the newest lease: the server checks it with every message.
+//
+// Calls of one Publisher wait for one another: on replicas, the server refuses messages
+// that have the same fence and are on their way at the same time.
+type Publisher struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	fence  string
+	token  uint64
+	last   uint64 // the sequence of our message under fence
+
+	mu sync.Mutex
+}
+
+// NewPublisher writes the token under the subject fence, from when on publishers of
+// earlier leases are refused. The stream must take that subject, and keep its last message
+// for as long as partitions live: give it limits retention, and no age limit on the
+// fence. Each partition needs a subject of its own, such as fence.<partition>.
+func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence string, token uint64) (*Publisher, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("fence: stream %s: %w", stream, err)
+	}
+	if r := s.CachedInfo().Config.Retention; r != jetstream.LimitsPolicy {
+		return nil, fmt.Errorf("fence: stream %s has retention %v, and may lose the fence: use one with limits", stream, r)
+	}
+	b := &Bucket{js: js, stream: s}
+	last, err := b.write(ctx, fence, nil, token, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Publisher{js: js, stream: s, fence: fence, token: token, last: last}, nil
+}
+
+// Publish publishes the message, with the token in a header, and waits until it is stored.
+// [ErrFenced] says that a later lease has begun, and that it is not stored. After another
+// error it may be stored: give it a message ID if it is to be tried again.
+//
+// A message can have one condition on the last sequence of a subject, and that is the
+// fence: an option that sets another is of no effect.
+func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.Header == nil {
+		m.Header = nats.Header{}
+	}
+	m.Header.Set(HeaderToken, strconv.FormatUint(p.token, 10))
+	opts = append(slices.Clip(opts), jetstream.WithExpectLastSequenceForSubject(p.last, p.fence))
+	for try := 1; ; try++ {
+		ack, err := p.js.PublishMsg(ctx, m, opts...)
+		var api *jetstream.APIError
+		switch {
+		case err == nil:
+			return ack, nil
+		case !errors.As(err, &api):
+			return nil, fmt.Errorf("fence: publish to %s: %w", m.Subject, err)
+		case api.ErrorCode == wrongLast:
+			return nil, p.refused(ctx, m, err)
+		case api.ErrorCode != inFlight || try == tries:
+			return nil, fmt.Errorf("fence: publish to %s: %w", m.Subject, err)
+		}
+		t := time.NewTimer(time.Duration(try) * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// refused says whether it was the fence that did not hold, or another condition of the
+// message.
+func (p *Publisher) refused(ctx context.Context, m *nats.Msg, refusal error) error {
+	now, err := p.stream.GetLastMsgForSubject(ctx, p.fence)
+	if err == nil && now.Sequence == p.last {
+		return fmt.Errorf("fence: publish to %s: %w", m.Subject, refusal)
+	}
+	if err == nil && tokenOf(now.Header) > p.token {
+		return &TokenError{What: p.fence, Have: tokenOf(now.Header), Mine: p.token}
+	}
+	return fmt.Errorf("%w: %s is not as this lease has left it", ErrFenced, p.fence)
+}

@@ -1,0 +1,229 @@
+// Package fence_test has an owner wake up after its time, over real servers.
+package fence_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/parti-go/parti/fence"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+func TestMain(m *testing.M) {
+	natstest.Register()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+func everywhere(t *testing.T, run func(t *testing.T, replicas int, connect func() jetstream.JetStream)) {
+	t.Helper()
+	js := func(t *testing.T, nc *nats.Conn) jetstream.JetStream {
+		t.Helper()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js
+	}
+	t.Run("one", func(t *testing.T) {
+		t.Parallel()
+		ns := natstest.Start(t)
+		run(t, 1, func() jetstream.JetStream { return js(t, natstest.Connect(t, ns)) })
+	})
+	t.Run("three", func(t *testing.T) {
+		t.Parallel()
+		c, n := natstest.StartCluster(t, 3), 0
+		run(t, 3, func() jetstream.JetStream { n++; return js(t, c.Connect(t, n%3)) })
+	})
+}
+
+// within gives a context for one step.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestBucket(t *testing.T) {
+	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
+		js := connect()
+		kv, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts", Replicas: replicas})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func() *fence.Bucket {
+			b, err := fence.NewBucket(within(t), connect(), "accounts")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		is := func(want string) {
+			t.Helper()
+			if e, err := kv.Get(within(t), "alice"); err != nil || string(e.Value()) != want {
+				t.Errorf("%v, %v; want %s", e, err, want)
+			}
+		}
+		a, b := open(), open()
+		if _, err := a.Put(within(t), "alice", []byte("10"), 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Put(within(t), "alice", []byte("11"), 1); err != nil {
+			t.Fatal(err) // as often as it likes
+		}
+		if _, err := b.Claim(within(t), "alice", 2); err != nil {
+			t.Fatal(err)
+		}
+		is("11")
+		_, err = a.Put(within(t), "alice", []byte("12"), 1) // it wakes
+		var by *fence.TokenError
+		if !errors.Is(err, fence.ErrFenced) || !errors.As(err, &by) || by.Have != 2 || by.Mine != 1 {
+			t.Errorf("the zombie: %v", err)
+		}
+		is("11")
+		if _, err := b.Put(within(t), "alice", []byte("20"), 2); err != nil {
+			t.Fatal(err)
+		}
+		is("20")
+		if _, err := fence.NewBucket(within(t), js, "nothere"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Owners write at the same time: the largest token has the last word, always.
+func TestBucketRace(t *testing.T) {
+	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
+		kv, err := connect().CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "race", Replicas: replicas})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for token := range uint64(4) {
+			b, err := fence.NewBucket(within(t), connect(), "race")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx := within(t)
+			wg.Go(func() {
+				for n := range 20 {
+					if _, err := b.Put(ctx, "k", fmt.Append(nil, token, " ", n), token+1); errors.Is(err, fence.ErrFenced) {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		last, err := fence.NewBucket(within(t), connect(), "race")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := last.Put(within(t), "k", nil, 3); !errors.Is(err, fence.ErrFenced) {
+			t.Errorf("token 3 after 4: %v", err)
+		}
+		if e, err := kv.Get(within(t), "k"); err != nil || len(e.Value()) == 0 || e.Value()[0] != '3' {
+			t.Errorf("%v, %v", e, err)
+		}
+	})
+}
+
+func TestPublisher(t *testing.T) {
+	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
+		js := connect()
+		s, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}, Replicas: replicas})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := func(partition string, token uint64) (*fence.Publisher, error) {
+			return fence.NewPublisher(within(t), connect(), "OUT", "fence."+partition, token)
+		}
+		publish := func(p *fence.Publisher, text string, opts ...jetstream.PublishOpt) error {
+			_, err := p.Publish(within(t), &nats.Msg{Subject: "out.p", Data: []byte(text)}, opts...)
+			return err
+		}
+		a, err := begin("p", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := begin("q", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"a1", "a2"} {
+			if err := publish(a, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := publish(a, "a3", jetstream.WithExpectLastSequence(1)); err == nil || errors.Is(err, fence.ErrFenced) {
+			t.Errorf("another condition that does not hold: %v", err)
+		}
+		b, err := begin("p", 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := publish(a, "a4"); !errors.Is(err, fence.ErrFenced) { // it wakes
+			t.Errorf("the zombie: %v", err)
+		}
+		if _, err := begin("p", 1); !errors.Is(err, fence.ErrFenced) { // and begins anew
+			t.Errorf("the zombie: %v", err)
+		}
+		if err := errors.Join(publish(b, "b1"), publish(other, "q1")); err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for seq := uint64(1); ; seq++ {
+			m, err := s.GetMsg(within(t), seq, jetstream.WithGetMsgSubject("out.p"))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, seq = append(got, string(m.Data)+" "+m.Header.Get(fence.HeaderToken)), m.Sequence
+		}
+		if want := "[a1 1 a2 1 b1 2 q1 1]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "QUEUE", Subjects: []string{"queue.>"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fence.NewPublisher(within(t), js, "QUEUE", "queue.fence", 1); err == nil {
+			t.Error("a fence in a work queue")
+		}
+	})
+}
+
+// rows is the result of a statement.
+type rows struct {
+	n   int64
+	err error
+}
+
+func (rows) LastInsertId() (int64, error)   { return 0, nil }
+func (r rows) RowsAffected() (int64, error) { return r.n, r.err }
+
+func TestRows(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		res       sql.Result
+		err, want error
+	}{
+		{rows{n: 1}, nil, nil},
+		{rows{n: 0}, nil, fence.ErrFenced},
+		{rows{err: broken}, nil, broken},
+		{nil, broken, broken},
+	} {
+		if err := fence.Rows(c.res, c.err); !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, want %v", c, err, c.want)
+		}
+	}
+}
