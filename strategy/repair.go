@@ -101,7 +101,7 @@ func (b *board) relieve(h int32) bool {
 	}
 	if !b.uniform && (!best.found || !best.ends || best.score > excess) {
 		c := b.push(h, excess)
-		if c.ends && best.ends && best.score <= c.cost {
+		if best.found && best.ends && (!c.ends || best.score <= c.cost) {
 			c = chain{cost: best.score, ends: true} // the swap
 		}
 		if d := b.bundle(h, excess); d.ends && (!c.ends || d.cost <= c.cost/bundleWins) {
