@@ -94,28 +94,27 @@ func (m *Msg) isSettled() bool {
 	return m.settled
 }
 
-// working tells the server every so often that the message is in hand.
+// working tells the server every so often that the message is in hand, until stop.
 func (m *Msg) working(every time.Duration) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				m.mu.Lock()
-				if !m.settled && m.lease.Check() == nil {
-					_ = m.msg.InProgress() // the next one, or AckWait, makes up for it
-				}
-				m.mu.Unlock()
-			case <-done:
-				return
-			}
+	over := false
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var t *time.Timer
+	t = time.AfterFunc(every, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if over || m.settled {
+			return
 		}
+		if m.lease.Check() == nil {
+			_ = m.msg.InProgress() // the next one, or AckWait, makes up for it
+		}
+		t.Reset(every)
 	})
 	return func() {
-		close(done)
-		wg.Wait()
+		m.mu.Lock()
+		over = true
+		m.mu.Unlock()
+		t.Stop()
 	}
 }

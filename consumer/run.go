@@ -85,10 +85,15 @@ func (r *run) pull(ctx context.Context) error {
 			}
 			continue
 		}
-		r.wait.Go(func() {
+		work := func() {
 			defer r.done()
 			r.process(ctx, msg)
-		})
+		}
+		if r.opts.inFlight == 1 {
+			work()
+		} else {
+			r.wait.Go(work)
+		}
 	}
 }
 
