@@ -77,8 +77,7 @@ func (l *Lease) EndHard() {
 	if cause == nil {
 		cause = parti.ErrFenced
 	}
-	l.stop(cause)
-	l.stopHard(cause)
+	l.stopHard(cause) // which ends Context, too, and not before
 }
 
 // Isolate makes Check fail while both contexts go on, as in a worker that is cut off
