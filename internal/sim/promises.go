@@ -238,11 +238,16 @@ func (l *ledger) over(g *lease) (why string, ok bool) {
 	return fmt.Sprintf("no receipt, no tombstone; last renewed %s ago", l.w.now-s.renewed), false
 }
 
-// fastest is how far any clock may run ahead, in millionths.
+// fastest is how far any clock has run ahead, in millionths.
 func (l *ledger) fastest() int {
 	n := 0
 	for _, h := range l.w.hosts {
 		n = max(n, h.rate, h.spec.Rate)
+	}
+	for _, f := range l.w.sc.Faults { // one that is over may have been at work while the leader waited
+		if f.Kind == Skew && f.At <= l.w.now {
+			n = max(n, f.N)
+		}
 	}
 	return n
 }
