@@ -30,7 +30,7 @@ type ledger struct {
 	place    map[string]string     // partition to the worker whose slice has it
 	newest   map[string]plan.Version
 	renewals int
-	anew     time.Duration // when the last of them was
+	anew     time.Duration // when the store was last made anew above all that had been
 
 	// What handlers did.
 	running map[string][]*run // by partition
@@ -314,10 +314,12 @@ func (l *ledger) lost() {
 	clear(l.place)
 }
 
-func (l *ledger) renewed() {
+func (l *ledger) renewed(incarnation uint32) {
 	l.lost()
 	l.renewals++
-	l.anew = l.w.now
+	if incarnation > l.head.Version.Incarnation() { // else nobody is left who remembers
+		l.anew = l.w.now
+	}
 }
 
 // wentBack makes the ledger's idea of what stands what it now is. What was
@@ -336,6 +338,30 @@ func (l *ledger) wentBack() {
 	}
 	for _, s := range l.w.store.sessions() {
 		l.holder[s.Worker] = s.Nonce
+	}
+	l.forget()
+}
+
+// forget takes back what nobody remembers: tokens and versions grow as long as anybody who
+// has seen the highest is there, and when a store goes back that nobody uses, nobody is.
+func (l *ledger) forget() {
+	if slices.ContainsFunc(l.w.hosts, func(h *host) bool { return h.proc != nil && h.proc.alive }) {
+		return
+	}
+	l.head = plan.Head{}
+	if h, ok := l.w.store.head(); ok {
+		l.head = h
+	}
+	for id, leases := range l.leases {
+		top := plan.Version(0)
+		for _, g := range leases {
+			if g.Token <= l.head.Version {
+				top = max(top, g.Token)
+			} else {
+				g.closed = true // its process is gone
+			}
+		}
+		l.newest[id] = top
 	}
 }
 

@@ -240,7 +240,7 @@ func (b *bucket) renew(incarnation uint32) uint32 {
 	b.last = kv.Floor(incarnation)
 	b.highest = max(b.highest, b.last)
 	b.w.say("store: made anew, incarnation %d", incarnation)
-	b.w.ledger.renewed()
+	b.w.ledger.renewed(b.incarnation)
 	b.w.interruptAll()
 	return incarnation
 }
