@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,7 +51,7 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 	subject := b.prefix + key
 	for try := 1; ; try++ {
 		var last uint64
-		old, err := b.stream.GetLastMsgForSubject(ctx, subject)
+		old, err := newest(ctx, b.stream, subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 		case err != nil:
@@ -74,6 +75,29 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		case !stale(err) || try == tries:
 			return 0, fmt.Errorf("fence: write %s: %w", subject, err)
 		}
+	}
+}
+
+// newest is the last message of a subject. It waits for as long as ctx allows while nobody
+// answers, as when the stream is about to have another leader.
+func newest(ctx context.Context, s jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
+	for {
+		m, err := s.GetLastMsgForSubject(ctx, subject)
+		if !errors.Is(err, nats.ErrNoResponders) || !pause(ctx, 20*time.Millisecond) {
+			return m, err
+		}
+	}
+}
+
+// pause waits, and reports false when ctx has ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

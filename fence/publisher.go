@@ -76,11 +76,7 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 		case api.ErrorCode != inFlight || try == tries:
 			return nil, fmt.Errorf("fence: publish to %s: %w", m.Subject, err)
 		}
-		t := time.NewTimer(time.Duration(try) * time.Millisecond)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if !pause(ctx, time.Duration(try)*time.Millisecond) {
 			return nil, context.Cause(ctx)
 		}
 	}
@@ -89,7 +85,7 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 // refused says whether it was the fence that did not hold, or another condition of the
 // message.
 func (p *Publisher) refused(ctx context.Context, m *nats.Msg, refusal error) error {
-	now, err := p.stream.GetLastMsgForSubject(ctx, p.fence)
+	now, err := newest(ctx, p.stream, p.fence)
 	if err == nil && now.Sequence == p.last {
 		return fmt.Errorf("fence: publish to %s: %w", m.Subject, refusal)
 	}
