@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -164,10 +165,11 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	c, err := d.stream.Consumer(ctx, want.Durable)
+	var c jetstream.Consumer
+	err = insist(ctx, func() (err error) { c, err = d.stream.Consumer(ctx, want.Durable); return err })
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound) && create:
-		if c, err = d.stream.CreateConsumer(ctx, want); err != nil {
+		if err := insist(ctx, func() (err error) { c, err = d.stream.CreateConsumer(ctx, want); return err }); err != nil {
 			return nil, d.noConsumer(err, partition, "make")
 		}
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
@@ -181,12 +183,30 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 	}
 	if create && (have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending || have.MaxDeliver != want.MaxDeliver) {
 		have.AckWait, have.MaxAckPending, have.MaxDeliver = want.AckWait, want.MaxAckPending, want.MaxDeliver
-		if c, err = d.stream.UpdateConsumer(ctx, have); err != nil {
+		if err := insist(ctx, func() (err error) { c, err = d.stream.UpdateConsumer(ctx, have); return err }); err != nil {
 			return nil, d.noConsumer(err, partition, "update")
 		}
 	}
 	return c, nil
 }
+
+// insist repeats a request for as long as ctx allows while nobody is there to answer it, as
+// when the stream or the consumer is about to have another leader.
+func insist(ctx context.Context, request func() error) error {
+	for {
+		err := request()
+		var api *jetstream.APIError
+		if !errors.Is(err, nats.ErrNoResponders) && (!errors.As(err, &api) || api.ErrorCode != notAvailable) {
+			return err
+		}
+		if pause(ctx, 20*time.Millisecond); ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// notAvailable is JetStream's error when it has no leader right now.
+const notAvailable = 10008
 
 // consumersExceeded is JetStream's error when a stream may have no more consumers.
 const consumersExceeded = 10026

@@ -325,7 +325,11 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 			return
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
-		msg, err := r.stream.GetMsg(one, next, jetstream.WithGetMsgSubject(filter))
+		var msg *jetstream.RawStreamMsg
+		err := insist(one, func() (err error) {
+			msg, err = r.stream.GetMsg(one, next, jetstream.WithGetMsgSubject(filter))
+			return err
+		})
 		cancel()
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrMsgNotFound) {
