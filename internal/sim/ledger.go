@@ -31,6 +31,7 @@ type ledger struct {
 	newest   map[string]plan.Version
 	renewals int
 	anew     time.Duration // when the store was last made anew above all that had been
+	back     time.Duration // when it went back; below 0: it has not, since all that was forgotten
 
 	// What handlers did.
 	running map[string][]*run // by partition
@@ -90,7 +91,8 @@ type lease struct {
 
 func newLedger(w *world) *ledger {
 	return &ledger{
-		w: w, terms: map[uint64]string{}, byNonce: map[string]*session{}, holder: map[string]string{},
+		back: -1,
+		w:    w, terms: map[uint64]string{}, byNonce: map[string]*session{}, holder: map[string]string{},
 		leases: map[string][]*lease{}, slices: map[string]plan.Slice{}, place: map[string]string{},
 		newest: map[string]plan.Version{}, running: map[string][]*run{}, bare: map[string]time.Duration{},
 		settled: -1, alerts: map[string]string{},
@@ -339,15 +341,18 @@ func (l *ledger) wentBack() {
 	for _, s := range l.w.store.sessions() {
 		l.holder[s.Worker] = s.Nonce
 	}
+	l.back = l.w.now
 	l.forget()
 }
 
 // forget takes back what nobody remembers: tokens and versions grow as long as anybody who
-// has seen the highest is there, and when a store goes back that nobody uses, nobody is.
+// has seen the highest is there, and when the store has gone back, only those are who were
+// there before.
 func (l *ledger) forget() {
-	if slices.ContainsFunc(l.w.hosts, func(h *host) bool { return h.proc != nil && h.proc.alive }) {
+	if l.back < 0 || slices.ContainsFunc(l.w.hosts, func(h *host) bool { return h.proc != nil && h.proc.alive && h.proc.booted <= l.back }) {
 		return
 	}
+	l.back = -1
 	l.head = plan.Head{}
 	if h, ok := l.w.store.head(); ok {
 		l.head = h
@@ -418,6 +423,7 @@ func (l *ledger) died(p *process) {
 			delete(l.alerts, about)
 		}
 	}
+	l.forget()
 }
 
 func sortedRuns(runs map[plan.Lease]*run) []*run {
