@@ -40,6 +40,8 @@ func bars(o options, tw *tabwriter.Writer) error {
 			return fmt.Sprintf("moved for balance %s, peak %s", percent(r.OptionalWeight, r.Total), milli(r.Peak)), r.OptionalWeight*100 <= r.Total
 		}},
 		{"heavy tail: peak ≤ 1.05·LB, ≤ 10 % of the weight moved per event", churn(6000, 100, strategytest.HeavyTail), 0, tail},
+		{"the same, 60 workers", churn(3600, 60, strategytest.HeavyTail), 0, tail},
+		{"the same, 30 workers", churn(1800, 30, strategytest.HeavyTail), 0, tail},
 		{"the same, few workers", churn(1000, 20, strategytest.HeavyTail), 0, tail},
 		{"the same, few workers, with a budget of 4 % of the weight", churn(1000, 20, strategytest.HeavyTail), 40, tail},
 	} {
