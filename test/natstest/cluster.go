@@ -22,7 +22,39 @@ type Cluster struct {
 // stream of as many replicas.
 func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
 	tb.Helper()
-	c := &Cluster{}
+	for try := 1; ; try++ {
+		c := &Cluster{}
+		if c.start(tb, n, opts) {
+			tb.Cleanup(c.stop)
+			c.Await(tb)
+			return c
+		}
+		c.stop()
+		if try == portTries {
+			tb.Fatalf("no nats-server was ready with %d sets of ports", try)
+		}
+	}
+}
+
+// The nodes must know one another's ports before they start. Somebody else may take such
+// a port meanwhile, for a connection that goes out, say: then others are tried.
+const (
+	portTries = 5
+	portTime  = 6 * time.Second
+)
+
+func (c *Cluster) stop() {
+	for _, ns := range c.Nodes {
+		ns.Shutdown()
+	}
+	for _, ns := range c.Nodes {
+		ns.WaitForShutdown()
+	}
+}
+
+// start reports false when a port was taken.
+func (c *Cluster) start(tb testing.TB, n int, opts []Options) bool {
+	tb.Helper()
 	ports := make([]int, n)
 	var routes []string
 	for i := range ports {
@@ -51,24 +83,15 @@ func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
 		c.Nodes = append(c.Nodes, ns)
 		c.options = append(c.options, o)
 	}
-	tb.Cleanup(func() {
-		for _, ns := range c.Nodes {
-			ns.Shutdown()
-		}
-		for _, ns := range c.Nodes {
-			ns.WaitForShutdown()
-		}
-	})
 	for _, ns := range c.Nodes {
 		ns.Start()
 	}
 	for _, ns := range c.Nodes {
-		if !ns.ReadyForConnections(patience) {
-			tb.Fatalf("the nats-server %s is not ready", ns.Name())
+		if !ns.ReadyForConnections(portTime) {
+			return false
 		}
 	}
-	c.Await(tb)
-	return c
+	return true
 }
 
 // Await waits until the leader of the cluster knows all nodes. Having a leader is
@@ -96,18 +119,23 @@ func (c *Cluster) whole() bool {
 	return false
 }
 
-// Restart starts a node again that was stopped, with its data.
+// Restart starts a node again that was stopped, with its data. Its port may be taken for
+// a moment: then it tries again.
 func (c *Cluster) Restart(tb testing.TB, i int) {
 	tb.Helper()
-	ns, err := server.NewServer(c.options[i])
-	if err != nil {
-		tb.Fatal(err)
+	for range portTries {
+		ns, err := server.NewServer(c.options[i])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c.Nodes[i] = ns
+		ns.Start()
+		if ns.ReadyForConnections(portTime) {
+			return
+		}
+		Stop(ns)
 	}
-	c.Nodes[i] = ns
-	ns.Start()
-	if !ns.ReadyForConnections(patience) {
-		tb.Fatalf("the nats-server %s is not ready", ns.Name())
-	}
+	tb.Fatalf("the nats-server %s is not ready", c.options[i].ServerName)
 }
 
 // Connect connects to one node first, and to the others when that one is gone.
