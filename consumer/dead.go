@@ -31,8 +31,8 @@ func (o *options) hopeless(m *Msg, err error) bool {
 
 // bury stores the message under the dead-letter subject. Its ID makes a second try
 // harmless, within the stream's window for duplicates.
-func (d *Durable) bury(ctx context.Context, m *Msg, reason error) error {
-	letter := nats.NewMsg(d.opts.dead)
+func (c *core) bury(ctx context.Context, m *Msg, reason error) error {
+	letter := nats.NewMsg(c.opts.dead)
 	letter.Data = m.Data
 	for k, v := range m.Header {
 		switch k {
@@ -50,9 +50,9 @@ func (d *Durable) bury(ctx context.Context, m *Msg, reason error) error {
 	} {
 		letter.Header[k] = []string{v}
 	}
-	id := fmt.Sprintf("%s/%s/%d", d.group, m.Stream, m.Sequence)
-	if _, err := d.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
-		return fmt.Errorf("consumer: message %d of %s could not be stored under %s, and stays: %w", m.Sequence, m.Stream, d.opts.dead, err)
+	id := fmt.Sprintf("%s/%s/%d", c.group, m.Stream, m.Sequence)
+	if _, err := c.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
+		return fmt.Errorf("consumer: message %d of %s could not be stored under %s, and stays: %w", m.Sequence, m.Stream, c.opts.dead, err)
 	}
 	return nil
 }

@@ -14,7 +14,12 @@
 //		})
 //	mgr, err := parti.NewManager(store, source, d, parti.Config{})
 //
-// # What it promises
+// [NewCursor] is for thousands of partitions, more than a server likes to have consumers
+// for: a worker reads all its partitions through few ephemeral consumers, and how far each
+// of them is done stands in a key of a bucket, written under the lease's token. The
+// stream must have limits retention.
+//
+// # What they promise
 //
 // Every message is given to the function at least once, until it returns nil, or an
 // error that says that no try will help, or [MaxDeliver] tries have failed; in the last
@@ -22,10 +27,15 @@
 // flight per partition, the default, the messages of a partition come in the order of the
 // stream, across retries and moves.
 //
-// When a partition moves as planned, what is in hand is finished and acknowledged, and
-// the server has said that it knows, before the next owner starts: nothing is repeated.
-// When its owner is lost, the next one asks for what was in hand at once instead of
-// waiting for the [AckWait]: that, and nothing else, is repeated.
+// When a partition moves as planned, what is in hand is finished and acknowledged, or
+// written into the cursor, and the server has said that it knows, before the next owner
+// starts: nothing is repeated. When its owner is lost, the next one of a Durable asks for
+// what was in hand at once instead of waiting for the [AckWait]: that, and nothing else, is
+// repeated. That of a Cursor goes on from the cursor, which is at most [CursorEvery] old.
+//
+// A partition whose messages fail, or take long, holds up no other. Of a Cursor, at most
+// 256 messages of a partition, or 1 MiB, wait in the worker, and 256 more for each of its
+// readers.
 //
 // # A frozen owner that wakes
 //
@@ -34,6 +44,11 @@
 // suspension: a process that wakes after its session has ended acknowledges nothing. What
 // is left is a process that is stopped between this check and the write to its
 // connection, some microseconds; the acknowledgement that it sends on waking is of a
-// message that its function has finished. The function's own effects need the token:
-// write m.Token beside your data, and refuse to overwrite a larger one.
+// message that its function has finished.
+//
+// A cursor needs no clock: as soon as the next owner has begun, which it does by writing
+// its token, the server refuses what an earlier one writes.
+//
+// The function's own effects need the token, too: write m.Token beside your data, and
+// refuse to overwrite a larger one. Package fence has helpers for that.
 package consumer

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -16,20 +13,9 @@ import (
 
 // Durable is the [parti.Handler] that [NewDurable] makes. It is safe for concurrent
 // use, and may serve one Manager.
-type Durable struct {
-	js      jetstream.JetStream
-	stream  jetstream.Stream
-	group   string
-	subject template
-	handle  Func
-	opts    options
-	slots   chan struct{} // of the worker; nil: no bound
-}
+type Durable struct{ *core }
 
 var _ parti.Handler = (*Durable)(nil)
-
-// requestTime is how long one request to the server may take.
-const requestTime = 5 * time.Second
 
 // NewDurable makes a handler that consumes the messages of each partition through a
 // durable consumer of that partition's own. Its name is made of group, which is that of
@@ -43,79 +29,14 @@ const requestTime = 5 * time.Second
 // not have, a start that a work queue does not know, a dead-letter subject that nobody
 // stores.
 func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Durable, error) {
-	d := &Durable{js: js, group: group, subject: template(subject), handle: handle, opts: defaults()}
-	for _, set := range opts {
-		set(&d.opts)
-	}
-	if !groupName.MatchString(group) {
-		return nil, fmt.Errorf("consumer: group %q: a name is letters, digits, - and _", group)
-	}
-	if handle == nil {
-		return nil, errors.New("consumer: a nil Func: give one that processes a message")
-	}
-	if err := errors.Join(d.opts.check(), d.subject.check()); err != nil {
+	c, err := newCore(js, group, subject, handle, opts, "NewDurable")
+	if err != nil {
 		return nil, err
 	}
-	for _, wrap := range slices.Backward(d.opts.wrap) {
-		d.handle = wrap(d.handle)
-	}
-	if d.opts.perWorker > 0 {
-		d.slots = make(chan struct{}, d.opts.perWorker)
-	}
-	if err := d.look(ctx, stream); err != nil {
+	if err := c.look(ctx, stream); err != nil {
 		return nil, err
 	}
-	return d, nil
-}
-
-// look checks the stream.
-func (d *Durable) look(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	s, err := d.js.Stream(ctx, name)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return &StreamError{name, "is not there", "make it first, or see whether its name is right"}
-	case err != nil:
-		return fmt.Errorf("consumer: look at stream %s (does the user have the permission to publish to $JS.API.STREAM.INFO.%s?): %w", name, name, err)
-	}
-	d.stream = s
-	cfg := s.CachedInfo().Config
-	all := strings.Replace(string(d.subject), placeholder, "*", 1)
-	_, after, _ := strings.Cut(string(d.subject), placeholder)
-	if after == "" {
-		all = strings.Replace(string(d.subject), placeholder, ">", 1) // an ID may have several tokens
-	}
-	switch {
-	case !covers(cfg.Subjects, strings.Replace(string(d.subject), placeholder, "x", 1)) && !covers(cfg.Subjects, all):
-		return &StreamError{name, fmt.Sprintf("does not have the subjects %s, but %s", d.subject, strings.Join(cfg.Subjects, ", ")), "give it these as well, or use another subject"}
-	case cfg.Retention == jetstream.WorkQueuePolicy && d.opts.start.kind != startFirst:
-		return &StreamError{name, "is a work queue, whose consumers begin with the first message", "use consumer.FromFirst(), or a stream with limits retention"}
-	case cfg.NoAck:
-		return &StreamError{name, "does not acknowledge what is published (NoAck)", "use one that does: messages may be lost before they are stored"}
-	}
-	return d.lookDead(ctx, name)
-}
-
-// lookDead checks the dead-letter subject.
-func (d *Durable) lookDead(ctx context.Context, name string) error {
-	if d.opts.dead == "" {
-		return nil
-	}
-	if strings.ContainsAny(d.opts.dead, " *>\t") {
-		return &OptionError{Option: "DeadLetter", Value: d.opts.dead, Want: "use a subject without wildcards"}
-	}
-	if covers([]string{strings.Replace(string(d.subject), placeholder, "*", 1)}, d.opts.dead) {
-		return &OptionError{Option: "DeadLetter", Value: d.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", d.subject)}
-	}
-	_, err := d.js.StreamNameBySubject(ctx, d.opts.dead)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", d.opts.dead)}
-	case err != nil:
-		return fmt.Errorf("consumer: look for a stream that takes %s (does the user have the permission to publish to $JS.API.STREAM.NAMES?): %w", d.opts.dead, err)
-	}
-	return nil
+	return &Durable{c}, nil
 }
 
 // Provision makes the consumers of these partitions, and leaves alone those that are
@@ -165,59 +86,41 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	var c jetstream.Consumer
-	err = insist(ctx, func() (err error) { c, err = d.stream.Consumer(ctx, want.Durable); return err })
+	c, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.Consumer(ctx, want.Durable) })
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound) && create:
-		if err := insist(ctx, func() (err error) { c, err = d.stream.CreateConsumer(ctx, want); return err }); err != nil {
+		c, err = ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.CreateConsumer(ctx, want) })
+		if err != nil {
 			return nil, d.noConsumer(err, partition, "make")
 		}
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return nil, &StreamError{d.stream.CachedInfo().Config.Name, "has no consumer for partition " + partition, "make it with Provision, or let the workers make it"}
+		return nil, &StreamError{d.name, "has no consumer for partition " + partition, "make it with Provision, or let the workers make it"}
 	case err != nil:
 		return nil, d.noConsumer(err, partition, "look at")
 	}
 	have := c.CachedInfo().Config
 	if wrong := differences(&have, &want); len(wrong) > 0 {
-		return nil, &SettingsError{Stream: d.stream.CachedInfo().Config.Name, Consumer: want.Durable, Partition: partition, Wrong: wrong}
+		return nil, &SettingsError{Stream: d.name, Consumer: want.Durable, Partition: partition, Wrong: wrong}
 	}
 	if create && (have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending || have.MaxDeliver != want.MaxDeliver) {
 		have.AckWait, have.MaxAckPending, have.MaxDeliver = want.AckWait, want.MaxAckPending, want.MaxDeliver
-		if err := insist(ctx, func() (err error) { c, err = d.stream.UpdateConsumer(ctx, have); return err }); err != nil {
+		c, err = ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.UpdateConsumer(ctx, have) })
+		if err != nil {
 			return nil, d.noConsumer(err, partition, "update")
 		}
 	}
 	return c, nil
 }
 
-// insist repeats a request for as long as ctx allows while nobody is there to answer it, as
-// when the stream or the consumer is about to have another leader.
-func insist(ctx context.Context, request func() error) error {
-	for {
-		err := request()
-		var api *jetstream.APIError
-		if !errors.Is(err, nats.ErrNoResponders) && (!errors.As(err, &api) || api.ErrorCode != notAvailable) {
-			return err
-		}
-		if pause(ctx, 20*time.Millisecond); ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// notAvailable is JetStream's error when it has no leader right now.
-const notAvailable = 10008
-
 // consumersExceeded is JetStream's error when a stream may have no more consumers.
 const consumersExceeded = 10026
 
 func (d *Durable) noConsumer(err error, partition, doing string) error {
-	name := d.stream.CachedInfo().Config.Name
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == consumersExceeded {
-		return &StreamError{name, "may have no more consumers, and partition " + partition + " needs one", "raise the stream's max_consumers or the server's default_max_consumers, or have fewer partitions"}
+		return &StreamError{d.name, "may have no more consumers, and partition " + partition + " needs one", "raise the stream's max_consumers or the server's default_max_consumers, or have fewer partitions"}
 	}
-	return fmt.Errorf("consumer: %s the consumer of partition %s on stream %s: %w", doing, partition, name, err)
+	return fmt.Errorf("consumer: %s the consumer of partition %s on stream %s: %w", doing, partition, d.name, err)
 }
 
 // differences names what an existing consumer has that cannot be changed.

@@ -1,4 +1,4 @@
-package consumer_test //nolint:testableexamples // it needs a server
+package consumer_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 )
 
 // A worker that books the orders of the regions that it owns.
-func ExampleNewDurable() {
+func ExampleNewDurable() { //nolint:testableexamples // it needs a server
 	if err := work(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -53,4 +53,29 @@ func work(ctx context.Context) error {
 		return err
 	}
 	return mgr.Run(ctx)
+}
+
+// The same for thousands of customers, each a partition: orders.<customer>.
+func ExampleNewCursor() { //nolint:testableexamples // it needs a server
+	nc, err := nats.Connect(nats.DefaultURL, natskv.ConnectOptions()...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	handler, err := consumer.NewCursor(context.Background(), js, "orders", "ORDERS", "orders.{partition}",
+		func(_ context.Context, m *consumer.Msg) error {
+			fmt.Printf("%s: order %d, under token %d\n", m.Partition, m.Sequence, m.Token)
+			return nil
+		}, consumer.CursorEvery(200*time.Millisecond))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	fmt.Println(handler != nil) // give it to parti.NewManager, as above
 }

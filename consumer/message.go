@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
 )
@@ -43,10 +42,18 @@ type Msg struct {
 	Tries int
 
 	lease parti.Lease
-	msg   jetstream.Msg
+	msg   settler
 
 	mu      sync.Mutex
 	settled bool
+}
+
+// A settler carries out what is said of a message.
+type settler interface {
+	Ack() error
+	NakWithDelay(delay time.Duration) error
+	TermWithReason(reason string) error
+	InProgress() error
 }
 
 // ErrSettled says that a message was acknowledged, given back or ended before.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// An Option changes what [NewDurable] makes.
+// An Option changes what [NewDurable] and [NewCursor] make. Some are for one of them
+// only, and say so; the other refuses them.
 type Option func(*options)
 
 type options struct {
@@ -21,13 +22,18 @@ type options struct {
 	create     bool
 	wrap       []func(Func) Func
 	observe    func(Trouble)
+
+	every  time.Duration
+	bucket string
+
+	notDurable, notCursor []string // options given that are not for it
 }
 
 func defaults() options {
 	return options{
 		inFlight: 1, ackWait: 30 * time.Second, start: FromFirst(), expiry: 5 * time.Second, create: true,
 		backOff: []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute},
-		observe: func(Trouble) {},
+		observe: func(Trouble) {}, every: time.Second,
 	}
 }
 
@@ -43,8 +49,23 @@ func InFlightPerWorker(n int) Option { return func(o *options) { o.perWorker = n
 // AckWait is after how long without a sign of life the server gives a message out
 // again. While the function works, signs of life are sent by themselves, every third of
 // it, so that it need not be as long as the longest work. A partition's next owner does
-// not wait for it. Default: 30 s. Range: 1 s to 1 h.
-func AckWait(d time.Duration) Option { return func(o *options) { o.ackWait = d } }
+// not wait for it. For NewDurable. Default: 30 s. Range: 1 s to 1 h.
+func AckWait(d time.Duration) Option {
+	return func(o *options) { o.ackWait, o.notCursor = d, append(o.notCursor, "AckWait") }
+}
+
+// CursorEvery is how often the cursor of a partition that is at work is written: what its
+// owner has done since is repeated when it is lost. 0 writes it after each message, before
+// the next one. For NewCursor. Default: 1 s. Range: 0, or 10 ms to 1 min.
+func CursorEvery(d time.Duration) Option {
+	return func(o *options) { o.every, o.notDurable = d, append(o.notDurable, "CursorEvery") }
+}
+
+// CursorBucket is the key-value bucket that keeps the cursors. For NewCursor. Default:
+// that of the group's name and -cursors.
+func CursorBucket(name string) Option {
+	return func(o *options) { o.bucket, o.notDurable = name, append(o.notDurable, "CursorBucket") }
+}
 
 // Timeout ends the context of the function after so long; that it has timed out is then
 // an error like any other. Default, and 0: only with the lease. Range: 0, or 1 ms to 24 h.
@@ -64,7 +85,9 @@ func DeadLetter(subject string) Option { return func(o *options) { o.dead = subj
 
 // MaxDeliver is after how many failed tries a message goes to the DeadLetter subject,
 // which must be set. A message that was given out and given back, as when its owner is
-// lost, has been tried as well. Default, and 0: any number. Range: 0 to 1 000 000.
+// lost, has been tried as well; NewCursor knows of those tries only of which a cursor was
+// written, which it does for every message once a partition has lost two owners without
+// getting on. Default, and 0: any number. Range: 0 to 1 000 000.
 func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
 
 // StartAt is where a partition begins that never had a consumer. It says nothing about
@@ -72,14 +95,15 @@ func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
 func StartAt(s Start) Option { return func(o *options) { o.start = s } }
 
 // PullExpiry is how long one request for messages stays with the server. An idle
-// partition makes one in that time. It should be shorter than it takes until a frozen
+// partition, or reader of a Cursor, makes one in that time. It should be shorter than it takes until a frozen
 // process is declared lost, which is 6 s or more by default: what is given to a frozen
 // process's request comes to the next owner only after that has expired.
 // Default: 5 s. Range: 2 s to 1 min.
 func PullExpiry(d time.Duration) Option { return func(o *options) { o.expiry = d } }
 
 // WithoutCreate lets a partition fail whose consumer was not made by [Durable.Provision],
-// for workers that are not permitted to make any.
+// and [NewCursor] fail if the bucket is not there, for workers that are not permitted to
+// make any.
 func WithoutCreate() Option { return func(o *options) { o.create = false } }
 
 // Use wraps the function: the first wraps all others.
@@ -118,8 +142,9 @@ const (
 // FromFirst begins with the first message that the stream still has.
 func FromFirst() Start { return Start{} }
 
-// FromNew begins with the first message that comes after the consumer was made. Not for
-// work queues, which have no such consumers.
+// FromNew begins with the first message that comes after the consumer was made, or the
+// partition was owned for the first time. Not for work queues, which have no such
+// consumers.
 func FromNew() Start { return Start{kind: startNew} }
 
 // FromTime begins with the first message stored at t or later. Not for work queues.
@@ -134,8 +159,16 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("consumer: %s(%s): %s", e.Option, e.Value, e.Want)
 }
 
-// check returns the first option that is out of range.
-func (o *options) check() error {
+// check returns the first option that is out of range, or not for the way that it was
+// given to.
+func (o *options) check(way string) error {
+	no := o.notDurable
+	if way == "NewCursor" {
+		no = o.notCursor
+	}
+	if len(no) > 0 {
+		return fmt.Errorf("consumer: %s is not an option of %s: leave it out", no[0], way)
+	}
 	bad := func(ok bool, option string, value any, want string) error {
 		if ok {
 			return nil
@@ -150,6 +183,8 @@ func (o *options) check() error {
 		bad(o.maxDeliver >= 0 && o.maxDeliver <= 1_000_000, "MaxDeliver", o.maxDeliver, "0 to 1000000"),
 		bad(o.maxDeliver == 0 || o.dead != "", "MaxDeliver", o.maxDeliver, "DeadLetter as well: a message must not vanish"),
 		bad(o.expiry >= 2*time.Second && o.expiry <= time.Minute, "PullExpiry", o.expiry, "2s to 1m"),
+		bad(o.every == 0 || o.every >= 10*time.Millisecond && o.every <= time.Minute, "CursorEvery", o.every, "0, or 10ms to 1m"),
+		bad(o.bucket == "" || groupName.MatchString(o.bucket), "CursorBucket", o.bucket, "letters, digits, - and _"),
 		bad(len(o.backOff) > 0, "BackOff", "", "one or more"),
 	}
 	for _, d := range o.backOff {

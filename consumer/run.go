@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -16,12 +15,9 @@ import (
 
 // A run is one lease of one partition.
 type run struct {
-	*Durable
-	lease parti.Lease
-	cons  jetstream.Consumer
-
-	slots chan struct{} // one for each message in flight
-	wait  sync.WaitGroup
+	holding
+	cons jetstream.Consumer
+	wait sync.WaitGroup
 
 	mu   sync.Mutex
 	last string // the reply subject of the newest acknowledgement that is not known to have arrived
@@ -39,7 +35,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{Durable: d, lease: l, cons: cons, slots: make(chan struct{}, d.opts.inFlight)}
+	r := &run{holding: d.holding(l), cons: cons}
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -100,57 +96,6 @@ func (r *run) pull(ctx context.Context) error {
 // prefetch is how many messages one request to the server asks for.
 const prefetch = 64
 
-// begin waits for its turn, and for proof of ownership. It reports false when ctx
-// has ended.
-func (r *run) begin(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case r.slots <- struct{}{}:
-	}
-	if r.Durable.slots != nil {
-		select {
-		case <-ctx.Done():
-			<-r.slots
-			return false
-		case r.Durable.slots <- struct{}{}:
-		}
-	}
-	if !r.proven(ctx) {
-		r.done()
-		return false
-	}
-	return true
-}
-
-// proven waits until ownership can be proved. It reports false when ctx has ended.
-func (r *run) proven(ctx context.Context) bool {
-	for ctx.Err() == nil {
-		if r.lease.Check() == nil {
-			return true
-		}
-		pause(ctx, unprovenPause)
-	}
-	return false
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-func (r *run) done() {
-	if r.Durable.slots != nil {
-		<-r.Durable.slots
-	}
-	<-r.slots
-}
-
 // process gives one message to the function, and then says what becomes of it.
 func (r *run) process(ctx context.Context, msg jetstream.Msg) {
 	m, err := r.message(msg)
@@ -184,22 +129,6 @@ func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 	}, nil
 }
 
-// call calls the function. A panic is an error.
-func (r *run) call(m *Msg) (err error) {
-	ctx := r.lease.Hard()
-	if r.opts.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.opts.timeout)
-		defer cancel()
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return r.handle(ctx, m)
-}
-
 // failed says what becomes of a message whose function returned an error.
 func (r *run) failed(ctx context.Context, m *Msg, cause error) error {
 	trouble := Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: cause}
@@ -226,9 +155,6 @@ func (r *run) failed(ctx context.Context, m *Msg, cause error) error {
 	}
 	return r.settle(m, func() error { return m.Nak(delay) })
 }
-
-// unprovenPause is how often it is looked whether ownership can be proved again.
-const unprovenPause = 50 * time.Millisecond
 
 // settle does it as soon as ownership can be proved. It gives up when the lease ends:
 // then the message belongs to the next owner.
@@ -284,7 +210,7 @@ const toldTime = 2 * time.Second
 // what is given to it never arrives.
 func (r *run) watch(ctx context.Context) {
 	for range 3 {
-		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil || len(r.slots) > 0 {
+		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil || len(r.turns) > 0 {
 			return
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
@@ -308,7 +234,7 @@ func (r *run) watch(ctx context.Context) {
 // It returns when the server has done it: a message that it gave to this owner's own
 // request before would come twice.
 func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
-	if info.NumAckPending == 0 || !r.usual() {
+	if info.NumAckPending == 0 || !usual(r.js) {
 		return
 	}
 	filter := info.Config.FilterSubject
@@ -325,10 +251,8 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 			return
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
-		var msg *jetstream.RawStreamMsg
-		err := insist(one, func() (err error) {
-			msg, err = r.stream.GetMsg(one, next, jetstream.WithGetMsgSubject(filter))
-			return err
+		msg, err := ask(one, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+			return r.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 		})
 		cancel()
 		if err != nil {
@@ -350,10 +274,3 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 // searchAtMost is how many messages that are done are passed over in search of those
 // that are in hand.
 const searchAtMost = 256
-
-// usual says whether JetStream is where it usually is: elsewhere, acknowledgements go
-// by a way that only the server knows.
-func (r *run) usual() bool {
-	o := r.js.Options()
-	return o.Domain == "" && (o.APIPrefix == "" || o.APIPrefix == "$JS.API." || o.APIPrefix == "$JS.API")
-}

@@ -40,24 +40,41 @@ type site struct {
 	connect  func(t *testing.T, opts ...nats.Option) *nats.Conn
 }
 
-// everywhere runs a test on one node and on three, for each retention.
+// everywhere runs a test on one node and on three, with durable consumers for each
+// retention, and with cursors.
 func everywhere(t *testing.T, run func(t *testing.T, w *world)) {
 	t.Helper()
-	one := natstest.Start(t)
-	three := natstest.StartCluster(t, 3)
-	var next atomic.Int64
-	for _, s := range []site{
-		{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn { return natstest.Connect(t, one, opts...) }},
-		{"three", 3, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-			return three.Connect(t, int(next.Add(1))%3, opts...)
-		}},
-	} {
+	for _, s := range sites(t) {
 		for _, r := range []jetstream.RetentionPolicy{jetstream.LimitsPolicy, jetstream.WorkQueuePolicy, jetstream.InterestPolicy} {
 			t.Run(s.name+"/"+r.String(), func(t *testing.T) {
 				t.Parallel()
 				run(t, newWorld(t, s, r))
 			})
 		}
+		t.Run(s.name+"/Cursor", func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, s, jetstream.LimitsPolicy)
+			w.cursors = true
+			run(t, w)
+		})
+	}
+}
+
+// sites starts one node, and three.
+func sites(t *testing.T) []site {
+	t.Helper()
+	one := natstest.Start(t)
+	three := natstest.StartCluster(t, 3)
+	var next atomic.Int64
+	return []site{
+		{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+			t.Helper()
+			return natstest.Connect(t, one, opts...)
+		}},
+		{"three", 3, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+			t.Helper()
+			return three.Connect(t, int(next.Add(1))%3, opts...)
+		}},
 	}
 }
 
@@ -67,6 +84,8 @@ type world struct {
 	site   site
 	stream string
 	js     jetstream.JetStream
+
+	cursors bool // rather than durable consumers
 
 	mu    sync.Mutex
 	got   map[string][]int // by partition, in order
@@ -110,7 +129,15 @@ type owner struct {
 	w    *world
 	name string
 	nc   *nats.Conn
-	d    *consumer.Durable
+	h    parti.Handler
+}
+
+// ackWait is an option of durable consumers.
+func (w *world) ackWait(d time.Duration) consumer.Option {
+	if w.cursors {
+		return consumer.Use()
+	}
+	return consumer.AckWait(d)
 }
 
 // note records a message.
@@ -123,6 +150,11 @@ func (w *world) note(who string, m *consumer.Msg) {
 	w.got[m.Partition] = append(w.got[m.Partition], n)
 	w.where = append(w.where, who)
 	w.mu.Unlock()
+	w.nudge()
+}
+
+// nudge lets until look again.
+func (w *world) nudge() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -135,15 +167,21 @@ func (w *world) owner(name string, f consumer.Func, opts ...consumer.Option) *ow
 	if f == nil {
 		f = func(context.Context, *consumer.Msg) error { return nil }
 	}
-	d, err := consumer.NewDurable(w.t.Context(), jetStream(w.t, o.nc), "group", w.stream, w.stream+".in.{partition}",
-		func(ctx context.Context, m *consumer.Msg) error {
-			w.note(name, m)
-			return f(ctx, m)
-		}, opts...)
+	noting := func(ctx context.Context, m *consumer.Msg) error {
+		w.note(name, m)
+		return f(ctx, m)
+	}
+	js, subject := jetStream(w.t, o.nc), w.stream+".in.{partition}"
+	var err error
+	if w.cursors {
+		opts = append([]consumer.Option{consumer.CursorEvery(0)}, opts...)
+		o.h, err = consumer.NewCursor(w.t.Context(), js, "g-"+w.stream, w.stream, subject, noting, opts...)
+	} else {
+		o.h, err = consumer.NewDurable(w.t.Context(), js, "group", w.stream, subject, noting, opts...)
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o.d = d
 	return o
 }
 
@@ -165,7 +203,7 @@ func (o *owner) run(partition string, token uint64) *tenure {
 		}
 		return context.Cause(hard)
 	})
-	go func() { x.ended <- o.d.Run(ctx, lease) }()
+	go func() { x.ended <- o.h.Run(ctx, lease) }()
 	o.w.t.Cleanup(func() {
 		stop()
 		cancel(parti.ErrFenced)
@@ -187,6 +225,14 @@ func (x *tenure) release(t *testing.T) {
 	}
 }
 
+// over waits for the end of a tenure that was cut off, whatever it says.
+func (x *tenure) over() {
+	select {
+	case <-x.ended: //nolint:errcheck // whatever it says
+	case <-time.After(patience):
+	}
+}
+
 // send publishes the next n messages of a partition.
 func (w *world) send(partition string, n int) {
 	w.t.Helper()
@@ -195,14 +241,22 @@ func (w *world) send(partition string, n int) {
 		w.sent[partition]++
 		text := strconv.Itoa(w.sent[partition])
 		w.mu.Unlock()
-		ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-		_, err := w.js.Publish(ctx, w.stream+".in."+partition, []byte(text))
-		cancel()
-		if err != nil {
-			w.t.Error(err)
-		}
+		w.publish(w.stream+".in."+partition, text)
 	}
 }
+
+// publish publishes one message, and waits until it is stored.
+func (w *world) publish(subject, text string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	if _, err := w.js.Publish(ctx, subject, []byte(text), whileNobodyAnswers...); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// whileNobodyAnswers lets a publisher wait for a stream that has no leader for a moment.
+var whileNobodyAnswers = []jetstream.PublishOpt{jetstream.WithRetryAttempts(100), jetstream.WithRetryWait(100 * time.Millisecond)}
 
 // until waits for a condition on what was got.
 func (w *world) until(what string, cond func() bool) {
@@ -219,9 +273,12 @@ func (w *world) until(what string, cond func() bool) {
 		case <-w.wake:
 		case <-end:
 			w.mu.Lock()
-			text := fmt.Sprint(w.got, " of ", w.sent)
+			var text []string
+			for p, n := range w.sent {
+				text = append(text, fmt.Sprintf("%s: %d of %d", p, len(w.got[p]), n))
+			}
 			w.mu.Unlock()
-			w.t.Fatalf("%s did not happen: got %s", what, text)
+			w.t.Fatalf("%s did not happen: got %s", what, strings.Join(text, ", "))
 		}
 	}
 }
@@ -235,7 +292,7 @@ func (w *world) exactly(partition string, n int) {
 	defer w.mu.Unlock()
 	for i, x := range w.got[partition] {
 		if x != i+1 {
-			w.t.Fatalf("%s: message %d is number %d: %v", partition, i+1, x, w.got[partition])
+			w.t.Fatalf("%s: message %d is number %d: %v", partition, i+1, x, w.got[partition][max(i-5, 0):min(i+5, len(w.got[partition]))])
 		}
 	}
 }
@@ -244,8 +301,12 @@ func (w *world) exactly(partition string, n int) {
 // nothing is kept before.
 func (o *owner) make(partitions ...string) {
 	o.w.t.Helper()
+	d, ok := o.h.(*consumer.Durable)
+	if !ok {
+		return
+	}
 	for _, p := range partitions {
-		if err := o.d.Provision(o.w.t.Context(), parti.Partition{ID: p}); err != nil {
+		if err := d.Provision(o.w.t.Context(), parti.Partition{ID: p}); err != nil {
 			o.w.t.Fatal(err)
 		}
 	}
@@ -273,7 +334,7 @@ func TestBacklogFollows(t *testing.T) {
 		if !slices.Contains(w.where, "b") {
 			t.Error("b got nothing")
 		}
-		if n := len(consumers(t, w)); n != 1 {
+		if n := len(consumers(t, w)); n != 1 && !w.cursors || w.cursors && n != 0 {
 			t.Errorf("%d consumers", n)
 		}
 	})
@@ -330,8 +391,8 @@ func TestCrash(t *testing.T) {
 				<-ctx.Done()
 			}
 			return nil
-		}, consumer.AckWait(time.Hour))
-		b := w.owner("b", nil, consumer.AckWait(time.Hour))
+		}, w.ackWait(time.Hour))
+		b := w.owner("b", nil, w.ackWait(time.Hour))
 		a.make("p")
 		w.send("p", 10)
 		x := a.run("p", 1)
@@ -363,8 +424,8 @@ func TestCrashWithMany(t *testing.T) {
 			}
 			<-ctx.Done()
 			return nil
-		}, consumer.InFlight(5), consumer.AckWait(time.Hour))
-		b := w.owner("b", nil, consumer.InFlight(5), consumer.AckWait(time.Hour))
+		}, consumer.InFlight(5), w.ackWait(time.Hour))
+		b := w.owner("b", nil, consumer.InFlight(5), w.ackWait(time.Hour))
 		a.make("p")
 		w.send("p", 20)
 		x := a.run("p", 1)
@@ -393,7 +454,7 @@ func TestZombie(t *testing.T) {
 			close(inHand)
 			<-thaw
 			return nil
-		}, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second))
+		}, w.ackWait(time.Hour), consumer.PullExpiry(2*time.Second))
 		failing := errors.New("not yet")
 		var tries atomic.Int64
 		b := w.owner("b", func(context.Context, *consumer.Msg) error {
@@ -402,7 +463,7 @@ func TestZombie(t *testing.T) {
 				return failing
 			}
 			return nil
-		}, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second), consumer.BackOff(200*time.Millisecond))
+		}, w.ackWait(time.Hour), consumer.PullExpiry(2*time.Second), consumer.BackOff(200*time.Millisecond))
 		a.make("p")
 		w.send("p", 1)
 		x := a.run("p", 1)
@@ -414,7 +475,7 @@ func TestZombie(t *testing.T) {
 		})
 		y.release(t)
 		x.hard(parti.ErrFenced)
-		if err := <-x.ended; err != nil {
+		if err := <-x.ended; err != nil != w.cursors { // a zombie finds its cursor moved
 			t.Error(err)
 		}
 		if len(w.where) != 3 {
@@ -486,8 +547,8 @@ func TestTurns(t *testing.T) {
 			inHand <- struct{}{}
 			<-finish
 			return nil
-		}, consumer.InFlightPerWorker(1), consumer.AckWait(time.Hour))
-		b := w.owner("b", nil, consumer.AckWait(time.Hour))
+		}, consumer.InFlightPerWorker(1), w.ackWait(time.Hour))
+		b := w.owner("b", nil, w.ackWait(time.Hour))
 		a.make("p", "q")
 		w.send("p", 1)
 		x := a.run("p", 1)
@@ -512,7 +573,7 @@ func TestLongWork(t *testing.T) {
 		a := w.owner("a", func(ctx context.Context, _ *consumer.Msg) error {
 			<-ctx.Done() // of the time-out
 			return nil
-		}, consumer.AckWait(time.Second), consumer.Timeout(1500*time.Millisecond))
+		}, w.ackWait(time.Second), consumer.Timeout(1500*time.Millisecond))
 		a.make("p")
 		w.send("p", 2)
 		x := a.run("p", 1)

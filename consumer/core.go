@@ -1,0 +1,241 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// A core is what the two ways to consume a stream have in common.
+type core struct {
+	js      jetstream.JetStream
+	name    string // of the stream
+	stream  jetstream.Stream
+	group   string
+	subject template
+	handle  Func
+	opts    options
+	slots   chan struct{} // of the worker; nil: no bound
+}
+
+// requestTime is how long one request to the server may take, with its repetitions.
+const requestTime = 10 * time.Second
+
+// newCore checks what can be checked without a server. way is the name of the function
+// that was called: some options are not for both.
+func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []Option, way string) (*core, error) {
+	c := &core{js: js, group: group, subject: template(subject), handle: handle, opts: defaults()}
+	for _, set := range opts {
+		set(&c.opts)
+	}
+	if !groupName.MatchString(group) {
+		return nil, fmt.Errorf("consumer: group %q: a name is letters, digits, - and _", group)
+	}
+	if handle == nil {
+		return nil, errors.New("consumer: a nil Func: give one that processes a message")
+	}
+	if err := errors.Join(c.opts.check(way), c.subject.check()); err != nil {
+		return nil, err
+	}
+	for _, wrap := range slices.Backward(c.opts.wrap) {
+		c.handle = wrap(c.handle)
+	}
+	if c.opts.perWorker > 0 {
+		c.slots = make(chan struct{}, c.opts.perWorker)
+	}
+	return c, nil
+}
+
+// look checks the stream.
+func (c *core) look(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return &StreamError{name, "is not there", "make it first, or see whether its name is right"}
+	case err != nil:
+		return fmt.Errorf("consumer: look at stream %s (does the user have the permission to publish to $JS.API.STREAM.INFO.%s?): %w", name, name, err)
+	}
+	c.name, c.stream = name, s
+	cfg := s.CachedInfo().Config
+	all := strings.Replace(string(c.subject), placeholder, "*", 1)
+	_, after, _ := strings.Cut(string(c.subject), placeholder)
+	if after == "" {
+		all = strings.Replace(string(c.subject), placeholder, ">", 1) // an ID may have several tokens
+	}
+	switch {
+	case !covers(cfg.Subjects, strings.Replace(string(c.subject), placeholder, "x", 1)) && !covers(cfg.Subjects, all):
+		return &StreamError{name, fmt.Sprintf("does not have the subjects %s, but %s", c.subject, strings.Join(cfg.Subjects, ", ")), "give it these as well, or use another subject"}
+	case cfg.Retention == jetstream.WorkQueuePolicy && c.opts.start.kind != startFirst:
+		return &StreamError{name, "is a work queue, whose consumers begin with the first message", "use consumer.FromFirst(), or a stream with limits retention"}
+	case cfg.NoAck:
+		return &StreamError{name, "does not acknowledge what is published (NoAck)", "use one that does: messages may be lost before they are stored"}
+	}
+	return c.lookDead(ctx, name)
+}
+
+// lookDead checks the dead-letter subject.
+func (c *core) lookDead(ctx context.Context, name string) error {
+	if c.opts.dead == "" {
+		return nil
+	}
+	if strings.ContainsAny(c.opts.dead, " *>\t") {
+		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: "use a subject without wildcards"}
+	}
+	if covers([]string{strings.Replace(string(c.subject), placeholder, "*", 1)}, c.opts.dead) {
+		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", c.subject)}
+	}
+	_, err := ask(ctx, func(ctx context.Context) (string, error) { return c.js.StreamNameBySubject(ctx, c.opts.dead) })
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", c.opts.dead)}
+	case err != nil:
+		return fmt.Errorf("consumer: look for a stream that takes %s (does the user have the permission to publish to $JS.API.STREAM.NAMES?): %w", c.opts.dead, err)
+	}
+	return nil
+}
+
+// ask makes a request that may be made twice, and repeats it for as long as ctx allows
+// while nobody is there to answer it, as when the stream or the consumer is about to have
+// another leader, or when the connection broke meanwhile: then no answer will come.
+func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	for wait := tryTime; ; wait *= 2 {
+		one, cancel := context.WithTimeout(ctx, wait)
+		answer, err := request(one)
+		cancel()
+		if err == nil || !passing(err) {
+			return answer, err
+		}
+		if pause(ctx, 20*time.Millisecond); ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
+// tryTime is how long to wait for an answer before the request is made again.
+const tryTime = time.Second
+
+// passing says whether a request that failed so may be answered when it is made again.
+func passing(err error) bool {
+	for _, e := range []error{nats.ErrNoResponders, nats.ErrTimeout, context.DeadlineExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == notAvailable
+}
+
+// notAvailable is JetStream's error when it has no leader right now.
+const notAvailable = 10008
+
+// usual says whether JetStream is where it usually is: elsewhere, acknowledgements go by
+// a way that only the server knows, and keys have other subjects.
+func usual(js jetstream.JetStream) bool {
+	o := js.Options()
+	return o.Domain == "" && (o.APIPrefix == "" || o.APIPrefix == "$JS.API." || o.APIPrefix == "$JS.API")
+}
+
+// A holding is a partition in the hands of this process.
+type holding struct {
+	*core
+	lease parti.Lease
+	turns chan struct{} // one for each message in hand
+}
+
+func (c *core) holding(l parti.Lease) holding {
+	return holding{core: c, lease: l, turns: make(chan struct{}, c.opts.inFlight)}
+}
+
+// begin waits for its turn, and for proof of ownership. It reports false when ctx
+// has ended.
+func (h *holding) begin(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case h.turns <- struct{}{}:
+	}
+	if !h.enter(ctx) {
+		<-h.turns
+		return false
+	}
+	return true
+}
+
+func (h *holding) done() {
+	h.exit()
+	<-h.turns
+}
+
+// enter waits for one of the worker's slots, and for proof of ownership. It reports false
+// when ctx has ended.
+func (h *holding) enter(ctx context.Context) bool {
+	if h.slots != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case h.slots <- struct{}{}:
+		}
+	}
+	if !h.proven(ctx) {
+		h.exit()
+		return false
+	}
+	return true
+}
+
+func (h *holding) exit() {
+	if h.slots != nil {
+		<-h.slots
+	}
+}
+
+// proven waits until ownership can be proved. It reports false when ctx has ended.
+func (h *holding) proven(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if h.lease.Check() == nil {
+			return true
+		}
+		pause(ctx, unprovenPause)
+	}
+	return false
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// unprovenPause is how often it is looked whether ownership can be proved again.
+const unprovenPause = 50 * time.Millisecond
+
+// call calls the function. A panic is an error.
+func (h *holding) call(m *Msg) (err error) {
+	ctx := h.lease.Hard()
+	if h.opts.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, h.opts.timeout)
+		defer cancel()
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h.handle(ctx, m)
+}

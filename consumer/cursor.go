@@ -1,0 +1,140 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// Cursor is the [parti.Handler] that [NewCursor] makes. It is safe for concurrent use,
+// and may serve one Manager.
+type Cursor struct {
+	*core
+	kept jetstream.Stream // of the bucket of cursors
+
+	mu  sync.Mutex
+	hub *hub // while any partition is held
+}
+
+var _ parti.Handler = (*Cursor)(nil)
+
+// NewCursor makes a handler for thousands of partitions: a worker reads its partitions'
+// subjects together, through few ephemeral consumers, and how far a partition is done
+// stands in a key of a bucket, its cursor, as Kafka keeps offsets. The stream must have
+// limits retention.
+//
+// A cursor is written under the token of the partition's lease, and on condition of the
+// one before: once the next owner has begun, no former one can move it. It is written
+// as often as [CursorEvery] says, and when the partition is let go of.
+//
+// group and subject are as for [NewDurable]. The bucket, see [CursorBucket], is made if it
+// is not there, with as many replicas as the stream; workers that are not permitted to do
+// that say [WithoutCreate]. A bucket that is there must keep its values: no TTL, and no
+// limits that let old ones go.
+//
+// It looks at stream and bucket before anything runs, and fails with an [OptionError] or a
+// [StreamError], which say what to do.
+func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Cursor, error) {
+	c, err := newCore(js, group, subject, handle, opts, "NewCursor")
+	if err != nil {
+		return nil, err
+	}
+	if !usual(js) {
+		return nil, errors.New("consumer: NewCursor does not work through a JetStream domain or another API prefix: connect to a server of that domain")
+	}
+	if err := c.look(ctx, stream); err != nil {
+		return nil, err
+	}
+	if r := c.stream.CachedInfo().Config.Retention; r != jetstream.LimitsPolicy {
+		return nil, &StreamError{stream, fmt.Sprintf("has retention %v, and removes what several readers need", r), "use NewDurable, or a stream with limits retention"}
+	}
+	if c.opts.bucket == "" {
+		c.opts.bucket = group + "-cursors"
+	}
+	cur := &Cursor{core: c}
+	if cur.kept, err = c.cursors(ctx); err != nil {
+		return nil, err
+	}
+	return cur, nil
+}
+
+// cursors finds the bucket of cursors, or makes it.
+func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	name := "KV_" + c.opts.bucket
+	s, err := c.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if !c.opts.create {
+			return nil, &StreamError{name, "is not there, and is to keep the cursors", "let NewCursor make it once without WithoutCreate, or name another bucket with CursorBucket"}
+		}
+		// AllowDirect is off, so that a read finds what was written last.
+		s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: name, Description: "how far partitions of group " + c.group + " are done", Subjects: []string{"$KV." + c.opts.bucket + ".>"},
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
+			Storage: jetstream.FileStorage, Replicas: c.stream.CachedInfo().Config.Replicas,
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker was quicker, or of another version
+			s, err = c.js.Stream(ctx, name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer: bucket %s of cursors (does the user have the permissions to publish to $JS.API.STREAM.INFO.%s, and to $JS.API.STREAM.CREATE.%s if it is not there?): %w", c.opts.bucket, name, name, err)
+	}
+	cfg := s.CachedInfo().Config
+	switch {
+	case cfg.MaxAge > 0:
+		return nil, &StreamError{name, fmt.Sprintf("forgets its values after %v, and is to keep the cursors", cfg.MaxAge), "use a bucket without TTL"}
+	case (cfg.MaxMsgs > 0 || cfg.MaxBytes > 0) && cfg.Discard == jetstream.DiscardOld:
+		return nil, &StreamError{name, "lets old values go when it is full, and is to keep the cursors", "use a bucket that discards new ones, or without limits"}
+	case cfg.Retention != jetstream.LimitsPolicy:
+		return nil, &StreamError{name, fmt.Sprintf("has retention %v, and is to keep the cursors", cfg.Retention), "use a key-value bucket"}
+	}
+	return s, nil
+}
+
+// Run consumes one partition for as long as it is owned. It is called by the Manager.
+func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
+	filter, err := c.subject.of(l.Partition.ID)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.Hard(), func() { cancel(context.Cause(l.Hard())) })()
+	t := &tenure{holding: c.holding(l), cursor: c, filter: filter, end: cancel, more: make(chan struct{}, 1)}
+	if err := t.claim(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	h := c.join(t)
+	t.work(ctx, h)
+	h.leave(t)
+	t.release(h)
+	if err := context.Cause(ctx); errors.As(err, new(*movedError)) {
+		return err
+	}
+	return nil
+}
+
+// join begins to read for a partition.
+func (c *Cursor) join(t *tenure) *hub {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hub == nil {
+		c.hub = newHub(c)
+	}
+	h := c.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tenures[t] = struct{}{}
+	h.seek(t)
+	return h
+}

@@ -1,0 +1,247 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// A reader reads for some partitions, in the order of the stream. Its consumer knows
+// nothing that must not be lost: when anything is wrong with it, another one goes on.
+type reader struct {
+	hub    *hub
+	ctx    context.Context //nolint:containedctx // it ends with the reader
+	cancel context.CancelFunc
+	room   chan struct{} // there may be room in a queue
+
+	// Of the hub's lock:
+
+	pos     uint64 // the last sequence that was read
+	members map[string]*tenure
+	filters int // how many partitions are asked for
+}
+
+// add makes it a partition's reader. h.mu is held.
+func (r *reader) add(t *tenure) {
+	delete(r.hub.seeking, t)
+	t.reader, r.members[t.lease.Partition.ID] = r, t
+}
+
+// remove takes a partition away. h.mu is held.
+func (r *reader) remove(t *tenure) {
+	delete(r.members, t.lease.Partition.ID)
+	t.reader = nil
+	r.wake()
+	if len(r.members) == 0 {
+		r.end()
+	}
+}
+
+// end ends it. h.mu is held.
+func (r *reader) end() {
+	delete(r.hub.readers, r)
+	r.cancel()
+}
+
+func (r *reader) meets(o *reader) bool {
+	for _, t := range r.members {
+		for _, u := range o.members {
+			if t.overlaps(u) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *reader) wake() {
+	select {
+	case r.room <- struct{}{}:
+	default:
+	}
+}
+
+// run reads until the reader ends.
+func (r *reader) run() {
+	for failed := 0; r.ctx.Err() == nil; {
+		began := time.Now()
+		err := r.read()
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			continue
+		}
+		if failed++; time.Since(began) > requestTime {
+			failed = 1
+		}
+		r.hub.cursor.opts.observe(Trouble{Err: err})
+		pause(r.ctx, min(time.Second, time.Duration(failed*failed)*10*time.Millisecond))
+	}
+}
+
+// read makes a consumer that begins after the last message that was read, and reads
+// until something is wrong with it.
+func (r *reader) read() error {
+	h := r.hub
+	h.mu.Lock()
+	filters := make([]string, 0, len(r.members))
+	for _, t := range r.members {
+		filters = append(filters, t.filter)
+	}
+	start := r.pos + 1
+	r.filters = len(filters)
+	h.mu.Unlock()
+	if len(filters) == 0 {
+		return nil
+	}
+	o := &h.cursor.opts
+	ctx, cancel := context.WithTimeout(r.ctx, requestTime)
+	defer cancel()
+	cfg := jetstream.ConsumerConfig{
+		Name:          h.cursor.group + "~" + nuid.Next(),
+		Description:   "a reader of group " + h.cursor.group,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		FilterSubjects: filters, InactiveThreshold: idleConsumer,
+		Metadata: map[string]string{"parti-group": h.cursor.group},
+	}
+	cons, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return h.cursor.stream.CreateConsumer(ctx, cfg) })
+	if err != nil {
+		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
+	}
+	defer r.drop(cfg.Name)
+	iter, err := cons.Messages(
+		jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
+		jetstream.WithMessagesErrOnMissingHeartbeat(true),
+	)
+	if err != nil {
+		return fmt.Errorf("consumer: read: %w", err)
+	}
+	defer iter.Stop()
+	defer context.AfterFunc(r.ctx, iter.Stop)()
+	for want := uint64(1); ; want++ {
+		msg, err := iter.Next()
+		if err != nil {
+			return fmt.Errorf("consumer: read: %w", err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("consumer: a message without its metadata: %w", err)
+		}
+		if meta.Sequence.Consumer != want {
+			return fmt.Errorf("consumer: message %d of a reader came as its number %d", want, meta.Sequence.Consumer)
+		}
+		if !r.deliver(msg, meta) {
+			return nil
+		}
+	}
+}
+
+const (
+	readAhead    = 256              // messages of a reader that are on their way
+	idleConsumer = 30 * time.Second // after how long without a reader its consumer goes
+	thin         = 8                // filters that are never worth another consumer
+
+	// How long a partition without room may hold up the others of its reader, when there
+	// are so many readers already that it should not have one of its own.
+	stuckAfter = 50 * time.Millisecond
+)
+
+// drop removes the consumer, which goes by itself otherwise.
+func (r *reader) drop(name string) {
+	if !r.hub.cursor.js.Conn().IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = r.hub.cursor.stream.DeleteConsumer(ctx, name)
+}
+
+// deliver puts a message into the queues of the partitions that it is of. It reports
+// false when there should be another consumer, or none.
+func (r *reader) deliver(msg jetstream.Msg, meta *jetstream.MsgMetadata) bool {
+	h := r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	waited := false
+	for r.ctx.Err() == nil {
+		full := r.offer(msg, meta)
+		if full == nil {
+			r.pos = max(r.pos, meta.Sequence.Stream)
+			return 2*len(r.members) > r.filters || r.filters < thin
+		}
+		if len(r.members) > 1 && (waited || len(h.readers)+len(h.seeking) < h.most()) {
+			// It comes back when there is room. What it was not given begins here.
+			full.next = max(full.next, meta.Sequence.Stream)
+			r.remove(full)
+			continue
+		}
+		h.mu.Unlock()
+		waited = r.waitRoom()
+		h.mu.Lock()
+	}
+	return false
+}
+
+// waitRoom waits until there may be room in a queue, and reports whether it was in vain.
+func (r *reader) waitRoom() bool {
+	t := time.NewTimer(stuckAfter)
+	defer t.Stop()
+	select {
+	case <-r.room:
+	case <-r.ctx.Done():
+	case <-t.C:
+		return true
+	}
+	return false
+}
+
+// offer gives a message to the partitions that it is of, but to none if one of them has
+// no room: that one is returned. h.mu is held.
+func (r *reader) offer(msg jetstream.Msg, meta *jetstream.MsgMetadata) (full *tenure) {
+	seq := meta.Sequence.Stream
+	for _, id := range r.hub.cursor.subject.partitions(msg.Subject()) {
+		t := r.members[id]
+		if t == nil || seq < t.next {
+			continue
+		}
+		if !t.room() {
+			return t
+		}
+		x := &letter{msg: msg, seq: seq, stored: meta.Timestamp, stream: meta.Stream}
+		if seq == t.head {
+			x.tries = t.tries
+		}
+		t.head, t.tries = 0, 0
+		t.next = seq + 1
+		t.queue = append(t.queue, x)
+		t.bytes += len(msg.Data())
+		select {
+		case t.more <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// partitions are the IDs that a subject may have been made from: one, unless what comes
+// after the ID may have any number of tokens.
+func (t template) partitions(subject string) (ids []string) {
+	have, want := strings.Split(subject, "."), strings.Split(string(t), ".")
+	at := 0
+	for want[at] != placeholder {
+		at++
+	}
+	rest := want[at+1:]
+	for n := 1; at+n <= len(have); n++ {
+		if within(have[at+n:], rest) {
+			ids = append(ids, strings.Join(have[at:at+n], "."))
+		}
+	}
+	return ids
+}

@@ -1,0 +1,103 @@
+package consumer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestTemplatePartitions(t *testing.T) {
+	for _, c := range []struct {
+		template, subject string
+		want              []string
+	}{
+		{"orders.{partition}", "orders.a", []string{"a"}},
+		{"orders.{partition}", "orders.a.b", []string{"a.b"}},
+		{"{partition}.orders", "a.b.orders", []string{"a.b"}},
+		{"o.{partition}.*", "o.a.b.c", []string{"a.b"}},
+		{"o.{partition}.>", "o.a.b.c", []string{"a", "a.b"}},
+		{"*.{partition}.x.>", "o.a.x.x.b", []string{"a", "a.x"}},
+		{"o.{partition}.new", "o.a.old", nil},
+	} {
+		if got := template(c.template).partitions(c.subject); !slices.Equal(got, c.want) {
+			t.Errorf("%s of %s: %v, want %v", c.template, c.subject, got, c.want)
+		}
+	}
+}
+
+// A message of a partition's filter finds that partition, and filters of which none
+// meets another have no message in common.
+func TestFiltersAndSubjects(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tokens := func(label string, most int) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "x"}), 1, most).Draw(t, label), ".")
+		}
+		tmpl := template(rapid.SampledFrom([]string{"a.{partition}", "{partition}.x", "a.{partition}.>", "a.{partition}.*", "*.{partition}.x.>", "{partition}.*.b"}).Draw(t, "template"))
+		id, other, subject := tokens("id", 3), tokens("other", 3), tokens("subject", 6)
+		f, err := tmpl.of(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := tmpl.of(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		split := func(s string) []string { return strings.Split(s, ".") }
+		in, out := within(split(subject), split(f)), within(split(subject), split(g))
+		if in && !slices.Contains(tmpl.partitions(subject), id) {
+			t.Fatalf("%s is of %s, and found only %v", subject, f, tmpl.partitions(subject))
+		}
+		if in && out && !meet(split(f), split(g)) {
+			t.Fatalf("%s is of %s and of %s", subject, f, g)
+		}
+	})
+}
+
+// Those that go together begin near to one another, are not too many, and do not overlap.
+func TestGroups(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 600).Draw(t, "n")
+		ts := make([]*tenure, n)
+		for i := range ts {
+			x := rapid.Uint64Range(1, 5*nearby).Draw(t, "next")
+			ts[i] = &tenure{filter: fmt.Sprintf("o.%d.>", i), next: x}
+			if i > 0 && x%7 == 0 {
+				ts[i].filter = fmt.Sprintf("o.%d.x.>", i-1)
+			}
+		}
+		found := 0
+		for _, g := range groups(ts) {
+			found += len(g)
+			if len(g) > readerMost {
+				t.Fatalf("%d together", len(g))
+			}
+			for i, a := range g {
+				if a.next-g[0].next > nearby {
+					t.Fatalf("%d and %d together", a.next, g[0].next)
+				}
+				for _, b := range g[:i] {
+					if a.overlaps(b) {
+						t.Fatalf("%s and %s together", a.filter, b.filter)
+					}
+				}
+			}
+		}
+		if found != n {
+			t.Fatalf("%d of %d", found, n)
+		}
+	})
+}
+
+func TestKeyOf(t *testing.T) {
+	for _, c := range []struct{ partition, want string }{
+		{"a.b-1_x", "S.a.b-1_x"},
+		{"a=ü", "S.a=3D=C3=BC"},
+	} {
+		if got := keyOf("S", c.partition); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// A record is a cursor as it stands in its bucket, in JSON; the token of the lease that
+// wrote it is in the header [HeaderToken].
+type record struct {
+	Schema  int       `json:"schema"`
+	Stream  string    `json:"stream"`
+	Created time.Time `json:"created"`  // of the stream: another one has other sequences
+	Begun   bool      `json:"begun"`    // it is known where the partition begins
+	Done    uint64    `json:"done"`     // the last sequence that needs nothing more, nor does any before it
+	Trying  uint64    `json:"trying"`   // the sequence that was tried
+	Tries   int       `json:"tries"`    // how often it was
+	Crashes int       `json:"crashes"`  // owners lost in a row that did not get on
+	Clean   bool      `json:"released"` // its owner let go of it
+}
+
+// schema is that of records.
+const schema = 1
+
+// keyOf is the key of a partition's cursor: what a key may not contain, and = itself, is
+// written in hexadecimal.
+func keyOf(stream, partition string) string {
+	var b strings.Builder
+	for i, s := range []string{stream, partition} {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		for j := range len(s) {
+			c := s[j]
+			if c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, "=%02X", c)
+			}
+		}
+	}
+	return b.String()
+}
+
+func (c *Cursor) cursorSubject(partition string) string {
+	return "$KV." + c.opts.bucket + "." + keyOf(c.name, partition)
+}
+
+// read reads a cursor: which token wrote it, and its sequence in the bucket. All are 0
+// when there is none.
+func (c *Cursor) read(ctx context.Context, partition string) (rec record, token, rev uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	m, err := ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return c.kept.GetLastMsgForSubject(ctx, c.cursorSubject(partition))
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return record{}, 0, 0, nil
+	case err != nil:
+		return record{}, 0, 0, fmt.Errorf("consumer: read the cursor of partition %s: %w", partition, err)
+	}
+	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
+		return record{}, 0, m.Sequence, nil // somebody has deleted it: the partition begins anew
+	}
+	token, _ = strconv.ParseUint(m.Header.Get(HeaderToken), 10, 64)
+	switch err := json.Unmarshal(m.Data, &rec); {
+	case err != nil:
+		return record{}, 0, 0, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: delete it, and the partition begins anew, or use another bucket: %w", keyOf(c.name, partition), c.opts.bucket, err)
+	case rec.Schema > schema:
+		return record{}, 0, 0, fmt.Errorf("consumer: the cursor of partition %s has schema %d, and this version knows %d: update it", partition, rec.Schema, schema)
+	}
+	return rec, token, m.Sequence, nil
+}
+
+// put writes a cursor if that which it replaces is still there.
+func (t *tenure) put(ctx context.Context, rec *record) error {
+	rec.Schema = schema
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(t.cursor.cursorSubject(t.lease.Partition.ID))
+	m.Data = data
+	m.Header.Set(HeaderToken, strconv.FormatUint(t.lease.Token, 10))
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	ack, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(t.rev))
+	if err != nil {
+		return fmt.Errorf("consumer: write the cursor of partition %s: %w", t.lease.Partition.ID, err)
+	}
+	t.have, t.rev, t.at = *rec, ack.Sequence, time.Now()
+	return nil
+}
+
+// putTries is how often a cursor is written over what came between.
+const putTries = 8
+
+// claim reads the cursor, and writes it under the lease's token: from then on, no former
+// owner can move it.
+func (t *tenure) claim(ctx context.Context) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	var failed error
+	for try := range putTries {
+		if pause(ctx, time.Duration(try*try)*10*time.Millisecond); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		rec, token, rev, err := t.cursor.read(ctx, t.lease.Partition.ID)
+		if err != nil {
+			return err
+		}
+		if token > t.lease.Token {
+			return &movedError{t.lease.Partition.ID, token, t.lease.Token}
+		}
+		switch {
+		case rec.Begun && !rec.Clean:
+			rec.Crashes++
+		default:
+			rec.Crashes = 0
+		}
+		rec.Clean, t.rev = false, rev
+		if failed = t.put(ctx, &rec); failed == nil {
+			t.head, t.tries = rec.Trying, rec.Tries
+			if rec.Begun {
+				t.next = rec.Done + 1
+			}
+			if rec.Crashes > 1 {
+				t.careful = carefulFor
+			}
+			return nil
+		}
+	}
+	return failed
+}
+
+// write writes the cursor if it says something new.
+func (t *tenure) write(ctx context.Context, h *hub, clean bool) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	rec := t.have
+	h.mu.Lock()
+	rec.Done, rec.Trying, rec.Tries = t.position()
+	rec.Clean = clean
+	if rec.Done > t.have.Done && t.careful == 0 {
+		rec.Crashes = 0
+	}
+	t.moved = false
+	h.mu.Unlock()
+	if rec == t.have || !rec.Begun {
+		return
+	}
+	if err := t.replace(ctx, &rec); err != nil {
+		h.mu.Lock()
+		t.moved = true
+		h.mu.Unlock()
+		t.noted(err)
+	}
+}
+
+// release writes the last cursor of a lease.
+func (t *tenure) release(h *hub) {
+	ctx := t.lease.Hard()
+	if ctx.Err() != nil { // what is done is done, and a later lease is not overwritten
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lateTime)
+		defer cancel()
+	}
+	t.write(ctx, h, true)
+}
+
+// lateTime is how long the last cursor may take when the lease is over.
+const lateTime = 200 * time.Millisecond
+
+// writeTime is how long one cursor may take to be written; then it is tried again.
+const writeTime = 3 * time.Second
+
+// replace writes a cursor over whatever this lease or a former one has written.
+func (t *tenure) replace(ctx context.Context, rec *record) error {
+	for try := 1; ; try++ {
+		err := t.put(ctx, rec)
+		if err == nil || ctx.Err() != nil || try == putTries {
+			return err
+		}
+		_, token, rev, rerr := t.cursor.read(ctx, t.lease.Partition.ID)
+		switch {
+		case rerr != nil:
+			return errors.Join(err, rerr)
+		case token > t.lease.Token:
+			moved := &movedError{t.lease.Partition.ID, token, t.lease.Token}
+			t.end(moved)
+			return moved
+		}
+		t.rev = rev
+	}
+}
+
+// A movedError says that a later lease has moved the cursor.
+type movedError struct {
+	partition  string
+	have, mine uint64 // tokens
+}
+
+func (e *movedError) Error() string {
+	return fmt.Sprintf("consumer: the cursor of partition %s was moved under token %d, and this is %d: the partition has another owner", e.partition, e.have, e.mine)
+}
+
+// Unwrap is [parti.ErrFenced].
+func (e *movedError) Unwrap() error { return parti.ErrFenced }
+
+func (t *tenure) noted(err error) {
+	t.opts.observe(Trouble{Partition: t.lease.Partition.ID, Err: err})
+}

@@ -1,0 +1,255 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A tenure is one lease of one partition that is read by a hub.
+//
+// Its messages go from queue to out, and leave out when they are done and all before
+// them are: what is before the first that is left is what the cursor says.
+type tenure struct {
+	holding
+	cursor *Cursor
+	filter string
+	end    context.CancelCauseFunc
+
+	// Of the hub's lock:
+
+	reader  *reader // that it gets messages from; nil: it looks for one
+	next    uint64  // the first sequence that it has not been given, or is known not to need
+	queue   []*letter
+	bytes   int // of queue
+	out     []*letter
+	moved   bool   // something was done since the cursor was written
+	head    uint64 // the message that the former owner had tried already
+	tries   int    // of head
+	careful int    // how many messages are still to be begun with care
+
+	more chan struct{} // something has come into the queue
+	wait sync.WaitGroup
+
+	writing sync.Mutex // of the cursor; covers what follows
+	have    record     // as it was written last
+	rev     uint64     // the sequence of the cursor in its bucket
+	at      time.Time  // when it was written
+}
+
+// A letter is a message in this process.
+type letter struct {
+	msg    jetstream.Msg
+	seq    uint64
+	stored time.Time
+	stream string
+	tries  int // so far
+	done   bool
+}
+
+// A queue holds no more than so many messages and bytes, but one at least.
+const (
+	queueMost  = 256
+	queueBytes = 1 << 20
+)
+
+// room says whether another message may come into the queue. h.mu is held.
+func (t *tenure) room() bool {
+	return len(t.queue) < queueMost && t.bytes < queueBytes
+}
+
+// position is the last sequence of which it is known that it, and all before it, needs
+// nothing more from this partition; and which message after it was tried how often.
+// h.mu is held.
+func (t *tenure) position() (done, trying uint64, tries int) {
+	switch {
+	case len(t.out) > 0:
+		return t.out[0].seq - 1, t.out[0].seq, t.out[0].tries
+	case len(t.queue) > 0:
+		return t.queue[0].seq - 1, t.queue[0].seq, t.queue[0].tries
+	case t.reader != nil && t.reader.pos >= t.next:
+		done = t.reader.pos
+	case t.next > 0:
+		done = t.next - 1
+	}
+	return done, t.head, t.tries
+}
+
+// work hands out messages until ctx ends, and waits for what is in hand.
+func (t *tenure) work(ctx context.Context, h *hub) {
+	defer t.wait.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t.turns <- struct{}{}:
+		}
+		x := t.take(ctx, h)
+		if x == nil {
+			return
+		}
+		work := func() {
+			t.process(ctx, h, x)
+			<-t.turns
+		}
+		if t.opts.inFlight == 1 {
+			work()
+		} else {
+			t.wait.Go(work)
+		}
+	}
+}
+
+// take waits for the next message. It is nil when ctx has ended.
+func (t *tenure) take(ctx context.Context, h *hub) *letter {
+	for ctx.Err() == nil {
+		h.mu.Lock()
+		if len(t.queue) > 0 {
+			x := t.queue[0]
+			t.queue[0] = nil
+			t.queue = t.queue[1:]
+			t.bytes -= len(x.msg.Data())
+			t.out = append(t.out, x)
+			if t.reader != nil {
+				t.reader.wake()
+			} else if len(t.queue) <= queueMost/2 {
+				h.seek(t)
+			}
+			h.mu.Unlock()
+			return x
+		}
+		h.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-t.more:
+		}
+	}
+	return nil
+}
+
+// finish says that a message needs nothing more.
+func (t *tenure) finish(h *hub, x *letter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.done, t.moved = true, true
+	n := 0
+	for n < len(t.out) && t.out[n].done {
+		t.out[n] = nil
+		n++
+	}
+	t.out = t.out[n:]
+}
+
+// process gives a message to the function until it is done, or the partition moves.
+func (t *tenure) process(ctx context.Context, h *hub, x *letter) {
+	for t.enter(ctx) {
+		wait, done := t.try(ctx, h, x)
+		t.exit()
+		if done {
+			t.finish(h, x)
+			if t.opts.every == 0 {
+				t.write(t.lease.Hard(), h, false)
+			}
+			return
+		}
+		pause(ctx, wait)
+	}
+}
+
+// try gives a message to the function once, and says whether it is done, or after how
+// long it is to be tried again.
+func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration, done bool) {
+	h.mu.Lock()
+	before := x.tries
+	x.tries++
+	h.mu.Unlock()
+	said := &verdict{}
+	m := &Msg{
+		Subject: x.msg.Subject(), Header: x.msg.Headers(), Data: x.msg.Data(),
+		Partition: t.lease.Partition.ID, Token: t.lease.Token,
+		Stream: x.stream, Sequence: x.seq, Stored: x.stored, Tries: x.tries,
+		lease: t.lease, msg: said,
+	}
+	var cause error
+	if t.opts.maxDeliver > 0 && before >= t.opts.maxDeliver {
+		cause = errWorn
+	} else {
+		t.care(ctx, h)
+		cause = t.call(m)
+	}
+	switch {
+	case m.isSettled() && said.again:
+		if cause != nil {
+			t.trouble(m, false, cause)
+		}
+		return said.delay, false
+	case cause == nil || m.isSettled():
+		if cause != nil {
+			t.trouble(m, false, cause)
+		}
+		return 0, true
+	case t.lease.Hard().Err() != nil:
+		t.trouble(m, false, cause)
+		return 0, false
+	}
+	if t.opts.hopeless(m, cause) {
+		err := t.give(m, cause)
+		if err == nil {
+			t.trouble(m, true, cause)
+			return 0, true
+		}
+		cause = errors.Join(cause, err)
+	}
+	t.trouble(m, false, cause)
+	return t.opts.pause(m.Tries), false
+}
+
+// errWorn is the reason of messages of which no error is known.
+var errWorn = errors.New("consumer: it was tried as often as it may be, and each time its owner was lost")
+
+func (t *tenure) trouble(m *Msg, dead bool, err error) {
+	t.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Dead: dead, Err: err})
+}
+
+// give stores a dead letter.
+func (t *tenure) give(m *Msg, cause error) error {
+	hard, cancel := context.WithTimeout(t.lease.Hard(), requestTime)
+	defer cancel()
+	if err := m.Check(); err != nil {
+		return err
+	}
+	return t.bury(hard, m, cause)
+}
+
+// A verdict is what was said of a message before its function returned.
+type verdict struct {
+	again bool
+	delay time.Duration
+}
+
+func (v *verdict) Ack() error                  { return nil }
+func (v *verdict) TermWithReason(string) error { return nil }
+func (v *verdict) InProgress() error           { return nil }
+func (v *verdict) NakWithDelay(d time.Duration) error {
+	v.again, v.delay = true, d
+	return nil
+}
+
+// carefulFor is how many messages are begun with care after the partition has lost two
+// owners without getting on.
+const carefulFor = 1000
+
+// care writes down that a message is tried before it is, when it may be the one that
+// kills its owners.
+func (t *tenure) care(ctx context.Context, h *hub) {
+	h.mu.Lock()
+	careful := t.careful > 0
+	t.careful = max(t.careful-1, 0)
+	h.mu.Unlock()
+	if careful && t.opts.maxDeliver > 0 {
+		t.write(ctx, h, false)
+	}
+}
