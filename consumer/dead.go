@@ -29,6 +29,19 @@ func (o *options) hopeless(m *Msg, err error) bool {
 	return errors.Is(err, ErrPermanent) || o.maxDeliver > 0 && m.Tries >= o.maxDeliver
 }
 
+// errWorn is the reason of messages of which no error is known.
+var errWorn = errors.New("consumer: it was given out as often as it may be, and each time its owner was lost")
+
+// worn says whether a message that was given out so often is one that kills its owners:
+// one that returned an error would have been given up before. A message may also have
+// been given out and given back without a try, as when its partition moved: not so often.
+func (o *options) worn(tries int) bool {
+	return o.maxDeliver > 0 && tries > 2*o.maxDeliver+untried
+}
+
+// untried is how often a message may well be given back without a try.
+const untried = 3
+
 // bury stores the message under the dead-letter subject. Its ID makes a second try
 // harmless, within the stream's window for duplicates.
 func (c *core) bury(ctx context.Context, m *Msg, reason error) error {

@@ -104,7 +104,11 @@ func (r *run) process(ctx context.Context, msg jetstream.Msg) {
 		return // AckWait gives it out again
 	}
 	stop := m.working(r.opts.ackWait / 3)
-	err = r.call(m)
+	if r.opts.worn(m.Tries) {
+		err = errWorn
+	} else {
+		err = r.call(m)
+	}
 	if err == nil {
 		err = r.settle(m, m.Ack)
 	} else {

@@ -207,9 +207,6 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 	return t.opts.pause(m.Tries), false
 }
 
-// errWorn is the reason of messages of which no error is known.
-var errWorn = errors.New("consumer: it was tried as often as it may be, and each time its owner was lost")
-
 func (t *tenure) trouble(m *Msg, dead bool, err error) {
 	t.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Dead: dead, Err: err})
 }

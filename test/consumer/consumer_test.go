@@ -140,6 +140,14 @@ func (w *world) ackWait(d time.Duration) consumer.Option {
 	return consumer.AckWait(d)
 }
 
+// rarely is an option of cursors.
+func (w *world) rarely() consumer.Option {
+	if w.cursors {
+		return consumer.CursorEvery(time.Minute)
+	}
+	return consumer.Use()
+}
+
 // note records a message.
 func (w *world) note(who string, m *consumer.Msg) {
 	n, err := strconv.Atoi(string(m.Data))
@@ -535,6 +543,70 @@ func TestDeadLetter(t *testing.T) {
 		defer mu.Unlock()
 		if n := len(troubles); n != 7 || !troubles[0].Dead || troubles[1].Dead || !troubles[3].Dead {
 			t.Errorf("%d troubles: %+v", n, troubles)
+		}
+	})
+}
+
+// A message that kills its worker each time is given up in the end, though nobody lives
+// to tell of an error; those before and after it are not.
+func TestPoison(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		letters := consumer.DeadLetter(w.stream + ".dead")
+		w.owner("first", nil, letters).make("p")
+		w.burst("p", 10)
+		var tries atomic.Int64
+		for token := uint64(1); ; token++ {
+			if token > 20 {
+				t.Fatal("it kills for ever")
+			}
+			died := make(chan struct{})
+			var o *owner
+			o = w.owner(fmt.Sprint("o", token), func(ctx context.Context, m *consumer.Msg) error {
+				if string(m.Data) != "7" {
+					return nil
+				}
+				tries.Add(1)
+				o.nc.Close()
+				close(died)
+				w.nudge()
+				<-ctx.Done()
+				return nil
+			}, w.rarely(), w.ackWait(time.Hour), consumer.MaxDeliver(2), letters)
+			x := o.run("p", token)
+			alive := true
+			w.until("the end, or another death", func() bool {
+				select {
+				case <-died:
+					alive = false
+				default:
+				}
+				g := w.got["p"]
+				return !alive || len(g) > 0 && g[len(g)-1] == 10
+			})
+			if !alive {
+				x.hard(parti.ErrFenced)
+				x.over()
+				continue
+			}
+			x.release(t)
+			break
+		}
+		m, err := dead.GetMsg(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(m.Data) != "7" || !strings.Contains(m.Header.Get(consumer.HeaderReason), "owner was lost") {
+			t.Errorf("%s %v", m.Data, m.Header)
+		}
+		if info, err := dead.Info(t.Context()); err != nil || info.State.Msgs != 1 {
+			t.Errorf("%v, %v", info, err)
+		}
+		if n := tries.Load(); n > 8 {
+			t.Errorf("it has killed %d workers", n)
 		}
 	})
 }

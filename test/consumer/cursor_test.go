@@ -297,68 +297,6 @@ func TestCursorCrashRepeatsLittle(t *testing.T) {
 	})
 }
 
-// A message that kills its worker each time is given up in the end, though nobody lives
-// to tell of an error; those before and after it are not.
-func TestCursorPoison(t *testing.T) {
-	cursors(t, func(t *testing.T, w *world) {
-		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.burst("p", 10)
-		var tries atomic.Int64
-		for token := uint64(1); ; token++ {
-			if token > 12 {
-				t.Fatal("it kills for ever")
-			}
-			died := make(chan struct{})
-			var o *owner
-			o = w.owner(fmt.Sprint("o", token), func(ctx context.Context, m *consumer.Msg) error {
-				if string(m.Data) != "7" {
-					return nil
-				}
-				tries.Add(1)
-				o.nc.Close()
-				close(died)
-				w.nudge()
-				<-ctx.Done()
-				return nil
-			}, consumer.CursorEvery(time.Minute), consumer.MaxDeliver(3), consumer.DeadLetter(w.stream+".dead"))
-			x := o.run("p", token)
-			alive := true
-			w.until("the end, or another death", func() bool {
-				select {
-				case <-died:
-					alive = false
-				default:
-				}
-				g := w.got["p"]
-				return !alive || len(g) > 0 && g[len(g)-1] == 10
-			})
-			if !alive {
-				x.hard(parti.ErrFenced)
-				x.over()
-				continue
-			}
-			x.release(t)
-			break
-		}
-		m, err := dead.GetMsg(t.Context(), 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(m.Data) != "7" || !strings.Contains(m.Header.Get(consumer.HeaderReason), "owner was lost") {
-			t.Errorf("%s %v", m.Data, m.Header)
-		}
-		if info, err := dead.Info(t.Context()); err != nil || info.State.Msgs != 1 {
-			t.Errorf("%v, %v", info, err)
-		}
-		if n := tries.Load(); n > 6 {
-			t.Errorf("it has killed %d workers", n)
-		}
-	})
-}
-
 // The stream is made anew, or has lost its end: nothing that comes then is passed over.
 func TestCursorOfAnotherStream(t *testing.T) {
 	cursors(t, func(t *testing.T, w *world) {
