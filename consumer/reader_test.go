@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -89,6 +90,25 @@ func TestGroups(t *testing.T) {
 			t.Fatalf("%d of %d", found, n)
 		}
 	})
+}
+
+// Those that are at work are due each time, idle ones now and then, and one whose cursor
+// is being written is not.
+func TestDue(t *testing.T) {
+	now := time.Now()
+	h := &hub{tenures: map[*tenure]struct{}{}}
+	add := func(moved bool, written time.Duration) *tenure {
+		x := &tenure{moved: moved, at: now.Add(-written)}
+		h.tenures[x] = struct{}{}
+		return x
+	}
+	atWork, stale, writing := add(true, time.Second), add(false, idleEvery), add(false, 2*idleEvery)
+	add(false, idleEvery-time.Second)
+	writing.writing.Lock()
+	defer writing.writing.Unlock()
+	if due := h.due(now); len(due) != 2 || !slices.Contains(due, atWork) || !slices.Contains(due, stale) {
+		t.Errorf("%d are due", len(due))
+	}
 }
 
 func TestKeyOf(t *testing.T) {

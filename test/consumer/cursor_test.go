@@ -231,6 +231,26 @@ func TestCursorFewReaders(t *testing.T) {
 	})
 }
 
+// What an idle partition's next owner need not read, as there is nothing of it in there,
+// it is told.
+func TestCursorOfIdle(t *testing.T) {
+	cursors(t, func(t *testing.T, w *world) {
+		o := w.owner("o", nil)
+		busy, idle := o.run("busy", 1), o.run("idle", 1)
+		w.burst("busy", 1)
+		w.burst("idle", 1)
+		w.exactly("busy", 1)
+		w.exactly("idle", 1)
+		w.burst("busy", 100)
+		w.exactly("busy", 101)
+		idle.release(t)
+		if c := w.cursor("idle"); c.Done < 100 {
+			t.Errorf("%+v", c)
+		}
+		busy.release(t)
+	})
+}
+
 // One partition's ID may be the beginning of another's.
 func TestCursorOverlap(t *testing.T) {
 	cursors(t, func(t *testing.T, w *world) {
