@@ -118,7 +118,7 @@ func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
 	t.work(ctx, h)
 	h.leave(t)
 	t.release(h)
-	if err := context.Cause(ctx); errors.As(err, new(*movedError)) {
+	if err := context.Cause(ctx); errors.As(err, new(*movedError)) || errors.As(err, new(*StreamError)) {
 		return err
 	}
 	return nil

@@ -106,9 +106,14 @@ func (h *hub) place() {
 				break
 			}
 			h.cursor.opts.observe(Trouble{Err: err})
-			pause(h.ctx, h.cursor.opts.pause(tries))
+			pause(h.ctx, again(tries))
 		}
 	}
+}
+
+// again is how long to wait before what has failed so often is tried again.
+func again(failed int) time.Duration {
+	return min(time.Second, time.Duration(failed*failed)*10*time.Millisecond)
 }
 
 // gather waits until no more come.
@@ -143,14 +148,12 @@ func (h *hub) placeAll() error {
 	if err != nil {
 		return err
 	}
-	for _, t := range seek {
-		if err := t.begin(ctx, h, info); err != nil {
-			return err
-		}
+	if err := h.begin(ctx, seek, info); err != nil {
+		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seek = slices.DeleteFunc(seek, func(t *tenure) bool { _, still := h.seeking[t]; return !still })
+	seek = slices.DeleteFunc(seek, func(t *tenure) bool { _, still := h.seeking[t]; return !still || t.next == 0 })
 	for _, group := range groups(seek) {
 		h.read(group)
 	}
@@ -172,12 +175,15 @@ func (h *hub) look(ctx context.Context, seek []*tenure) (info *jetstream.StreamI
 		h.mu.Lock()
 		behind := slices.ContainsFunc(seek, func(t *tenure) bool { return t.next > info.State.LastSeq+1 })
 		h.mu.Unlock()
-		if !behind || time.Since(began) > time.Second {
+		if !behind || time.Since(began) > lagMost {
 			return info, nil
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
 }
+
+// lagMost is how long a stream's leader may take to know what a reader was given.
+const lagMost = time.Second
 
 // most is how many readers there may be. h.mu is held.
 func (h *hub) most() int { return readersMost + len(h.tenures)/readerMost }
@@ -316,9 +322,26 @@ func (h *hub) due(now time.Time) (due []*tenure) {
 	return due
 }
 
+// begin finds out where partitions begin.
+func (h *hub) begin(ctx context.Context, seek []*tenure, info *jetstream.StreamInfo) error {
+	first := sync.OnceValues(func() (uint64, error) { return h.cursor.first(ctx, info) })
+	errs := make([]error, len(seek))
+	var all sync.WaitGroup
+	lanes := make(chan struct{}, writeLanes)
+	for i, t := range seek {
+		lanes <- struct{}{}
+		all.Go(func() {
+			errs[i] = t.begin(ctx, h, info, first)
+			<-lanes
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
 // begin finds out where a partition begins that has no cursor, or one that does not fit
 // the stream, and writes that down, before anything is read.
-func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo) error {
+func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo, first func() (uint64, error)) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	h.mu.Lock()
@@ -328,11 +351,10 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo) 
 	rec.Stream, rec.Created = info.Config.Name, info.Created.UTC()
 	switch {
 	case !rec.Begun:
-		first, err := t.cursor.first(ctx, info)
-		if err != nil {
+		var err error
+		if next, err = first(); err != nil {
 			return err
 		}
-		next = first
 	case !t.have.Created.Equal(rec.Created):
 		t.noted(&StreamError{info.Config.Name, "was made anew since the cursor of partition " + t.lease.Partition.ID + " was written", "the partition begins with its first message"})
 		next = 1
@@ -343,16 +365,16 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo) 
 		return nil
 	}
 	rec.Begun, rec.Done, rec.Trying, rec.Tries = true, next-1, 0, 0
-	if err := t.replace(ctx, &rec); err != nil {
-		if errors.As(err, new(*movedError)) {
-			return nil
-		}
-		return err
-	}
+	err := t.replace(ctx, &rec)
 	h.mu.Lock()
-	t.next, t.head, t.tries = next, 0, 0
-	h.mu.Unlock()
-	return nil
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		t.next, t.head, t.tries = next, 0, 0
+	case errors.As(err, new(*movedError)): // its time is over
+		t.next, err = 0, nil
+	}
+	return err
 }
 
 // first is where a partition begins that was never seen.

@@ -3,6 +3,8 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +82,34 @@ func (r *reader) run() {
 			failed = 1
 		}
 		r.hub.cursor.opts.observe(Trouble{Err: err})
-		pause(r.ctx, min(time.Second, time.Duration(failed*failed)*10*time.Millisecond))
+		pause(r.ctx, again(failed))
+		r.look()
+	}
+}
+
+// look ends the partitions of a stream that is not the one any more that they were read
+// from, or that has lost its end: they begin again, with a look at their cursors.
+func (r *reader) look() {
+	h := r.hub
+	h.mu.Lock()
+	members := slices.Collect(maps.Values(r.members))
+	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(r.ctx, requestTime)
+	defer cancel()
+	info, err := h.look(ctx, members)
+	if err != nil {
+		return // and nothing can be read either
+	}
+	for _, t := range members {
+		t.writing.Lock()
+		created := t.have.Created
+		t.writing.Unlock()
+		h.mu.Lock()
+		next := t.next
+		h.mu.Unlock()
+		if !created.Equal(info.Created) || next > info.State.LastSeq+1 {
+			t.end(&StreamError{info.Config.Name, "is another one now, or has lost its end", "its partitions begin again"})
+		}
 	}
 }
 

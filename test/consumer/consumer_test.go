@@ -654,6 +654,50 @@ func TestLongWork(t *testing.T) {
 	})
 }
 
+// How many messages are not done, before, while and after they are.
+func TestPending(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		inHand, finish := make(chan struct{}), make(chan struct{})
+		o := w.owner("o", func(_ context.Context, m *consumer.Msg) error {
+			if string(m.Data) == "3" {
+				close(inHand)
+				<-finish
+			}
+			return nil
+		})
+		o.make("p")
+		w.send("p", 5)
+		pending := func(want uint64) {
+			t.Helper()
+			h, ok := o.h.(interface {
+				Pending(ctx context.Context, partition string) (uint64, error)
+			})
+			if !ok {
+				t.Fatalf("%T tells nothing", o.h)
+			}
+			var got uint64
+			for end := time.Now().Add(patience); time.Now().Before(end); {
+				var err error
+				if got, err = h.Pending(t.Context(), "p"); err != nil {
+					t.Fatal(err)
+				}
+				if got == want { // an acknowledgement is on its way
+					return
+				}
+			}
+			t.Errorf("%d are pending, want %d", got, want)
+		}
+		pending(5)
+		x := o.run("p", 1)
+		<-inHand
+		pending(3)
+		close(finish)
+		w.exactly("p", 5)
+		x.release(t)
+		pending(0)
+	})
+}
+
 // Each thing that is wrong is told before anything runs, with what to do.
 func TestRefused(t *testing.T) {
 	ns := natstest.Start(t, func(o *server.Options) { o.JetStreamLimits.MaxAckPending = 0 })

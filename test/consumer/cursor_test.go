@@ -350,6 +350,31 @@ func TestCursorOfAnotherStream(t *testing.T) {
 		x = o.run("p", 2)
 		w.exactly("p", 5)
 		x.release(t)
+		// The same again, while somebody reads.
+		x = o.run("p", 2)
+		w.burst("p", 1)
+		w.exactly("p", 6)
+		if err := w.js.DeleteStream(t.Context(), w.stream); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		w.got, w.sent = map[string][]int{}, map[string]int{}
+		w.mu.Unlock()
+		w.burst("p", 5)
+		select {
+		case err := <-x.ended:
+			if err == nil || !strings.Contains(err.Error(), "is another one now") {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Fatal("it reads on")
+		}
+		x = o.run("p", 2)
+		w.exactly("p", 5)
+		x.release(t)
 		mu.Lock()
 		if !strings.Contains(strings.Join(troubles, "\n"), "was made anew") {
 			t.Errorf("%q", troubles)
