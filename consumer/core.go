@@ -22,6 +22,7 @@ type core struct {
 	stream  jetstream.Stream
 	group   string
 	subject template
+	shape   shape
 	handle  Func
 	opts    options
 	slots   chan struct{} // of the worker; nil: no bound
@@ -33,7 +34,7 @@ const requestTime = 10 * time.Second
 // newCore checks what can be checked without a server. way is the name of the function
 // that was called: some options are not for both.
 func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []Option, way string) (*core, error) {
-	c := &core{js: js, group: group, subject: template(subject), handle: handle, opts: defaults()}
+	c := &core{js: js, group: group, subject: template(subject), shape: template(subject).shape(), handle: handle, opts: defaults()}
 	for _, set := range opts {
 		set(&c.opts)
 	}

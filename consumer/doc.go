@@ -34,7 +34,7 @@
 // repeated. That of a Cursor goes on from the cursor, which is at most [CursorEvery] old.
 //
 // A partition whose messages fail, or take long, holds up no other. Of a Cursor, at most
-// 256 messages of a partition, or 1 MiB, wait in the worker, and 256 more for each of its
+// 512 messages of a partition, or 2 MiB, wait in the worker, and 500 more for each of its
 // readers.
 //
 // # A frozen owner that wakes

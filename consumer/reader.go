@@ -128,7 +128,6 @@ func (r *reader) read() error {
 	if len(filters) == 0 {
 		return nil
 	}
-	o := &h.cursor.opts
 	ctx, cancel := context.WithTimeout(r.ctx, requestTime)
 	defer cancel()
 	cfg := jetstream.ConsumerConfig{
@@ -144,35 +143,62 @@ func (r *reader) read() error {
 		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
 	}
 	defer r.drop(cfg.Name)
-	iter, err := cons.Messages(
+	return r.consume(cons)
+}
+
+// consume hands out what a consumer sends until something is wrong with it, or nobody
+// wants it any more: that is no error.
+func (r *reader) consume(cons jetstream.Consumer) error {
+	o := &r.hub.cursor.opts
+	failed := make(chan error, 1)
+	end := func(err error) {
+		select {
+		case failed <- err:
+		default: // it has ended before
+		}
+	}
+	want, over := uint64(0), false // of the one goroutine that messages come on
+	read, err := cons.Consume(func(msg jetstream.Msg) {
+		if over {
+			return
+		}
+		want++
+		more, err := r.receive(msg, want)
+		if !more {
+			over = true
+			end(err)
+		}
+	},
 		jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(fmt.Errorf("consumer: read: %w", err)) }),
 	)
 	if err != nil {
 		return fmt.Errorf("consumer: read: %w", err)
 	}
-	defer iter.Stop()
-	defer context.AfterFunc(r.ctx, iter.Stop)()
-	for want := uint64(1); ; want++ {
-		msg, err := iter.Next()
-		if err != nil {
-			return fmt.Errorf("consumer: read: %w", err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("consumer: a message without its metadata: %w", err)
-		}
-		if meta.Sequence.Consumer != want {
-			return fmt.Errorf("consumer: message %d of a reader came as its number %d", want, meta.Sequence.Consumer)
-		}
-		if !r.deliver(msg, meta) {
-			return nil
-		}
+	select {
+	case err = <-failed:
+	case <-r.ctx.Done():
 	}
+	read.Stop()
+	<-read.Closed() // no message is on its way into a queue
+	return err
+}
+
+// receive takes one message, which must be the consumer's of that number. It reports
+// false when there should be another consumer, or none.
+func (r *reader) receive(msg jetstream.Msg, number uint64) (more bool, err error) {
+	meta, err := msg.Metadata()
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("consumer: a message without its metadata: %w", err)
+	case meta.Sequence.Consumer != number:
+		return false, fmt.Errorf("consumer: message %d of a reader came as its number %d", number, meta.Sequence.Consumer)
+	}
+	return r.deliver(msg, meta), nil
 }
 
 const (
-	readAhead    = 256              // messages of a reader that are on their way
+	readAhead    = 500              // messages of a reader that are on their way
 	idleConsumer = 30 * time.Second // after how long without a reader its consumer goes
 	thin         = 8                // filters that are never worth another consumer
 
@@ -233,29 +259,64 @@ func (r *reader) waitRoom() bool {
 // offer gives a message to the partitions that it is of, but to none if one of them has
 // no room: that one is returned. h.mu is held.
 func (r *reader) offer(msg jetstream.Msg, meta *jetstream.MsgMetadata) (full *tenure) {
+	c := r.hub.cursor
+	if id, ok := c.shape.only(msg.Subject()); ok {
+		return r.give(r.members[id], msg, meta)
+	}
+	for _, id := range c.subject.partitions(msg.Subject()) {
+		if full = r.give(r.members[id], msg, meta); full != nil {
+			return full
+		}
+	}
+	return nil
+}
+
+// give puts a message into a partition's queue, unless that has had it. It returns the
+// partition if there is no room. h.mu is held.
+func (r *reader) give(t *tenure, msg jetstream.Msg, meta *jetstream.MsgMetadata) (full *tenure) {
 	seq := meta.Sequence.Stream
-	for _, id := range r.hub.cursor.subject.partitions(msg.Subject()) {
-		t := r.members[id]
-		if t == nil || seq < t.next {
-			continue
-		}
-		if !t.room() {
-			return t
-		}
-		x := &letter{msg: msg, seq: seq, stored: meta.Timestamp, stream: meta.Stream}
-		if seq == t.head {
-			x.tries = t.tries
-		}
-		t.head, t.tries = 0, 0
-		t.next = seq + 1
-		t.queue = append(t.queue, x)
-		t.bytes += len(msg.Data())
+	if t == nil || seq < t.next {
+		return nil
+	}
+	if !t.room() {
+		return t
+	}
+	x := &letter{msg: msg, seq: seq, stored: meta.Timestamp, stream: meta.Stream}
+	if seq == t.head {
+		x.tries = t.tries
+	}
+	t.head, t.tries = 0, 0
+	t.next = seq + 1
+	t.bytes += len(msg.Data())
+	t.queue = append(t.queue, x)
+	if len(t.queue) == 1 {
 		select {
 		case t.more <- struct{}{}:
 		default:
 		}
 	}
 	return nil
+}
+
+// A shape is a template that stands for one ID in each subject, and is quicker to match:
+// without wildcards.
+type shape struct {
+	plain         bool
+	before, after string
+}
+
+func (t template) shape() (s shape) {
+	s.before, s.after, _ = strings.Cut(string(t), placeholder)
+	s.plain = !strings.ContainsAny(string(t), "*>")
+	return s
+}
+
+// only is the ID in a subject. It reports false if there may be several, or none.
+func (s shape) only(subject string) (string, bool) {
+	if !s.plain || len(subject) <= len(s.before)+len(s.after) || !strings.HasPrefix(subject, s.before) || !strings.HasSuffix(subject, s.after) {
+		return "", false
+	}
+	return subject[len(s.before) : len(subject)-len(s.after)], true
 }
 
 // partitions are the IDs that a subject may have been made from: one, unless what comes

@@ -48,6 +48,9 @@ func TestFiltersAndSubjects(t *testing.T) {
 		}
 		split := func(s string) []string { return strings.Split(s, ".") }
 		in, out := within(split(subject), split(f)), within(split(subject), split(g))
+		if only, ok := tmpl.shape().only(subject); ok && !slices.Equal(tmpl.partitions(subject), []string{only}) {
+			t.Fatalf("%s: only %s, and %v", subject, only, tmpl.partitions(subject))
+		}
 		if in && !slices.Contains(tmpl.partitions(subject), id) {
 			t.Fatalf("%s is of %s, and found only %v", subject, f, tmpl.partitions(subject))
 		}

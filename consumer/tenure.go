@@ -11,8 +11,8 @@ import (
 
 // A tenure is one lease of one partition that is read by a hub.
 //
-// Its messages go from queue to out, and leave out when they are done and all before
-// them are: what is before the first that is left is what the cursor says.
+// Its messages go from queue to out when they are taken, and leave out when they are done
+// and all before them are: what is before the first that is left is what the cursor says.
 type tenure struct {
 	holding
 	cursor *Cursor
@@ -81,16 +81,20 @@ func (t *tenure) position() (done, trying uint64, tries int) {
 // work hands out messages until ctx ends, and waits for what is in hand.
 func (t *tenure) work(ctx context.Context, h *hub) {
 	defer t.wait.Wait()
+	var taken []*letter
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case t.turns <- struct{}{}:
 		}
-		x := t.take(ctx, h)
-		if x == nil {
-			return
+		if len(taken) == 0 {
+			if taken = t.take(ctx, h); len(taken) == 0 {
+				return
+			}
 		}
+		x := taken[0]
+		taken = taken[1:]
 		work := func() {
 			t.process(ctx, h, x)
 			<-t.turns
@@ -103,23 +107,21 @@ func (t *tenure) work(ctx context.Context, h *hub) {
 	}
 }
 
-// take waits for the next message. It is nil when ctx has ended.
-func (t *tenure) take(ctx context.Context, h *hub) *letter {
+// take waits for messages, and takes all that are there. They are none when ctx has
+// ended.
+func (t *tenure) take(ctx context.Context, h *hub) []*letter {
 	for ctx.Err() == nil {
 		h.mu.Lock()
-		if len(t.queue) > 0 {
-			x := t.queue[0]
-			t.queue[0] = nil
-			t.queue = t.queue[1:]
-			t.bytes -= len(x.msg.Data())
-			t.out = append(t.out, x)
+		if taken := t.queue; len(taken) > 0 {
+			t.queue, t.bytes = nil, 0
+			t.out = append(t.out, taken...)
 			if t.reader != nil {
 				t.reader.wake()
-			} else if len(t.queue) <= queueMost/2 {
+			} else {
 				h.seek(t)
 			}
 			h.mu.Unlock()
-			return x
+			return taken
 		}
 		h.mu.Unlock()
 		select {
