@@ -76,9 +76,9 @@ func (r *run) pull(ctx context.Context) error {
 			return fmt.Errorf("consumer: pull: %w", err)
 		}
 		if !r.begin(ctx) {
-			if r.lease.Check() == nil {
-				_ = msg.Nak() // for the next owner; if it is lost, that one asks for it
-			}
+			// For the next owner, also when this one's time is over: it was given to this
+			// one's own request, and nobody has begun with it.
+			_ = msg.Nak()
 			continue
 		}
 		work := func() {

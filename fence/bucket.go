@@ -68,7 +68,7 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		m := nats.NewMsg(subject)
 		m.Data = value
 		m.Header.Set(HeaderToken, strconv.FormatUint(token, 10))
-		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last))
+		ack, err := publish(ctx, b.js, m, jetstream.WithExpectLastSequencePerSubject(last))
 		switch {
 		case err == nil:
 			return ack.Sequence, nil
@@ -85,6 +85,16 @@ func newest(ctx context.Context, s jetstream.Stream, subject string) (*jetstream
 		m, err := s.GetLastMsgForSubject(ctx, subject)
 		if !errors.Is(err, nats.ErrNoResponders) || !pause(ctx, 20*time.Millisecond) {
 			return m, err
+		}
+	}
+}
+
+// publish waits, as newest does, while nobody answers: then nothing was stored.
+func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	for {
+		ack, err := js.PublishMsg(ctx, m, opts...)
+		if !errors.Is(err, jetstream.ErrNoStreamResponse) || !pause(ctx, 20*time.Millisecond) {
+			return ack, err
 		}
 	}
 }

@@ -492,6 +492,35 @@ func TestZombie(t *testing.T) {
 	})
 }
 
+// A former owner that wakes has a request with the server still, and is given what comes:
+// it gives that back untouched as soon as it knows that its time is over, and the next
+// owner need not wait for AckWait.
+func TestZombieGivesBack(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		patient := []consumer.Option{w.ackWait(time.Hour), consumer.PullExpiry(time.Minute)}
+		a, b := w.owner("a", nil, patient...), w.owner("b", nil, patient...)
+		a.make("p")
+		x := a.run("p", 1)
+		w.send("p", 1)
+		w.exactly("p", 1)
+		a.pending("p", 0)
+		x.fenced.Store(true) // and it does not know
+		y := b.run("p", 2)
+		w.send("p", 5)
+		x.hard(parti.ErrFenced) // now it does
+		w.until("all of them", func() bool { return len(w.got["p"]) > 0 && w.got["p"][len(w.got["p"])-1] == 6 })
+		x.over()
+		y.release(t)
+		if i := slices.Index(w.where, "b"); i != 1 || slices.Contains(w.where[1:], "a") {
+			t.Errorf("%v: the zombie took another one", w.where)
+		}
+		// What both had been given may come twice, one after the other.
+		if !slices.IsSorted(w.got["p"]) || len(slices.Compact(slices.Clone(w.got["p"]))) != 6 || len(w.got["p"]) > 7 {
+			t.Errorf("%v", w.got["p"])
+		}
+	})
+}
+
 // What cannot be processed goes to the dead letters with its reason, and the partition goes on.
 func TestDeadLetter(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
@@ -654,6 +683,28 @@ func TestLongWork(t *testing.T) {
 	})
 }
 
+// pending waits until so many messages of a partition are not done.
+func (o *owner) pending(partition string, want uint64) {
+	o.w.t.Helper()
+	h, ok := o.h.(interface {
+		Pending(ctx context.Context, partition string) (uint64, error)
+	})
+	if !ok {
+		o.w.t.Fatalf("%T tells nothing", o.h)
+	}
+	var got uint64
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		var err error
+		if got, err = h.Pending(o.w.t.Context(), partition); err != nil {
+			o.w.t.Fatal(err)
+		}
+		if got == want { // an acknowledgement may be on its way
+			return
+		}
+	}
+	o.w.t.Errorf("%d are pending, want %d", got, want)
+}
+
 // How many messages are not done, before, while and after they are.
 func TestPending(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
@@ -669,23 +720,7 @@ func TestPending(t *testing.T) {
 		w.send("p", 5)
 		pending := func(want uint64) {
 			t.Helper()
-			h, ok := o.h.(interface {
-				Pending(ctx context.Context, partition string) (uint64, error)
-			})
-			if !ok {
-				t.Fatalf("%T tells nothing", o.h)
-			}
-			var got uint64
-			for end := time.Now().Add(patience); time.Now().Before(end); {
-				var err error
-				if got, err = h.Pending(t.Context(), "p"); err != nil {
-					t.Fatal(err)
-				}
-				if got == want { // an acknowledgement is on its way
-					return
-				}
-			}
-			t.Errorf("%d are pending, want %d", got, want)
+			o.pending("p", want)
 		}
 		pending(5)
 		x := o.run("p", 1)
