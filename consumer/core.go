@@ -60,12 +60,15 @@ func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []
 func (c *core) look(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
+	if err := c.allowed(ctx, c.api()+"STREAM.INFO."+name); err != nil {
+		return err
+	}
 	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return &StreamError{name, "is not there", "make it first, or see whether its name is right"}
 	case err != nil:
-		return fmt.Errorf("consumer: look at stream %s (does the user have the permission to publish to $JS.API.STREAM.INFO.%s?): %w", name, name, err)
+		return fmt.Errorf("consumer: look at stream %s: %w", name, err)
 	}
 	c.name, c.stream = name, s
 	cfg := s.CachedInfo().Config
@@ -96,12 +99,15 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 	if covers([]string{strings.Replace(string(c.subject), placeholder, "*", 1)}, c.opts.dead) {
 		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", c.subject)}
 	}
+	if err := c.allowed(ctx, c.api()+"STREAM.NAMES"); err != nil {
+		return err
+	}
 	_, err := ask(ctx, func(ctx context.Context) (string, error) { return c.js.StreamNameBySubject(ctx, c.opts.dead) })
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", c.opts.dead)}
 	case err != nil:
-		return fmt.Errorf("consumer: look for a stream that takes %s (does the user have the permission to publish to $JS.API.STREAM.NAMES?): %w", c.opts.dead, err)
+		return fmt.Errorf("consumer: look for a stream that takes %s: %w", c.opts.dead, err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -60,6 +61,16 @@ func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subje
 	if cur.kept, err = c.cursors(ctx); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if err := cur.allowed(ctx, cur.needs()...); err != nil {
+		return nil, err
+	}
+	key := nats.NewMsg(cur.cursorSubject(nobody))
+	key.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "9999999999999999999") // it is refused
+	if err := cur.permits(ctx, key); err != nil {
+		return nil, err
+	}
 	return cur, nil
 }
 
@@ -68,10 +79,16 @@ func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	name := "KV_" + c.opts.bucket
-	s, err := c.js.Stream(ctx, name)
+	if err := c.allowed(ctx, c.api()+"STREAM.INFO."+name); err != nil {
+		return nil, err
+	}
+	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if !c.opts.create {
 			return nil, &StreamError{name, "is not there, and is to keep the cursors", "let NewCursor make it once without WithoutCreate, or name another bucket with CursorBucket"}
+		}
+		if err := c.allowed(ctx, c.api()+"STREAM.CREATE."+name); err != nil {
+			return nil, err
 		}
 		// AllowDirect is off, so that a read finds what was written last.
 		s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
@@ -84,7 +101,7 @@ func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("consumer: bucket %s of cursors (does the user have the permissions to publish to $JS.API.STREAM.INFO.%s, and to $JS.API.STREAM.CREATE.%s if it is not there?): %w", c.opts.bucket, name, name, err)
+		return nil, fmt.Errorf("consumer: bucket %s of cursors: %w", c.opts.bucket, err)
 	}
 	cfg := s.CachedInfo().Config
 	switch {

@@ -36,7 +36,13 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 	if err := c.look(ctx, stream); err != nil {
 		return nil, err
 	}
-	return &Durable{c}, nil
+	d := &Durable{c}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if err := d.allowed(ctx, d.needs()...); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // Provision makes the consumers of these partitions, and leaves alone those that are

@@ -1,0 +1,103 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A DeniedError says that the server forbids this user what a worker must do.
+type DeniedError struct {
+	Subject string // that it may not publish to
+}
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("consumer: not permitted to publish to %q: grant it to this user; `parti permissions` prints all that a worker needs", e.Subject)
+}
+
+// allowed asks the server for each subject whether this user may publish to it. What is
+// published there is for nobody, or says nothing.
+//
+// A server tells of a refusal on the connection, in order: what it has not refused when it
+// answers a ping, it has let through.
+func (c *core) allowed(ctx context.Context, subjects ...string) error {
+	for _, subject := range subjects {
+		m := nats.NewMsg(subject)
+		m.Data = []byte("{}")
+		if err := c.permits(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// permits publishes a message that does nothing.
+func (c *core) permits(ctx context.Context, m *nats.Msg) error {
+	nc := c.js.Conn()
+	m.Reply = nc.NewInbox()
+	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
+		before := nc.LastError()
+		if err := nc.PublishMsg(m); err != nil {
+			return struct{}{}, err
+		}
+		if err := nc.FlushWithContext(ctx); err != nil {
+			return struct{}{}, err
+		}
+		err := nc.LastError()
+		if err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+m.Subject+`"`) { //nolint:errorlint // is it that very one
+			return struct{}{}, &DeniedError{m.Subject}
+		}
+		return struct{}{}, nil
+	})
+	if err == nil || errors.As(err, new(*DeniedError)) {
+		return err
+	}
+	return fmt.Errorf("consumer: see whether %s is permitted: %w", m.Subject, err)
+}
+
+// api is where JetStream takes requests.
+func (c *core) api() string {
+	switch o := c.js.Options(); {
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	default:
+		return "$JS.API."
+	}
+}
+
+// nobody is the name of a consumer that there is not: no partition's ID is made into it.
+const nobody = "~nobody"
+
+// needs are the subjects that a worker of a Durable publishes to, beside that which tells
+// of the stream.
+func (d *Durable) needs() []string {
+	api, name := d.api(), d.group+nobody
+	all := []string{
+		api + "CONSUMER.INFO." + d.name + "." + name,
+		api + "CONSUMER.MSG.NEXT." + d.name + "." + name,
+	}
+	if d.opts.create {
+		all = append(all, api+"CONSUMER.CREATE."+d.name+"."+name+"."+strings.Replace(string(d.subject), placeholder, nobody[1:], 1))
+	}
+	if usual(d.js) {
+		all = append(all, api+"STREAM.MSG.GET."+d.name, "$JS.ACK."+d.name+"."+name+".1.1.1.0.0")
+	}
+	return all
+}
+
+// needs are the subjects that a worker of a Cursor publishes to, beside those that tell of
+// the stream and of the bucket.
+func (c *Cursor) needs() []string {
+	api, name := c.api(), c.group+nobody
+	return []string{
+		api + "CONSUMER.CREATE." + c.name + "." + name,
+		api + "CONSUMER.MSG.NEXT." + c.name + "." + name,
+		api + "CONSUMER.DELETE." + c.name + "." + name,
+		api + "STREAM.MSG.GET.KV_" + c.opts.bucket,
+	}
+}
