@@ -47,12 +47,53 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 
 // Provision makes the consumers of these partitions, and leaves alone those that are
 // there and right, so that workers need no permission to make any; see [WithoutCreate].
-// It stops at the first that cannot be made.
+// It makes none if the stream may not have so many, and stops at the first that cannot be
+// made.
 func (d *Durable) Provision(ctx context.Context, partitions ...parti.Partition) error {
+	if err := d.enough(ctx, partitions); err != nil {
+		return err
+	}
 	for _, p := range partitions {
 		if _, err := d.consumer(ctx, p.ID, true); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// enough says whether the stream may have as many consumers as it needs for these.
+func (d *Durable) enough(ctx context.Context, partitions []parti.Partition) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return d.js.Stream(ctx, d.name) })
+	if err != nil {
+		return fmt.Errorf("consumer: look at stream %s: %w", d.name, err)
+	}
+	most := s.CachedInfo().Config.MaxConsumers
+	if most <= 0 {
+		return nil // the server's own limit is told when it is reached
+	}
+	there := map[string]bool{}
+	list := s.ConsumerNames(ctx)
+	for name := range list.Name() {
+		there[name] = true
+	}
+	if err := list.Err(); err != nil {
+		return fmt.Errorf("consumer: list the consumers of stream %s: %w", d.name, err)
+	}
+	have, more := len(there), 0
+	for _, p := range partitions {
+		name, err := consumerName(d.group, p.ID)
+		if err != nil {
+			return err
+		}
+		if !there[name] {
+			there[name] = true
+			more++
+		}
+	}
+	if have+more > most {
+		return &StreamError{d.name, fmt.Sprintf("may have %d consumers, has %d, and %d more are needed", most, have, more), "raise its max_consumers, or have fewer partitions, or use NewCursor"}
 	}
 	return nil
 }
@@ -65,7 +106,7 @@ func (d *Durable) config(partition string) (cfg jetstream.ConsumerConfig, err er
 		AckWait:       d.opts.ackWait,
 		MaxAckPending: d.opts.inFlight,
 		MaxDeliver:    -1, // we count, and say what becomes of it
-		Metadata:      map[string]string{"parti-group": d.group, "parti-partition": partition},
+		Metadata:      map[string]string{metaGroup: d.group, metaPartition: partition},
 	}
 	if cfg.Durable, err = consumerName(d.group, partition); err != nil {
 		return cfg, err

@@ -314,7 +314,7 @@ func (h *hub) due(now time.Time) (due []*tenure) {
 		if !t.writing.TryLock() {
 			continue
 		}
-		if now.Sub(t.at) >= idleEvery {
+		if now.Sub(t.have.Written) >= idleEvery {
 			due = append(due, t)
 		}
 		t.writing.Unlock()

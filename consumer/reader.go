@@ -136,7 +136,7 @@ func (r *reader) read() error {
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		FilterSubjects: filters, InactiveThreshold: idleConsumer,
-		Metadata: map[string]string{"parti-group": h.cursor.group},
+		Metadata: map[string]string{metaGroup: h.cursor.group},
 	}
 	cons, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return h.cursor.stream.CreateConsumer(ctx, cfg) })
 	if err != nil {

@@ -101,7 +101,7 @@ func TestDue(t *testing.T) {
 	now := time.Now()
 	h := &hub{tenures: map[*tenure]struct{}{}}
 	add := func(moved bool, written time.Duration) *tenure {
-		x := &tenure{moved: moved, at: now.Add(-written)}
+		x := &tenure{moved: moved, have: record{Written: now.Add(-written)}}
 		h.tenures[x] = struct{}{}
 		return x
 	}

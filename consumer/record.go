@@ -27,6 +27,7 @@ type record struct {
 	Tries   int       `json:"tries"`    // how often it was
 	Crashes int       `json:"crashes"`  // owners lost in a row that did not get on
 	Clean   bool      `json:"released"` // its owner let go of it
+	Written time.Time `json:"written"`  // by the clock of who wrote it
 }
 
 // schema is that of records.
@@ -70,7 +71,7 @@ func (c *Cursor) read(ctx context.Context, partition string) (rec record, token,
 	case err != nil:
 		return record{}, 0, 0, fmt.Errorf("consumer: read the cursor of partition %s: %w", partition, err)
 	}
-	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
+	if isMarker(m.Header) {
 		return record{}, 0, m.Sequence, nil // somebody has deleted it: the partition begins anew
 	}
 	token, _ = strconv.ParseUint(m.Header.Get(HeaderToken), 10, 64)
@@ -85,7 +86,7 @@ func (c *Cursor) read(ctx context.Context, partition string) (rec record, token,
 
 // put writes a cursor if that which it replaces is still there.
 func (t *tenure) put(ctx context.Context, rec *record) error {
-	rec.Schema = schema
+	rec.Schema, rec.Written = schema, time.Now().UTC().Round(0)
 	data, err := json.Marshal(rec)
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (t *tenure) put(ctx context.Context, rec *record) error {
 	if err != nil {
 		return fmt.Errorf("consumer: write the cursor of partition %s: %w", t.lease.Partition.ID, err)
 	}
-	t.have, t.rev, t.at = *rec, ack.Sequence, time.Now()
+	t.have, t.rev = *rec, ack.Sequence
 	return nil
 }
 

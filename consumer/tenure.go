@@ -37,7 +37,6 @@ type tenure struct {
 	writing sync.Mutex // of the cursor; covers what follows
 	have    record     // as it was written last
 	rev     uint64     // the sequence of the cursor in its bucket
-	at      time.Time  // when it was written
 }
 
 // A letter is a message in this process.

@@ -1,0 +1,257 @@
+package consumer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+)
+
+// A Leftover is what is left on the server of a partition that is not listed any more.
+type Leftover struct {
+	Partition string
+	Name      string    // of the consumer, or of the cursor's key
+	Pending   uint64    // messages that nobody has processed, in hand ones included
+	Since     time.Time // when Sweep found it first (Durable), or when its owner wrote it last (Cursor)
+	Removed   bool
+	Why       string // it was not removed
+}
+
+// errNoPartitions protects against a source that has failed.
+var errNoPartitions = errors.New("consumer: Sweep without any partition would take all consumers for leftovers: give it the partitions that there are")
+
+// MinGrace is the least grace of Sweep: no list is so old, and no idle cursor.
+const MinGrace = 10 * time.Minute
+
+func checkSweep(partitions []parti.Partition, grace time.Duration) error {
+	switch {
+	case len(partitions) == 0:
+		return errNoPartitions
+	case grace < MinGrace:
+		return &OptionError{Option: "Sweep", Value: grace.String(), Want: "give a grace of " + MinGrace.String() + " or more"}
+	}
+	return nil
+}
+
+const (
+	metaGroup     = "parti-group"
+	metaPartition = "parti-partition"
+	metaStale     = "parti-stale-since" // RFC 3339; only on consumers of partitions that are not listed
+)
+
+// Sweep reports the consumers of this group whose partitions are not among those given,
+// and removes those that have been so for the grace, have no message left and nobody who
+// pulls. When it has found one stands with the consumer on the server, so that anybody may
+// call Sweep, again and again, with all partitions that there are: once an hour from any
+// worker is enough.
+//
+// A partition that comes back within the grace goes on where it was. One that comes back
+// after its consumer was removed begins as one that was never seen, see [StartAt]. A
+// stream with interest retention drops what comes for a partition without a consumer: its
+// consumers are reported, and never removed.
+//
+// It needs the permissions of Provision.
+func (d *Durable) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
+	if err := checkSweep(partitions, grace); err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for _, p := range partitions {
+		listed[p.ID] = true
+	}
+	list := d.stream.ListConsumers(ctx)
+	var infos []*jetstream.ConsumerInfo
+	for info := range list.Info() {
+		if info.Config.Metadata[metaGroup] == d.group && info.Config.Durable != "" {
+			infos = append(infos, info)
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("consumer: list the consumers of stream %s: %w", d.name, err)
+	}
+	var left []Leftover
+	for _, info := range infos {
+		p, ok := info.Config.Metadata[metaPartition]
+		switch {
+		case !ok:
+		case listed[p]:
+			if err := d.mark(ctx, info, ""); err != nil {
+				return left, err
+			}
+		default:
+			l, err := d.leftover(ctx, info, p, grace)
+			if err != nil {
+				return left, err
+			}
+			left = append(left, l)
+		}
+	}
+	slices.SortFunc(left, func(a, b Leftover) int { return strings.Compare(a.Partition, b.Partition) })
+	return left, nil
+}
+
+// leftover deals with one consumer of a partition that is not listed.
+func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, partition string, grace time.Duration) (Leftover, error) {
+	l := Leftover{Partition: partition, Name: info.Name, Pending: info.NumPending + uint64(info.NumAckPending), Since: time.Now()}
+	since, err := time.Parse(time.RFC3339, info.Config.Metadata[metaStale])
+	if err != nil { // it is new
+		l.Why = "the grace has begun"
+		return l, d.mark(ctx, info, l.Since.UTC().Format(time.RFC3339))
+	}
+	l.Since = since
+	switch {
+	case l.Pending > 0:
+		l.Why = fmt.Sprintf("%d messages are not done", l.Pending)
+	case info.NumWaiting > 0:
+		l.Why = "somebody pulls from it"
+	case time.Since(since) < grace:
+		l.Why = "the grace is not over"
+	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
+		l.Why = "the stream has interest retention, and would drop what comes"
+	default:
+		if err := d.stream.DeleteConsumer(ctx, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return l, fmt.Errorf("consumer: remove %s of stream %s: %w", info.Name, d.name, err)
+		}
+		l.Removed = true
+	}
+	return l, nil
+}
+
+// mark writes down since when the consumer's partition is not listed; empty: it is.
+func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since string) error {
+	cfg := info.Config
+	if cfg.Metadata[metaStale] == since {
+		return nil
+	}
+	cfg.Metadata = map[string]string{}
+	for k, v := range info.Config.Metadata {
+		if !strings.HasPrefix(k, "_nats") && k != metaStale {
+			cfg.Metadata[k] = v
+		}
+	}
+	if since != "" {
+		cfg.Metadata[metaStale] = since
+	}
+	if _, err := d.stream.UpdateConsumer(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
+		return fmt.Errorf("consumer: mark %s of stream %s: %w", info.Name, d.name, err)
+	}
+	return nil
+}
+
+// Sweep reports the cursors of this group and stream whose partitions are not among those
+// given, and removes those that nobody has written for the grace, and after which no
+// message has come. Anybody may call it, again and again, with all partitions that there
+// are. A partition that comes back after that begins as one that was never seen, see
+// [StartAt].
+//
+// It needs what a worker needs, and the permission to publish to
+// $JS.API.STREAM.INFO of the bucket's stream with a filter, as Open of a bucket does.
+func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
+	if err := checkSweep(partitions, grace); err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	for _, p := range partitions {
+		listed[keyOf(c.name, p.ID)] = true
+	}
+	prefix := "$KV." + c.opts.bucket + "."
+	s, err := c.js.Stream(ctx, "KV_"+c.opts.bucket)
+	if err != nil {
+		return nil, fmt.Errorf("consumer: look at bucket %s: %w", c.opts.bucket, err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+c.name+".>"))
+	if err != nil {
+		return nil, fmt.Errorf("consumer: list the keys of bucket %s: %w", c.opts.bucket, err)
+	}
+	var left []Leftover
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, prefix)
+		if listed[key] {
+			continue
+		}
+		l, err := c.leftover(ctx, s, key, grace)
+		if err != nil {
+			return left, err
+		}
+		if l.Partition != "" {
+			left = append(left, l)
+		}
+	}
+	slices.SortFunc(left, func(a, b Leftover) int { return strings.Compare(a.Partition, b.Partition) })
+	return left, nil
+}
+
+// leftover deals with one cursor of a partition that is not listed. It is nobody's when
+// the key is gone.
+func (c *Cursor) leftover(ctx context.Context, s jetstream.Stream, key string, grace time.Duration) (l Leftover, err error) {
+	m, err := s.GetLastMsgForSubject(ctx, "$KV."+c.opts.bucket+"."+key)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
+		return l, nil
+	case err != nil:
+		return l, fmt.Errorf("consumer: read %s of bucket %s: %w", key, c.opts.bucket, err)
+	}
+	partition, err := partitionOf(strings.TrimPrefix(key, c.name+"."))
+	if err != nil {
+		return l, fmt.Errorf("consumer: key %s of bucket %s: %w", key, c.opts.bucket, err)
+	}
+	var rec record
+	if err := json.Unmarshal(m.Data, &rec); err != nil {
+		return l, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: %w", key, c.opts.bucket, err)
+	}
+	l = Leftover{Partition: partition, Name: key, Since: rec.Written}
+	if l.Pending, err = c.Pending(ctx, partition); err != nil {
+		return l, err
+	}
+	switch {
+	case l.Pending > 0:
+		l.Why = fmt.Sprintf("%d messages are not done", l.Pending)
+		return l, nil
+	case time.Since(rec.Written) < grace:
+		l.Why = "the grace is not over"
+		return l, nil
+	}
+	del := nats.NewMsg(m.Subject)
+	del.Header.Set("KV-Operation", "DEL")
+	del.Header.Set(HeaderToken, m.Header.Get(HeaderToken))
+	if _, err := c.js.PublishMsg(ctx, del, jetstream.WithExpectLastSequencePerSubject(m.Sequence)); err != nil {
+		l.Why = "somebody has written it meanwhile, or it cannot be written: " + err.Error()
+		return l, nil //nolint:nilerr // it says so, and the others are swept
+	}
+	l.Removed = true
+	return l, nil
+}
+
+func isMarker(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// partitionOf undoes what keyOf does to a partition's ID.
+func partitionOf(key string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(key); i++ {
+		if key[i] != '=' {
+			b.WriteByte(key[i])
+			continue
+		}
+		if i+2 >= len(key) {
+			return "", errors.New("it ends in the middle of a character")
+		}
+		n, err := strconv.ParseUint(key[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", err
+		}
+		b.WriteByte(byte(n))
+		i += 2
+	}
+	return b.String(), nil
+}
