@@ -77,13 +77,14 @@ const nobody = "~nobody"
 // of the stream.
 func (d *Durable) needs() []string {
 	api, name := d.api(), d.group+nobody
-	all := []string{
-		api + "CONSUMER.INFO." + d.name + "." + name,
-		api + "CONSUMER.MSG.NEXT." + d.name + "." + name,
-	}
+	all := []string{api + "CONSUMER.INFO." + d.name + "." + name}
 	if d.opts.create {
 		all = append(all, api+"CONSUMER.CREATE."+d.name+"."+name+"."+strings.Replace(string(d.subject), placeholder, nobody[1:], 1))
 	}
+	if d.opts.provision {
+		return append(all, api+"CONSUMER.NAMES."+d.name, api+"CONSUMER.LIST."+d.name, api+"CONSUMER.DELETE."+d.name+"."+name)
+	}
+	all = append(all, api+"CONSUMER.MSG.NEXT."+d.name+"."+name)
 	if usual(d.js) {
 		all = append(all, api+"STREAM.MSG.GET."+d.name, "$JS.ACK."+d.name+"."+name+".1.1.1.0.0")
 	}

@@ -61,6 +61,9 @@ func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subje
 	if cur.kept, err = c.cursors(ctx); err != nil {
 		return nil, err
 	}
+	if c.opts.provision {
+		return cur, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	if err := cur.allowed(ctx, cur.needs()...); err != nil {
@@ -117,6 +120,9 @@ func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
 func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
+	if c.opts.provision {
+		return errProvisionOnly
+	}
 	filter, err := c.subject.of(l.Partition.ID)
 	if err != nil {
 		return err

@@ -28,5 +28,8 @@ func (e *SettingsError) Error() string {
 		e.Consumer, e.Stream, e.Partition, strings.Join(e.Wrong, ", "), e.Stream, e.Consumer)
 }
 
-// errUnproven ends the work on a message whose lease is over.
-var errUnproven = errors.New("consumer: ownership cannot be proved")
+// errProvisionOnly is the error of Run where nothing is to run.
+var errProvisionOnly = errors.New("consumer: it was made with ProvisionOnly, and is given a partition to run: leave the option out")
+
+// errUnproven ends the work on a message whose lease is over, or cannot be proved.
+var errUnproven = errors.New("consumer: ownership cannot be proved, and nothing is said of the message: it comes to the next owner")

@@ -20,6 +20,7 @@ type options struct {
 	start      Start
 	expiry     time.Duration
 	create     bool
+	provision  bool
 	wrap       []func(Func) Func
 	observe    func(Trouble)
 
@@ -108,6 +109,11 @@ func PullExpiry(d time.Duration) Option { return func(o *options) { o.expiry = d
 // make any.
 func WithoutCreate() Option { return func(o *options) { o.create = false } }
 
+// ProvisionOnly is for a process that calls Provision, and Sweep, and runs no partition: Run
+// is an error, and the permissions that are checked are those that it needs for that. It
+// excludes WithoutCreate.
+func ProvisionOnly() Option { return func(o *options) { o.provision = true } }
+
 // Use wraps the function: the first wraps all others.
 func Use(wrap ...func(Func) Func) Option {
 	return func(o *options) { o.wrap = append(o.wrap, wrap...) }
@@ -187,6 +193,7 @@ func (o *options) check(way string) error {
 		bad(o.expiry >= 2*time.Second && o.expiry <= time.Minute, "PullExpiry", o.expiry, "2s to 1m"),
 		bad(o.every == 0 || o.every >= 10*time.Millisecond && o.every <= time.Minute, "CursorEvery", o.every, "0, or 10ms to 1m"),
 		bad(o.bucket == "" || groupName.MatchString(o.bucket), "CursorBucket", o.bucket, "letters, digits, - and _"),
+		bad(o.create || !o.provision, "ProvisionOnly", "", "without WithoutCreate"),
 		bad(len(o.backOff) > 0, "BackOff", "", "one or more"),
 	}
 	for _, d := range o.backOff {

@@ -25,6 +25,9 @@ type run struct {
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
 func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
+	if d.opts.provision {
+		return errProvisionOnly
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.Hard(), cancel)()
@@ -110,7 +113,7 @@ func (r *run) process(ctx context.Context, msg jetstream.Msg) {
 		err = r.call(m)
 	}
 	if err == nil {
-		err = r.settle(m, m.Ack)
+		err = r.settle(ctx, m, m.Ack)
 	} else {
 		err = r.failed(ctx, m, err)
 	}
@@ -150,19 +153,22 @@ func (r *run) failed(ctx context.Context, m *Msg, cause error) error {
 		}
 		if err == nil {
 			trouble.Dead = true
-			return r.settle(m, func() error { return m.Term(oneLine(cause.Error())) })
+			return r.settle(ctx, m, func() error { return m.Term(oneLine(cause.Error())) })
 		}
 		trouble.Err = errors.Join(cause, err)
 	}
 	if ctx.Err() != nil {
 		delay = 0 // the next owner does not know of this one's patience
 	}
-	return r.settle(m, func() error { return m.Nak(delay) })
+	return r.settle(ctx, m, func() error { return m.Nak(delay) })
 }
 
 // settle does it as soon as ownership can be proved. It gives up when the lease ends:
-// then the message belongs to the next owner.
-func (r *run) settle(m *Msg, how func() error) error {
+// then the message belongs to the next owner; and a while after the partition was to be let
+// go of, since without proof it is to no avail: the message is repeated.
+func (r *run) settle(ctx context.Context, m *Msg, how func() error) error {
+	hard := r.lease.Hard()
+	var since time.Time // ctx has ended
 	for {
 		err := how()
 		switch {
@@ -172,7 +178,11 @@ func (r *run) settle(m *Msg, how func() error) error {
 			r.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: err})
 			return err
 		}
-		if pause(r.lease.Hard(), unprovenPause); r.lease.Hard().Err() != nil {
+		if ctx.Err() != nil && since.IsZero() {
+			since = time.Now()
+		}
+		if pause(hard, unprovenPause); hard.Err() != nil || !since.IsZero() && time.Since(since) > toldTime {
+			r.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: errUnproven})
 			return errUnproven
 		}
 	}

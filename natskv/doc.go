@@ -14,9 +14,10 @@
 //
 //	$KV.parti-<group>.<key>            the keys
 //	$PARTI.<group>.kv.<key>            every change of a key, republished by the server
-//	$PARTI.<group>.probe.<name>        who answers to a name
+//	$PARTI.<group>.probe.<name>        who answers to a name: nobody else may subscribe there,
+//	                                   since a lost worker is known by nobody's listening
 //
-// What a process needs to publish: $JS.API.STREAM.INFO.KV_parti-<group>,
+// Package permissions lists what each role needs. What a process needs to publish: $JS.API.STREAM.INFO.KV_parti-<group>,
 // $JS.API.STREAM.MSG.GET.KV_parti-<group>, its keys, $KV.parti-<group>.fence, and its probes; to subscribe:
 // its inbox, the changes that it follows, the names that it answers to. Who may make
 // the bucket, and make it anew, also needs $JS.API.INFO and $JS.API.STREAM.CREATE,

@@ -26,7 +26,7 @@ const Module = "github.com/parti-go/parti"
 const Floors = `
 7  cmd/parti/...  examples/...  test/...  bench/...
 6  console
-5  natskv  consumer  source  fence  admin  directory  partitest  promparti  otelparti
+5  natskv  consumer  source  fence  permissions  admin  directory  partitest  promparti  otelparti
 4  .  internal/sim/... (tests)
 3  internal/member (pure)  internal/memkv  internal/wire  internal/kv/kvtest (tests)
 2  internal/lead  internal/hold  internal/join  internal/elect

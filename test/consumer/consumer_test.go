@@ -521,6 +521,25 @@ func TestZombieGivesBack(t *testing.T) {
 	})
 }
 
+// An owner that cannot prove that it is one lets go all the same, when it is asked to.
+func TestLetsGoUnproven(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		inHand, finish := make(chan struct{}), make(chan struct{})
+		o := w.owner("o", func(context.Context, *consumer.Msg) error {
+			close(inHand)
+			<-finish
+			return nil
+		}, w.ackWait(time.Hour))
+		o.make("p")
+		w.send("p", 1)
+		x := o.run("p", 1)
+		<-inHand
+		x.fenced.Store(true)
+		close(finish)
+		x.release(t)
+	})
+}
+
 // What cannot be processed goes to the dead letters with its reason, and the partition goes on.
 func TestDeadLetter(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {

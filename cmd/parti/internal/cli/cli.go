@@ -79,6 +79,6 @@ Standard output is data, standard error is talk.`,
 	flags.BoolVar(&g.json, "json", false, "write data as JSON")
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{colorAuto, colorAlways, colorNever}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetUsageTemplate(strings.TrimRight(root.UsageTemplate(), "\n") + "\n\n" + codeHelp())
-	root.AddCommand(newDemo(s, g), newVersion(s, g))
+	root.AddCommand(newDemo(s, g), newPermissions(s, g), newVersion(s, g))
 	return root
 }
