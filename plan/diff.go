@@ -1,6 +1,10 @@
 package plan
 
-import "maps"
+import (
+	"fmt"
+	"maps"
+	"strings"
+)
 
 // Changes is what turns one list of partitions into another. All lists are
 // sorted by ID; one partition is in at most one of them.
@@ -43,4 +47,37 @@ func Diff(before, after []Partition) Changes {
 	c.Removed = append(c.Removed, before...)
 	c.Added = append(c.Added, after...)
 	return c
+}
+
+// String counts what changed and names the first few of each kind, as in
+// "2 added (a, b), 1 reweighted (c)", or says that nothing did.
+func (c Changes) String() string {
+	var b strings.Builder
+	for _, kind := range []struct {
+		word string
+		list []Partition
+	}{{"added", c.Added}, {"removed", c.Removed}, {"reweighted", c.Reweighted}, {"relabelled", c.Relabelled}} {
+		if len(kind.list) == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d %s (", len(kind.list), kind.word)
+		const few = 3
+		for i, p := range kind.list[:min(few, len(kind.list))] {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(p.ID)
+		}
+		if len(kind.list) > few {
+			fmt.Fprintf(&b, " and %d more", len(kind.list)-few)
+		}
+		b.WriteByte(')')
+	}
+	if b.Len() == 0 {
+		return "no change"
+	}
+	return b.String()
 }

@@ -40,3 +40,23 @@ func TestDiff(t *testing.T) {
 		})
 	}
 }
+
+func TestChangesString(t *testing.T) {
+	list := func(ids ...string) (all []plan.Partition) {
+		for _, id := range ids {
+			all = append(all, plan.Partition{ID: id})
+		}
+		return all
+	}
+	for want, c := range map[string]plan.Changes{
+		"no change":                         {},
+		"1 added (a)":                       {Added: list("a")},
+		"3 added (a, b, c), 1 removed (d)":  {Added: list("a", "b", "c"), Removed: list("d")},
+		"5 reweighted (a, b, c and 2 more)": {Reweighted: list("a", "b", "c", "d", "e")},
+		"1 removed (a), 1 relabelled (b)":   {Removed: list("a"), Relabelled: list("b")},
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -1,4 +1,14 @@
 // Package source lists partitions.
+//
+// [Static], [Func] and [Hashed] list what a program knows by itself. [File], [KV],
+// [Subjects] and [SQL] list what stands elsewhere, and notice when it changes.
+//
+// A list is whole and valid, or it is an error. An error leaves the plan as it is, and is
+// an alert that names what is wrong, where it stands, and what to do. Which partitions came
+// and went is in the leader's decision log; [Observe] tells a program of it as well.
+//
+// Only the leader asks a source, but any worker may be the leader next: give all of them
+// the same.
 package source
 
 import (

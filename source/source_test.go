@@ -11,7 +11,11 @@ import (
 	"github.com/parti-go/parti/source"
 )
 
-var _ parti.PartitionSource = source.Static()
+var (
+	_ parti.PartitionSource = source.Static()
+	_ parti.PartitionSource = (*source.Watched)(nil)
+	_ parti.Watcher         = (*source.Watched)(nil)
+)
 
 func TestStaticIsItsOwn(t *testing.T) {
 	given := []plan.Partition{{ID: "a", Weight: 2, Labels: map[string]string{"k": "v"}}}
