@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A message is one of a key, by its number.
+type message struct {
+	key    string
+	number int
+}
+
+// A fleet are workers, the messages that they are sent, and what became of each.
+type fleet struct {
+	site       *site
+	way        string
+	partitions int
+	keys       int
+	js         jetstream.JetStream
+	nc         *nats.Conn
+
+	mu       sync.Mutex
+	workers  []*process
+	running  map[*process]int
+	sent     map[message]time.Time    // when it was stored
+	next     map[string]int           // of a key
+	last     map[string]int           // the highest number that was processed
+	seen     map[message]int          // how often
+	delays   map[string]time.Duration // of a key, the longest since the last look
+	counts   counts                   // since the last look
+	troubles map[string]int
+	changed  chan struct{}
+}
+
+type counts struct{ sent, processed, repeated, reordered int }
+
+func newFleet(ctx context.Context, s *site, way string, partitions, keys int) (*fleet, error) {
+	f := &fleet{
+		site: s, way: way, partitions: partitions, keys: keys, running: map[*process]int{}, sent: map[message]time.Time{}, next: map[string]int{},
+		last: map[string]int{}, seen: map[message]int{}, delays: map[string]time.Duration{}, troubles: map[string]int{}, changed: make(chan struct{}, 1),
+	}
+	var err error
+	if f.nc, err = nats.Connect(s.urls(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2)); err != nil {
+		return nil, err
+	}
+	if f.js, err = jetstream.New(f.nc); err != nil {
+		return nil, err
+	}
+	err = f.retry(ctx, func(ctx context.Context) error {
+		_, err := f.js.CreateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{"s.>"}, Replicas: len(s.nodes), Storage: jetstream.FileStorage, Duplicates: time.Minute})
+		return err
+	})
+	return f, err
+}
+
+// retry repeats until it succeeds, or ctx ends.
+func (f *fleet) retry(ctx context.Context, do func(ctx context.Context) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := do(one)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// add starts a process with so many workers.
+func (f *fleet) add(workers int) (*process, error) {
+	p, err := start("role-worker", f.site.urls(), f.way, strconv.Itoa(f.partitions), strconv.Itoa(workers))
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.workers = append(f.workers, p)
+	f.mu.Unlock()
+	go func() {
+		for line := range p.lines {
+			f.line(p, line)
+		}
+		f.mu.Lock()
+		delete(f.running, p)
+		f.mu.Unlock()
+		f.nudge()
+	}()
+	return p, nil
+}
+
+func (f *fleet) remove(p *process) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.workers = slices.DeleteFunc(f.workers, func(q *process) bool { return p == q })
+}
+
+func (f *fleet) nudge() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// line takes what a worker says.
+func (f *fleet) line(p *process, line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.nudge()
+	words := strings.Fields(line)
+	switch {
+	case len(words) == 2 && words[0] == "r":
+		f.running[p], _ = strconv.Atoi(words[1])
+	case len(words) == 6 && words[0] == "m":
+		number, _ := strconv.Atoi(words[2])
+		stored, _ := strconv.ParseInt(words[4], 10, 64)
+		processed, _ := strconv.ParseInt(words[5], 10, 64)
+		f.processed(message{words[1], number}, time.Duration(processed-stored))
+	default:
+		f.troubles[line]++
+	}
+}
+
+// processed judges a message. f.mu is held.
+func (f *fleet) processed(m message, delay time.Duration) {
+	f.counts.processed++
+	f.seen[m]++
+	switch {
+	case f.seen[m] > 1:
+		f.counts.repeated++
+	case m.number < f.last[m.key]:
+		f.counts.reordered++
+	default:
+		f.last[m.key] = m.number
+	}
+	if f.seen[m] == 1 {
+		f.delays[m.key] = max(f.delays[m.key], delay)
+	}
+}
+
+// send publishes at a rate until ctx ends, each message until it is stored: then with the
+// next key's.
+func (f *fleet) send(ctx context.Context, rate int) {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		key := fmt.Sprint("k", i%f.keys)
+		f.mu.Lock()
+		f.next[key]++
+		m := message{key, f.next[key]}
+		f.mu.Unlock()
+		msg := nats.NewMsg(fmt.Sprintf("s.p%d.%s", i%f.keys%f.partitions, key))
+		msg.Data = []byte(strconv.Itoa(m.number))
+		if err := f.retry(context.Background(), func(ctx context.Context) error { //nolint:contextcheck // what was begun is finished
+			_, err := f.js.PublishMsg(ctx, msg, jetstream.WithMsgID(key+"-"+strconv.Itoa(m.number)))
+			return err
+		}); err != nil {
+			return
+		}
+		f.mu.Lock()
+		f.sent[m] = time.Now()
+		f.counts.sent++
+		f.mu.Unlock()
+	}
+}
+
+// await waits until a condition on the fleet holds.
+func (f *fleet) await(ctx context.Context, what string, cond func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		f.mu.Lock()
+		ok := cond()
+		f.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-f.changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until %s: %w", what, ctx.Err())
+		}
+	}
+}
+
+// covered says whether every partition runs. f.mu is held.
+func (f *fleet) covered() bool {
+	n := 0
+	for _, r := range f.running {
+		n += r
+	}
+	return n == f.partitions
+}
+
+// even says whether each worker runs as many as any other. f.mu is held.
+func (f *fleet) even() bool {
+	for _, p := range f.workers {
+		if d := f.running[p]*len(f.workers) - f.partitions; d > len(f.workers) || d < -len(f.workers) {
+			return false
+		}
+	}
+	return f.covered()
+}
+
+// lost is how many messages were stored and never processed. f.mu is held.
+func (f *fleet) lost() (n int) {
+	for m := range f.sent {
+		if f.seen[m] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// look returns what has been counted since the last look, and forgets it.
+func (f *fleet) look() (counts, []time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.counts
+	var delays []time.Duration
+	for _, d := range f.delays {
+		delays = append(delays, d)
+	}
+	slices.Sort(delays)
+	f.counts, f.delays = counts{}, map[string]time.Duration{}
+	return c, delays
+}
+
+// drain stops the workers one after the other, and waits for what they say.
+func (f *fleet) stop() error {
+	f.mu.Lock()
+	workers := slices.Clone(f.workers)
+	f.mu.Unlock()
+	var errs []error
+	for _, p := range workers {
+		errs = append(errs, p.signal(syscall.SIGKILL))
+		f.remove(p)
+	}
+	f.nc.Close()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// errBroken says that a message was lost or came out of order.
+var errBroken = errors.New("messages were lost or came out of order")
+
+// handoff lets workers and nodes come and go, one after the other, and says what the
+// messages of that time have seen.
+func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	rate := o.rate
+	if rate == 0 {
+		rate = 250
+	}
+	fmt.Fprintf(tw, "%d messages/s over 60 keys in 12 partitions, 3 workers. Delay: from stored to processed, the longest of each key\n\n", rate)
+	fmt.Fprintln(tw, "nodes\tway\tevent\tprocessed\trepeated\treordered\tdelay p50\tdelay max\t")
+	broken := false
+	for _, nodes := range o.nodes {
+		for _, way := range o.ways {
+			bad, err := handoffOn(ctx, nodes, way, rate, tw)
+			if err != nil {
+				return fmt.Errorf("%d nodes, %s: %w", nodes, way, err)
+			}
+			broken = broken || bad
+		}
+	}
+	if broken {
+		return errBroken
+	}
+	return nil
+}
+
+func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
+	s, err := startSite(nodes)
+	if err != nil {
+		return false, err
+	}
+	defer s.stop()
+	f, err := newFleet(ctx, s, way, 12, 60)
+	if err != nil {
+		return false, err
+	}
+	for range 3 {
+		if _, err := f.add(1); err != nil {
+			return false, err
+		}
+	}
+	if err := f.await(ctx, "all partitions run", f.even); err != nil {
+		return false, err
+	}
+	sending, enough := context.WithCancel(ctx)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		f.send(sending, rate)
+	}()
+	row := func(event string) {
+		c, delays := f.look()
+		broken = broken || c.reordered > 0
+		if len(delays) == 0 {
+			delays = []time.Duration{0}
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%v\t%v\t\n", nodes, way, event, c.processed, c.repeated, c.reordered,
+			delays[len(delays)/2].Round(100*time.Microsecond), delays[len(delays)-1].Round(100*time.Microsecond))
+		_ = tw.Flush()
+	}
+	if err := f.events(ctx, row); err != nil {
+		enough()
+		return broken, err
+	}
+	enough()
+	<-sent
+	if err := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 }); err != nil {
+		fmt.Fprintf(tw, "%d\t%s\tLOST\t%d\n", nodes, way, f.lost())
+		broken = true
+	}
+	for text, n := range f.troubles {
+		if n > 0 {
+			fmt.Fprintf(tw, "\t\t(%d times: %.100s)\n", n, text)
+		}
+	}
+	return broken, f.stop()
+}
+
+// wait lets time pass.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// events are what handoff does.
+func (f *fleet) events(ctx context.Context, row func(event string)) error {
+	wait(ctx, 3*time.Second)
+	row("nothing")
+
+	added, err := f.add(1)
+	if err != nil {
+		return err
+	}
+	if err := f.await(ctx, "the new one has its share", f.even); err != nil {
+		return err
+	}
+	wait(ctx, 2*time.Second)
+	row("worker added")
+
+	f.remove(added)
+	if err := added.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
+		return err
+	}
+	wait(ctx, 2*time.Second)
+	row("worker drained")
+
+	victim := f.workers[0]
+	f.remove(victim)
+	if err := victim.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	wait(ctx, 500*time.Millisecond)
+	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
+		return err
+	}
+	wait(ctx, 2*time.Second)
+	row("worker killed")
+	if _, err := f.add(1); err != nil {
+		return err
+	}
+	if err := f.await(ctx, "it is even again", f.even); err != nil {
+		return err
+	}
+	wait(ctx, 2*time.Second)
+	f.look()
+
+	frozen := f.workers[0]
+	if err := frozen.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	wait(ctx, 20*time.Second)
+	if err := frozen.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	wait(ctx, 8*time.Second)
+	if err := f.await(ctx, "it is even again", f.even); err != nil {
+		return err
+	}
+	row("frozen for 20 s and woken")
+	if len(f.site.nodes) == 1 {
+		return nil
+	}
+
+	i, err := f.leader(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	wait(ctx, 20*time.Second)
+	if err := f.await(ctx, "all partitions run", f.covered); err != nil {
+		return err
+	}
+	row("stream's leader killed")
+	return f.site.start(i)
+}
+
+// leader is the node that leads the stream.
+func (f *fleet) leader(ctx context.Context) (int, error) {
+	var name string
+	err := f.retry(ctx, func(ctx context.Context) error {
+		st, err := f.js.Stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		if c := st.CachedInfo().Cluster; c != nil {
+			name = c.Leader
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range f.site.nodes {
+		if name == fmt.Sprint("n", i+1) {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("no node is %q", name)
+}
+
+// churn lets all of it happen by chance.
+func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	rate := o.rate
+	if rate == 0 {
+		rate = 2000
+	}
+	way := o.ways[len(o.ways)-1]
+	s, err := startSite(3)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	f, err := newFleet(ctx, s, way, 48, 480)
+	if err != nil {
+		return err
+	}
+	for range 5 {
+		if _, err := f.add(1); err != nil {
+			return err
+		}
+	}
+	if err := f.await(ctx, "all partitions run", f.even); err != nil {
+		return err
+	}
+	sending, enough := context.WithCancel(ctx)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		f.send(sending, rate)
+	}()
+	fmt.Printf("%s, 48 partitions, 480 keys, %d messages/s, three nodes, for %v, seed %d\n", way, rate, o.duration, o.seed)
+	events, err := f.churn(ctx, o)
+	enough()
+	<-sent
+	if err != nil {
+		return err
+	}
+	late := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 })
+	c, delays := f.look()
+	fmt.Fprintln(tw, "event\ttimes\t")
+	for _, e := range []string{"added", "drained", "killed", "frozen", "node killed"} {
+		fmt.Fprintf(tw, "%s\t%d\t\n", e, events[e])
+	}
+	f.mu.Lock()
+	lost := f.lost()
+	fmt.Fprintf(tw, "\nsent\t%d\nprocessed\t%d\nrepeated\t%d\nlost\t%d\nreordered\t%d\n", c.sent, c.processed, c.repeated, lost, c.reordered)
+	f.mu.Unlock()
+	if len(delays) > 0 {
+		fmt.Fprintf(tw, "delay, the longest of each key: p50\t%v\nmax\t%v\n", delays[len(delays)/2].Round(time.Millisecond), delays[len(delays)-1].Round(time.Millisecond))
+	}
+	if lost > 0 || c.reordered > 0 {
+		return errors.Join(errBroken, late)
+	}
+	return f.stop()
+}
+
+// churn does something every few seconds, and counts what.
+func (f *fleet) churn(ctx context.Context, o options) (map[string]int, error) {
+	rng := rand.New(rand.NewPCG(o.seed, 0))
+	events := map[string]int{}
+	for end := time.Now().Add(o.duration); time.Now().Before(end) && ctx.Err() == nil; {
+		wait(ctx, time.Duration(2000+rng.IntN(6000))*time.Millisecond)
+		event, err := f.one(ctx, rng)
+		if err != nil {
+			return events, fmt.Errorf("%s: %w", event, err)
+		}
+		events[event]++
+	}
+	return events, f.await(ctx, "all partitions run", f.covered)
+}
+
+func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
+	f.mu.Lock()
+	workers := len(f.workers)
+	p := f.workers[rng.IntN(workers)]
+	f.mu.Unlock()
+	n := rng.IntN(10)
+	switch {
+	case workers < 4 || n < 3 && workers < 8:
+		_, err := f.add(1)
+		return "added", err
+	case n < 6:
+		f.remove(p)
+		return "drained", p.signal(syscall.SIGTERM)
+	case n < 8:
+		f.remove(p)
+		return "killed", p.signal(syscall.SIGKILL)
+	case n < 9:
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return "frozen", err
+		}
+		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.signal(syscall.SIGCONT) })
+		return "frozen", nil
+	}
+	i := rng.IntN(len(f.site.nodes))
+	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+		return "node killed", err
+	}
+	wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
+	if err := f.site.start(i); err != nil {
+		return "node killed", err
+	}
+	wait(ctx, 15*time.Second) // the node catches up before another one dies
+	return "node killed", nil
+}
