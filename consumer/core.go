@@ -34,7 +34,7 @@ const requestTime = 10 * time.Second
 // newCore checks what can be checked without a server. way is the name of the function
 // that was called: some options are not for both.
 func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []Option, way string) (*core, error) {
-	c := &core{js: js, group: group, subject: template(subject), shape: template(subject).shape(), handle: handle, opts: defaults()}
+	c := &core{js: js, group: group, subject: template(subject), shape: template(subject).shape(), handle: handle, opts: defaults(way)}
 	for _, set := range opts {
 		set(&c.opts)
 	}

@@ -41,7 +41,7 @@ var _ parti.Handler = (*Cursor)(nil)
 // It looks at stream and bucket before anything runs, and fails with an [OptionError] or a
 // [StreamError], which say what to do.
 func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Cursor, error) {
-	c, err := newCore(js, group, subject, handle, opts, "NewCursor")
+	c, err := newCore(js, group, subject, handle, opts, wayCursor)
 	if err != nil {
 		return nil, err
 	}

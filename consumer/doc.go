@@ -34,8 +34,8 @@
 // repeated. That of a Cursor goes on from the cursor, which is at most [CursorEvery] old.
 //
 // A partition whose messages fail, or take long, holds up no other. Of a Cursor, at most
-// 512 messages of a partition, or 2 MiB, wait in the worker, and 500 more for each of its
-// readers.
+// 512 messages of a partition, or 2 MiB, wait in the worker, and as many as [PullBatch] says
+// for each of its readers.
 //
 // # A frozen owner that wakes
 //

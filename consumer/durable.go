@@ -29,7 +29,7 @@ var _ parti.Handler = (*Durable)(nil)
 // not have, a start that a work queue does not know, a dead-letter subject that nobody
 // stores.
 func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Durable, error) {
-	c, err := newCore(js, group, subject, handle, opts, "NewDurable")
+	c, err := newCore(js, group, subject, handle, opts, wayDurable)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type options struct {
 	dead       string
 	start      Start
 	expiry     time.Duration
+	batch      int
 	create     bool
 	provision  bool
 	wrap       []func(Func) Func
@@ -30,9 +31,19 @@ type options struct {
 	notDurable, notCursor []string // options given that are not for it
 }
 
-func defaults() options {
+// The ways to consume, by what makes them.
+const (
+	wayDurable = "NewDurable"
+	wayCursor  = "NewCursor"
+)
+
+func defaults(way string) options {
+	batch := 64
+	if way == wayCursor {
+		batch = 500
+	}
 	return options{
-		inFlight: 1, ackWait: 30 * time.Second, start: FromFirst(), expiry: 5 * time.Second, create: true,
+		batch: batch, inFlight: 1, ackWait: 30 * time.Second, start: FromFirst(), expiry: 5 * time.Second, create: true,
 		backOff: []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute},
 		observe: func(Trouble) {}, every: time.Second,
 	}
@@ -104,6 +115,12 @@ func StartAt(s Start) Option { return func(o *options) { o.start = s } }
 // Default: 5 s. Range: 2 s to 1 min.
 func PullExpiry(d time.Duration) Option { return func(o *options) { o.expiry = d } }
 
+// PullBatch is how many messages one request to the server asks for. A Durable is never
+// given more than may be in flight, whatever it asks for; a reader of a Cursor asks again
+// when half of them have come, and holds no more in memory before they are handed to their
+// partitions. Default: 64 (NewDurable), 500 (NewCursor). Range: 1 to 10 000.
+func PullBatch(n int) Option { return func(o *options) { o.batch = n } }
+
 // WithoutCreate lets a partition fail whose consumer was not made by [Durable.Provision],
 // and [NewCursor] fail if the bucket is not there, for workers that are not permitted to
 // make any.
@@ -171,7 +188,7 @@ func (e *OptionError) Error() string {
 // given to.
 func (o *options) check(way string) error {
 	no := o.notDurable
-	if way == "NewCursor" {
+	if way == wayCursor {
 		no = o.notCursor
 	}
 	if len(no) > 0 {
@@ -191,6 +208,7 @@ func (o *options) check(way string) error {
 		bad(o.maxDeliver >= 0 && o.maxDeliver <= 1_000_000, "MaxDeliver", o.maxDeliver, "0 to 1000000"),
 		bad(o.maxDeliver == 0 || o.dead != "", "MaxDeliver", o.maxDeliver, "DeadLetter as well: a message must not vanish"),
 		bad(o.expiry >= 2*time.Second && o.expiry <= time.Minute, "PullExpiry", o.expiry, "2s to 1m"),
+		bad(o.batch >= 1 && o.batch <= 10_000, "PullBatch", o.batch, "1 to 10000"),
 		bad(o.every == 0 || o.every >= 10*time.Millisecond && o.every <= time.Minute, "CursorEvery", o.every, "0, or 10ms to 1m"),
 		bad(o.bucket == "" || groupName.MatchString(o.bucket), "CursorBucket", o.bucket, "letters, digits, - and _"),
 		bad(o.create || !o.provision, "ProvisionOnly", "", "without WithoutCreate"),

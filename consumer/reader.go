@@ -169,7 +169,7 @@ func (r *reader) consume(cons jetstream.Consumer) error {
 			end(err)
 		}
 	},
-		jetstream.PullMaxMessages(readAhead), jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
+		jetstream.PullMaxMessages(o.batch), jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(fmt.Errorf("consumer: read: %w", err)) }),
 	)
 	if err != nil {
@@ -198,7 +198,6 @@ func (r *reader) receive(msg jetstream.Msg, number uint64) (more bool, err error
 }
 
 const (
-	readAhead    = 500              // messages of a reader that are on their way
 	idleConsumer = 30 * time.Second // after how long without a reader its consumer goes
 	thin         = 8                // filters that are never worth another consumer
 

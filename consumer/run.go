@@ -61,7 +61,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 func (r *run) pull(ctx context.Context) error {
 	expiry := r.opts.expiry
 	iter, err := r.cons.Messages(
-		jetstream.PullMaxMessages(max(prefetch, 2*r.opts.inFlight)), // the server sends no more than may be in flight
+		jetstream.PullMaxMessages(r.opts.batch), // the server sends no more than may be in flight
 		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
 		jetstream.WithMessagesErrOnMissingHeartbeat(false), // it asks again by itself
 	)
@@ -95,9 +95,6 @@ func (r *run) pull(ctx context.Context) error {
 		}
 	}
 }
-
-// prefetch is how many messages one request to the server asks for.
-const prefetch = 64
 
 // process gives one message to the function, and then says what becomes of it.
 func (r *run) process(ctx context.Context, msg jetstream.Msg) {

@@ -348,6 +348,27 @@ func TestBacklogFollows(t *testing.T) {
 	})
 }
 
+// A worker without partitions is given nothing, whatever there is, and asks for nothing.
+func TestEmptyShareConsumesNothing(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		idle := w.owner("idle", nil)
+		busy := w.owner("busy", nil, consumer.PullBatch(1))
+		busy.make("p", "q")
+		w.send("q", 5)
+		w.send("p", 20)
+		x := busy.run("p", 1)
+		w.exactly("p", 20)
+		x.release(t)
+		busy.pending("q", 5)
+		if slices.Contains(w.where, "idle") || len(w.where) != 20 {
+			t.Errorf("%v", w.where)
+		}
+		y := idle.run("q", 1) // until it has one
+		w.exactly("q", 5)
+		y.release(t)
+	})
+}
+
 func consumers(t *testing.T, w *world) (names []string) {
 	t.Helper()
 	s, err := w.js.Stream(t.Context(), w.stream)
@@ -782,6 +803,7 @@ func TestRefused(t *testing.T) {
 		{"NOACK", "noack.{partition}", nil, "NoAck"},
 		{"QUEUE", "queue.{partition}", []consumer.Option{consumer.StartAt(consumer.FromNew())}, "is a work queue"},
 		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.InFlight(0)}, "InFlight(0): use 1 to 1000"},
+		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.PullBatch(0)}, "PullBatch(0): use 1 to 10000"},
 		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.MaxDeliver(3)}, "a message must not vanish"},
 		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.DeadLetter("nobody.keeps")}, "make a stream that takes nobody.keeps"},
 		{"LIMITS", "limits.{partition}", []consumer.Option{consumer.DeadLetter("limits.dead")}, "or dead letters come back"},

@@ -37,7 +37,7 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("%s: %v, want %v", list, got, subjects)
 		}
 	}
-	if parsed["permissions"].(map[string]any)["allow_responses"] != true { //nolint:forcetypeassert // as above
+	if answers, _ := parsed["permissions"].(map[string]any)["allow_responses"].(bool); !answers { //nolint:forcetypeassert // as above
 		t.Errorf("%v", parsed)
 	}
 
