@@ -207,10 +207,10 @@ func groups(ts []*tenure) (all [][]*tenure) {
 	return all
 }
 
-// overlaps says whether a message can be of both partitions. Only what ends with > has
-// room for another ID.
+// overlaps says whether a message can be of both. They may be two leases of one partition,
+// the first of which is ending. Otherwise only what ends with > has room for another ID.
 func (t *tenure) overlaps(o *tenure) bool {
-	return strings.HasSuffix(t.filter, ">") && t.filter != o.filter && meet(strings.Split(t.filter, "."), strings.Split(o.filter, "."))
+	return t.filter == o.filter || strings.HasSuffix(t.filter, ">") && meet(strings.Split(t.filter, "."), strings.Split(o.filter, "."))
 }
 
 // meet says whether something is matched by both.

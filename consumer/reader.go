@@ -35,7 +35,9 @@ func (r *reader) add(t *tenure) {
 
 // remove takes a partition away. h.mu is held.
 func (r *reader) remove(t *tenure) {
-	delete(r.members, t.lease.Partition.ID)
+	if r.members[t.lease.Partition.ID] == t {
+		delete(r.members, t.lease.Partition.ID)
+	}
 	t.reader = nil
 	r.wake()
 	if len(r.members) == 0 {
@@ -255,16 +257,21 @@ func (r *reader) waitRoom() bool {
 	return false
 }
 
-// offer gives a message to the partitions that it is of, but to none if one of them has
-// no room: that one is returned. h.mu is held.
+// offer gives a message to the partition that it is of; filters of one reader do not
+// overlap. It returns the partition if that has no room. h.mu is held.
 func (r *reader) offer(msg jetstream.Msg, meta *jetstream.MsgMetadata) (full *tenure) {
+	return r.give(r.member(msg.Subject()), msg, meta)
+}
+
+// member is the partition that a subject is of. h.mu is held.
+func (r *reader) member(subject string) *tenure {
 	c := r.hub.cursor
-	if id, ok := c.shape.only(msg.Subject()); ok {
-		return r.give(r.members[id], msg, meta)
+	if id, ok := c.shape.id(subject, func(id string) bool { return r.members[id] != nil }); ok {
+		return r.members[id]
 	}
-	for _, id := range c.subject.partitions(msg.Subject()) {
-		if full = r.give(r.members[id], msg, meta); full != nil {
-			return full
+	for _, id := range c.subject.partitions(subject) {
+		if t := r.members[id]; t != nil {
+			return t
 		}
 	}
 	return nil
@@ -297,25 +304,47 @@ func (r *reader) give(t *tenure, msg jetstream.Msg, meta *jetstream.MsgMetadata)
 	return nil
 }
 
-// A shape is a template that stands for one ID in each subject, and is quicker to match:
-// without wildcards.
+// A shape is a template by its numbers of tokens: most subjects can be matched by these.
 type shape struct {
-	plain         bool
-	before, after string
+	before, after int  // tokens besides the ID
+	open          bool // the last is >
 }
 
 func (t template) shape() (s shape) {
-	s.before, s.after, _ = strings.Cut(string(t), placeholder)
-	s.plain = !strings.ContainsAny(string(t), "*>")
-	return s
+	before, after, _ := strings.Cut(string(t), placeholder)
+	return shape{strings.Count(before, "."), strings.Count(after, "."), strings.HasSuffix(after, ">")}
 }
 
-// only is the ID in a subject. It reports false if there may be several, or none.
-func (s shape) only(subject string) (string, bool) {
-	if !s.plain || len(subject) <= len(s.before)+len(s.after) || !strings.HasPrefix(subject, s.before) || !strings.HasSuffix(subject, s.after) {
+// id is the ID in a subject that matches the template. Where it can be one of several, it
+// is the first that is known. It reports false when it cannot tell.
+func (s shape) id(subject string, known func(id string) bool) (string, bool) {
+	rest := subject
+	for range s.before {
+		_, after, ok := strings.Cut(rest, ".")
+		if !ok {
+			return "", false
+		}
+		rest = after
+	}
+	if !s.open {
+		for range s.after {
+			i := strings.LastIndexByte(rest, '.')
+			if i < 0 {
+				return "", false
+			}
+			rest = rest[:i]
+		}
+		return rest, true
+	}
+	if s.after > 1 {
 		return "", false
 	}
-	return subject[len(s.before) : len(subject)-len(s.after)], true
+	for i := range len(rest) {
+		if rest[i] == '.' && known(rest[:i]) {
+			return rest[:i], true
+		}
+	}
+	return "", false
 }
 
 // partitions are the IDs that a subject may have been made from: one, unless what comes

@@ -48,8 +48,11 @@ func TestFiltersAndSubjects(t *testing.T) {
 		}
 		split := func(s string) []string { return strings.Split(s, ".") }
 		in, out := within(split(subject), split(f)), within(split(subject), split(g))
-		if only, ok := tmpl.shape().only(subject); ok && !slices.Equal(tmpl.partitions(subject), []string{only}) {
-			t.Fatalf("%s: only %s, and %v", subject, only, tmpl.partitions(subject))
+		if found, ok := tmpl.shape().id(subject, func(x string) bool { return x == id }); in && ok && found != id {
+			t.Fatalf("%s is of %s, and found as %s", subject, f, found)
+		}
+		if _, ok := tmpl.shape().id(subject, func(x string) bool { return x == id }); in && !ok && !strings.Contains(string(tmpl), ".x.>") {
+			t.Fatalf("%s is of %s, and not found", subject, f)
 		}
 		if in && !slices.Contains(tmpl.partitions(subject), id) {
 			t.Fatalf("%s is of %s, and found only %v", subject, f, tmpl.partitions(subject))
