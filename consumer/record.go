@@ -125,10 +125,10 @@ func (t *tenure) claim(ctx context.Context) error {
 			return &movedError{t.lease.Partition.ID, token, t.lease.Token}
 		}
 		switch {
-		case rec.Begun && !rec.Clean:
-			rec.Crashes++
-		default:
+		case rec.Begun && rec.Clean:
 			rec.Crashes = 0
+		case rec.Begun && token != t.lease.Token: // it may be this one's own try before
+			rec.Crashes++
 		}
 		rec.Clean, t.rev = false, rev
 		if failed = t.put(ctx, &rec); failed == nil {
