@@ -33,6 +33,7 @@ type fleet struct {
 	mu       sync.Mutex
 	workers  []*process
 	running  map[*process]int
+	leader   *process
 	sent     map[message]time.Time    // when it was stored
 	next     map[string]int           // of a key
 	last     map[string]int           // the highest number that was processed
@@ -123,6 +124,10 @@ func (f *fleet) line(p *process, line string) {
 	switch {
 	case len(words) == 2 && words[0] == "r":
 		f.running[p], _ = strconv.Atoi(words[1])
+	case len(words) == 2 && words[0] == "l":
+		if words[1] == "true" {
+			f.leader = p
+		}
 	case len(words) == 6 && words[0] == "m":
 		number, _ := strconv.Atoi(words[2])
 		stored, _ := strconv.ParseInt(words[4], 10, 64)
@@ -207,6 +212,16 @@ func (f *fleet) covered() bool {
 		n += r
 	}
 	return n == f.partitions
+}
+
+// who says whether a worker leads the group.
+func (f *fleet) who(p *process) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leader == p {
+		return "leader"
+	}
+	return "worker"
 }
 
 // even says whether each worker runs as many as any other. f.mu is held.

@@ -21,7 +21,7 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		rate = 250
 	}
 	fmt.Fprintf(tw, "%d messages/s over 60 keys in 12 partitions, 3 workers. Delay: from stored to processed, the longest of each key\n\n", rate)
-	fmt.Fprintln(tw, "nodes\tway\tevent\tprocessed\trepeated\treordered\tdelay p50\tdelay max\t")
+	fmt.Fprintf(tw, "%5s  %-8s  %-32s %9s %9s %9s %10s %10s\n", "nodes", "way", "event", "processed", "repeated", "reordered", "delay p50", "delay max")
 	broken := false
 	for _, nodes := range o.nodes {
 		for _, way := range o.ways {
@@ -68,7 +68,7 @@ func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwrit
 		if len(delays) == 0 {
 			delays = []time.Duration{0}
 		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%d\t%d\t%v\t%v\t\n", nodes, way, event, c.processed, c.repeated, c.reordered,
+		fmt.Fprintf(tw, "%5d  %-8s  %-32s %9d %9d %9d %10v %10v\n", nodes, way, event, c.processed, c.repeated, c.reordered,
 			delays[len(delays)/2].Round(100*time.Microsecond), delays[len(delays)-1].Round(100*time.Microsecond))
 		_ = tw.Flush()
 	}
@@ -79,12 +79,12 @@ func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwrit
 	enough()
 	<-sent
 	if err := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 }); err != nil {
-		fmt.Fprintf(tw, "%d\t%s\tLOST\t%d\n", nodes, way, f.lost())
+		fmt.Fprintf(tw, "%5d  %-8s  LOST %d\n", nodes, way, f.lost())
 		broken = true
 	}
 	for text, n := range f.troubles {
 		if n > 0 {
-			fmt.Fprintf(tw, "\t\t(%d times: %.100s)\n", n, text)
+			fmt.Fprintf(tw, "       (%d times: %.100s)\n", n, text)
 		}
 	}
 	return broken, f.stop()
@@ -124,6 +124,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	row("worker drained")
 
 	victim := f.workers[0]
+	who := f.who(victim)
 	f.remove(victim)
 	if err := victim.signal(syscall.SIGKILL); err != nil {
 		return err
@@ -133,7 +134,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 		return err
 	}
 	wait(ctx, 2*time.Second)
-	row("worker killed")
+	row(who + " killed")
 	if _, err := f.add(1); err != nil {
 		return err
 	}
@@ -144,6 +145,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	f.look()
 
 	frozen := f.workers[0]
+	who = f.who(frozen)
 	if err := frozen.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -155,12 +157,12 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "it is even again", f.even); err != nil {
 		return err
 	}
-	row("frozen for 20 s and woken")
+	row(who + " frozen for 20 s and woken")
 	if len(f.site.nodes) == 1 {
 		return nil
 	}
 
-	i, err := f.leader(ctx)
+	i, err := f.streamLeader(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,8 +177,8 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	return f.site.start(i)
 }
 
-// leader is the node that leads the stream.
-func (f *fleet) leader(ctx context.Context) (int, error) {
+// streamLeader is the node that leads the stream.
+func (f *fleet) streamLeader(ctx context.Context) (int, error) {
 	var name string
 	err := f.retry(ctx, func(ctx context.Context) error {
 		st, err := f.js.Stream(ctx, stream)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ const (
 //
 //	m <key> <number> <token> <stored> <processed>    a message, times in ns
 //	r <partitions>                                   how many run here, whenever that changes
+//	l <true or false>                                whether one of them leads, whenever that changes
 //	e <text>                                         what went wrong
 //
 // and stops one worker for every line that it reads, and all on SIGTERM.
@@ -68,6 +70,9 @@ func runWorker(args []string) error {
 			}
 		})
 	}
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	leads := false
 	orders := make(chan struct{})
 	go func() {
 		defer close(orders)
@@ -85,6 +90,12 @@ func runWorker(args []string) error {
 			last := len(mgrs) - 1
 			halt(mgrs[last], closes[last], o)
 			mgrs, closes = mgrs[:last], closes[:last]
+			continue
+		case <-look.C:
+			if now := slices.ContainsFunc(mgrs, (*parti.Manager).IsLeader); now != leads {
+				leads = now
+				o.line("l %v", leads)
+			}
 			continue
 		case <-ctx.Done():
 		}
