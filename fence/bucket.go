@@ -25,7 +25,7 @@ type Bucket struct {
 
 // NewBucket looks at the bucket, which must be there.
 func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Bucket, error) {
-	s, err := js.Stream(ctx, "KV_"+bucket)
+	s, err := find(ctx, js, "KV_"+bucket)
 	if err != nil {
 		return nil, fmt.Errorf("fence: bucket %s: %w", bucket, err)
 	}
@@ -78,18 +78,46 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 	}
 }
 
-// newest is the last message of a subject. It waits for as long as ctx allows while nobody
-// answers, as when the stream is about to have another leader.
+// find looks for a stream.
+func find(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
+}
+
+// newest is the last message of a subject.
 func newest(ctx context.Context, s jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
-	for {
-		m, err := s.GetLastMsgForSubject(ctx, subject)
-		if !errors.Is(err, nats.ErrNoResponders) || !pause(ctx, 20*time.Millisecond) {
-			return m, err
+	return ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return s.GetLastMsgForSubject(ctx, subject)
+	})
+}
+
+// ask makes a request that changes nothing. It makes it again for as long as ctx allows
+// while nobody is there to answer, as when the stream is about to have another leader, and
+// some times when the answer does not come: it may be lost then, too.
+func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	for silent := 0; ; {
+		one, cancel := context.WithTimeout(ctx, silence<<silent)
+		answer, err := request(one)
+		cancel()
+		switch {
+		case errors.Is(err, nats.ErrNoResponders):
+		case errors.Is(err, context.DeadlineExceeded) && silent < silences:
+			silent++
+		default:
+			return answer, err
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return answer, err
 		}
 	}
 }
 
-// publish waits, as newest does, while nobody answers: then nothing was stored.
+// An answer may take silence, then twice as long, and so on, silences times.
+const (
+	silence  = time.Second
+	silences = 3
+)
+
+// publish waits, as ask does, while nobody answers: then nothing was stored.
 func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	for {
 		ack, err := js.PublishMsg(ctx, m, opts...)

@@ -34,7 +34,7 @@ type Publisher struct {
 // for as long as partitions live: give it limits retention, and no age limit on the
 // fence. Each partition needs a subject of its own, such as fence.<partition>.
 func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence string, token uint64) (*Publisher, error) {
-	s, err := js.Stream(ctx, stream)
+	s, err := find(ctx, js, stream)
 	if err != nil {
 		return nil, fmt.Errorf("fence: stream %s: %w", stream, err)
 	}

@@ -52,6 +52,18 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
+// get reads a key, and waits while the bucket has no leader.
+func get(t *testing.T, kv jetstream.KeyValue, key string) (jetstream.KeyValueEntry, error) {
+	t.Helper()
+	ctx := within(t)
+	for {
+		e, err := kv.Get(ctx, key)
+		if !errors.Is(err, nats.ErrNoResponders) || ctx.Err() != nil {
+			return e, err
+		}
+	}
+}
+
 func TestBucket(t *testing.T) {
 	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
 		js := connect()
@@ -68,7 +80,7 @@ func TestBucket(t *testing.T) {
 		}
 		is := func(want string) {
 			t.Helper()
-			if e, err := kv.Get(within(t), "alice"); err != nil || string(e.Value()) != want {
+			if e, err := get(t, kv, "alice"); err != nil || string(e.Value()) != want {
 				t.Errorf("%v, %v; want %s", e, err, want)
 			}
 		}
@@ -138,7 +150,7 @@ func TestBucketBetween(t *testing.T) {
 		if _, err := a.Put(within(t), "k", []byte("a"), 1); !errors.Is(err, fence.ErrFenced) {
 			t.Errorf("the zombie: %v", err)
 		}
-		if e, err := kv.Get(within(t), "k"); err != nil || string(e.Value()) != "b" {
+		if e, err := get(t, kv, "k"); err != nil || string(e.Value()) != "b" {
 			t.Errorf("%v, %v", e, err)
 		}
 	})
@@ -190,6 +202,10 @@ func TestPublisher(t *testing.T) {
 		var got []string
 		for seq := uint64(1); ; seq++ {
 			m, err := s.GetMsg(within(t), seq, jetstream.WithGetMsgSubject("out.p"))
+			if errors.Is(err, nats.ErrNoResponders) { // no leader for a moment
+				seq--
+				continue
+			}
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				break
 			}
