@@ -60,7 +60,7 @@ func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []
 func (c *core) look(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if err := c.allowed(ctx, c.api()+"STREAM.INFO."+name); err != nil {
+	if err := errors.Join(c.hears(ctx), c.allowed(ctx, c.api()+"STREAM.INFO."+name)); err != nil {
 		return err
 	}
 	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
