@@ -108,8 +108,13 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", c.opts.dead)}
 	case err != nil:
 		return fmt.Errorf("consumer: look for a stream that takes %s: %w", c.opts.dead, err)
+	case c.opts.provision: // it buries nothing
+		return nil
 	}
-	return nil
+	m := nats.NewMsg(c.opts.dead)
+	m.Header.Set(jetstream.ExpectedStreamHeader, nobody) // so no stream takes it
+	m.Header.Set(HeaderReason, "none: a worker of group "+c.group+" begins, and sees whether it may publish here")
+	return c.permits(ctx, m)
 }
 
 // ask makes a request that may be made twice, and repeats it for as long as ctx allows

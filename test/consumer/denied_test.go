@@ -34,6 +34,7 @@ func TestDenied(t *testing.T) {
 		{durable, "none", ""},
 		{durable, "$JS.API.STREAM.INFO.S", "$JS.API.STREAM.INFO.S"},
 		{durable, "$JS.API.STREAM.NAMES", "$JS.API.STREAM.NAMES"},
+		{durable, "dead", "dead"},
 		{durable, "$JS.API.CONSUMER.INFO.S.*", "$JS.API.CONSUMER.INFO.S.g~nobody"},
 		{durable, "$JS.API.CONSUMER.MSG.NEXT.S.*", "$JS.API.CONSUMER.MSG.NEXT.S.g~nobody"},
 		{durable, "$JS.API.CONSUMER.CREATE.S.>", "$JS.API.CONSUMER.CREATE.S.g~nobody.s.nobody"},
