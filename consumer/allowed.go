@@ -93,21 +93,35 @@ func (c *core) api() string {
 const nobody = "~nobody"
 
 // needs are the subjects that a worker of a Durable publishes to, beside that which tells
-// of the stream.
+// of the stream, or those of its provisioner.
 func (d *Durable) needs() []string {
+	if d.opts.provision {
+		return append(d.sweeps(), d.api()+"CONSUMER.NAMES."+d.name)
+	}
 	api, name := d.api(), d.group+nobody
 	all := []string{api + "CONSUMER.INFO." + d.name + "." + name}
 	if d.opts.create {
-		all = append(all, api+"CONSUMER.CREATE."+d.name+"."+name+"."+strings.Replace(string(d.subject), placeholder, nobody[1:], 1))
-	}
-	if d.opts.provision {
-		return append(all, api+"CONSUMER.NAMES."+d.name, api+"CONSUMER.LIST."+d.name, api+"CONSUMER.DELETE."+d.name+"."+name)
+		all = d.makes()
 	}
 	all = append(all, api+"CONSUMER.MSG.NEXT."+d.name+"."+name)
 	if usual(d.js) {
 		all = append(all, api+"STREAM.MSG.GET."+d.name, "$JS.ACK."+d.name+"."+name+".1.1.1.0.0")
 	}
 	return all
+}
+
+// makes are the subjects by which consumers are made.
+func (d *Durable) makes() []string {
+	api, name := d.api(), d.group+nobody
+	return []string{
+		api + "CONSUMER.INFO." + d.name + "." + name,
+		api + "CONSUMER.CREATE." + d.name + "." + name + "." + strings.Replace(string(d.subject), placeholder, nobody[1:], 1),
+	}
+}
+
+// sweeps are the subjects that Sweep publishes to.
+func (d *Durable) sweeps() []string {
+	return append(d.makes(), d.api()+"CONSUMER.LIST."+d.name, d.api()+"CONSUMER.DELETE."+d.name+"."+d.group+nobody)
 }
 
 // needs are the subjects that a worker of a Cursor publishes to, beside those that tell of

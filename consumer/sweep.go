@@ -64,6 +64,11 @@ func (d *Durable) Sweep(ctx context.Context, partitions []parti.Partition, grace
 	if err := checkSweep(partitions, grace); err != nil {
 		return nil, err
 	}
+	may, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if err := d.allowed(may, d.sweeps()...); err != nil {
+		return nil, err
+	}
 	listed := map[string]bool{}
 	for _, p := range partitions {
 		listed[p.ID] = true
