@@ -183,7 +183,7 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 		if listed[key] {
 			continue
 		}
-		l, err := c.leftover(ctx, s, key, grace)
+		l, err := c.leftover(ctx, key, grace)
 		if err != nil {
 			return left, err
 		}
@@ -197,8 +197,10 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 
 // leftover deals with one cursor of a partition that is not listed. It is nobody's when
 // the key is gone.
-func (c *Cursor) leftover(ctx context.Context, s jetstream.Stream, key string, grace time.Duration) (l Leftover, err error) {
-	m, err := s.GetLastMsgForSubject(ctx, "$KV."+c.opts.bucket+"."+key)
+func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) (l Leftover, err error) {
+	one, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	m, err := c.stored(one, "KV_"+c.opts.bucket, which{Last: "$KV." + c.opts.bucket + "." + key})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
 		return l, nil
