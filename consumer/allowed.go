@@ -121,7 +121,7 @@ func (d *Durable) makes() []string {
 
 // sweeps are the subjects that Sweep publishes to.
 func (d *Durable) sweeps() []string {
-	return append(d.makes(), d.api()+"CONSUMER.LIST."+d.name, d.api()+"CONSUMER.DELETE."+d.name+"."+d.group+nobody)
+	return append(d.makes(), d.api()+"STREAM.MSG.GET."+d.name, d.api()+"CONSUMER.LIST."+d.name, d.api()+"CONSUMER.DELETE."+d.name+"."+d.group+nobody)
 }
 
 // needs are the subjects that a worker of a Cursor publishes to, beside those that tell of
