@@ -9,13 +9,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A DeniedError says that the server forbids this user what a worker must do.
+// A DeniedError says that the server forbids this user what it must do.
 type DeniedError struct {
-	Subject string // that it may not publish to
+	Op      string // "publish" or "subscribe"
+	Subject string
 }
 
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("consumer: not permitted to publish to %q: grant it to this user; `parti permissions` prints all that a worker needs", e.Subject)
+	return fmt.Sprintf("consumer: not permitted to %s to %q: grant it to this user; `parti permissions` prints all that each role needs", e.Op, e.Subject)
 }
 
 // allowed asks the server for each subject whether this user may publish to it. What is
@@ -38,24 +39,42 @@ func (c *core) allowed(ctx context.Context, subjects ...string) error {
 func (c *core) permits(ctx context.Context, m *nats.Msg) error {
 	nc := c.js.Conn()
 	m.Reply = nc.NewInbox()
+	return refused(ctx, nc, &DeniedError{"publish", m.Subject}, m.Subject, func() error { return nc.PublishMsg(m) })
+}
+
+// hears says whether this user gets answers.
+func (c *core) hears(ctx context.Context) error {
+	nc := c.js.Conn()
+	inbox := nc.NewInbox()
+	return refused(ctx, nc, &DeniedError{"subscribe", inbox[:strings.LastIndexByte(inbox, '.')] + ".>"}, inbox, func() error {
+		sub, err := nc.SubscribeSync(inbox)
+		if err != nil {
+			return err
+		}
+		return sub.Unsubscribe()
+	})
+}
+
+// refused does something, and returns denied if the server has refused the subject.
+func refused(ctx context.Context, nc *nats.Conn, denied *DeniedError, subject string, do func() error) error {
 	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
 		before := nc.LastError()
-		if err := nc.PublishMsg(m); err != nil {
+		if err := do(); err != nil {
 			return struct{}{}, err
 		}
 		if err := nc.FlushWithContext(ctx); err != nil {
 			return struct{}{}, err
 		}
 		err := nc.LastError()
-		if err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+m.Subject+`"`) { //nolint:errorlint // is it that very one
-			return struct{}{}, &DeniedError{m.Subject}
+		if err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) { //nolint:errorlint // is it that very one
+			return struct{}{}, denied
 		}
 		return struct{}{}, nil
 	})
 	if err == nil || errors.As(err, new(*DeniedError)) {
 		return err
 	}
-	return fmt.Errorf("consumer: see whether %s is permitted: %w", m.Subject, err)
+	return fmt.Errorf("consumer: see whether %s is permitted: %w", denied.Subject, err)
 }
 
 // api is where JetStream takes requests.
@@ -74,21 +93,35 @@ func (c *core) api() string {
 const nobody = "~nobody"
 
 // needs are the subjects that a worker of a Durable publishes to, beside that which tells
-// of the stream.
+// of the stream, or those of its provisioner.
 func (d *Durable) needs() []string {
+	if d.opts.provision {
+		return append(d.sweeps(), d.api()+"CONSUMER.NAMES."+d.name)
+	}
 	api, name := d.api(), d.group+nobody
 	all := []string{api + "CONSUMER.INFO." + d.name + "." + name}
 	if d.opts.create {
-		all = append(all, api+"CONSUMER.CREATE."+d.name+"."+name+"."+strings.Replace(string(d.subject), placeholder, nobody[1:], 1))
-	}
-	if d.opts.provision {
-		return append(all, api+"CONSUMER.NAMES."+d.name, api+"CONSUMER.LIST."+d.name, api+"CONSUMER.DELETE."+d.name+"."+name)
+		all = d.makes()
 	}
 	all = append(all, api+"CONSUMER.MSG.NEXT."+d.name+"."+name)
 	if usual(d.js) {
 		all = append(all, api+"STREAM.MSG.GET."+d.name, "$JS.ACK."+d.name+"."+name+".1.1.1.0.0")
 	}
 	return all
+}
+
+// makes are the subjects by which consumers are made.
+func (d *Durable) makes() []string {
+	api, name := d.api(), d.group+nobody
+	return []string{
+		api + "CONSUMER.INFO." + d.name + "." + name,
+		api + "CONSUMER.CREATE." + d.name + "." + name + "." + strings.Replace(string(d.subject), placeholder, nobody[1:], 1),
+	}
+}
+
+// sweeps are the subjects that Sweep publishes to.
+func (d *Durable) sweeps() []string {
+	return append(d.makes(), d.api()+"STREAM.MSG.GET."+d.name, d.api()+"CONSUMER.LIST."+d.name, d.api()+"CONSUMER.DELETE."+d.name+"."+d.group+nobody)
 }
 
 // needs are the subjects that a worker of a Cursor publishes to, beside those that tell of

@@ -60,7 +60,7 @@ func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []
 func (c *core) look(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if err := c.allowed(ctx, c.api()+"STREAM.INFO."+name); err != nil {
+	if err := errors.Join(c.hears(ctx), c.allowed(ctx, c.api()+"STREAM.INFO."+name)); err != nil {
 		return err
 	}
 	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
@@ -108,8 +108,13 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", c.opts.dead)}
 	case err != nil:
 		return fmt.Errorf("consumer: look for a stream that takes %s: %w", c.opts.dead, err)
+	case c.opts.provision: // it buries nothing
+		return nil
 	}
-	return nil
+	m := nats.NewMsg(c.opts.dead)
+	m.Header.Set(jetstream.ExpectedStreamHeader, nobody) // so no stream takes it
+	m.Header.Set(HeaderReason, "none: a worker of group "+c.group+" begins, and sees whether it may publish here")
+	return c.permits(ctx, m)
 }
 
 // ask makes a request that may be made twice, and repeats it for as long as ctx allows

@@ -16,8 +16,6 @@ import (
 // and may serve one Manager.
 type Cursor struct {
 	*core
-	kept jetstream.Stream // of the bucket of cursors
-
 	mu  sync.Mutex
 	hub *hub // while any partition is held
 }
@@ -58,7 +56,7 @@ func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subje
 		c.opts.bucket = group + "-cursors"
 	}
 	cur := &Cursor{core: c}
-	if cur.kept, err = c.cursors(ctx); err != nil {
+	if err := c.cursors(ctx); err != nil {
 		return nil, err
 	}
 	if c.opts.provision {
@@ -78,20 +76,20 @@ func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subje
 }
 
 // cursors finds the bucket of cursors, or makes it.
-func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
+func (c *core) cursors(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	name := "KV_" + c.opts.bucket
 	if err := c.allowed(ctx, c.api()+"STREAM.INFO."+name); err != nil {
-		return nil, err
+		return err
 	}
 	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if !c.opts.create {
-			return nil, &StreamError{name, "is not there, and is to keep the cursors", "let NewCursor make it once without WithoutCreate, or name another bucket with CursorBucket"}
+			return &StreamError{name, "is not there, and is to keep the cursors", "let NewCursor make it once without WithoutCreate, or name another bucket with CursorBucket"}
 		}
 		if err := c.allowed(ctx, c.api()+"STREAM.CREATE."+name); err != nil {
-			return nil, err
+			return err
 		}
 		// AllowDirect is off, so that a read finds what was written last.
 		s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
@@ -104,18 +102,18 @@ func (c *core) cursors(ctx context.Context) (jetstream.Stream, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("consumer: bucket %s of cursors: %w", c.opts.bucket, err)
+		return fmt.Errorf("consumer: bucket %s of cursors: %w", c.opts.bucket, err)
 	}
 	cfg := s.CachedInfo().Config
 	switch {
 	case cfg.MaxAge > 0:
-		return nil, &StreamError{name, fmt.Sprintf("forgets its values after %v, and is to keep the cursors", cfg.MaxAge), "use a bucket without TTL"}
+		return &StreamError{name, fmt.Sprintf("forgets its values after %v, and is to keep the cursors", cfg.MaxAge), "use a bucket without TTL"}
 	case (cfg.MaxMsgs > 0 || cfg.MaxBytes > 0) && cfg.Discard == jetstream.DiscardOld:
-		return nil, &StreamError{name, "lets old values go when it is full, and is to keep the cursors", "use a bucket that discards new ones, or without limits"}
+		return &StreamError{name, "lets old values go when it is full, and is to keep the cursors", "use a bucket that discards new ones, or without limits"}
 	case cfg.Retention != jetstream.LimitsPolicy:
-		return nil, &StreamError{name, fmt.Sprintf("has retention %v, and is to keep the cursors", cfg.Retention), "use a key-value bucket"}
+		return &StreamError{name, fmt.Sprintf("has retention %v, and is to keep the cursors", cfg.Retention), "use a key-value bucket"}
 	}
-	return s, nil
+	return nil
 }
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.

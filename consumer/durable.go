@@ -47,55 +47,122 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 
 // Provision makes the consumers of these partitions, and leaves alone those that are
 // there and right, so that workers need no permission to make any; see [WithoutCreate].
-// It makes none if the stream may not have so many, and stops at the first that cannot be
-// made.
+// It makes none if it is not permitted to, or if the stream or its account may not have so
+// many. Whether the server's own limit is enough (default_max_consumers, 1 000 per stream
+// unless the server says otherwise) is known only when it is reached. It stops at the first
+// that cannot be made.
+//
+// The account's limit is heeded if the user may ask for it, at $JS.API.INFO.
 func (d *Durable) Provision(ctx context.Context, partitions ...parti.Partition) error {
 	if err := d.enough(ctx, partitions); err != nil {
 		return err
 	}
 	for _, p := range partitions {
-		if _, err := d.consumer(ctx, p.ID, true); err != nil {
+		_, err := d.consumer(ctx, p.ID, true)
+		if errors.As(err, new(fullError)) {
+			return d.full(ctx, partitions, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// enough says whether the stream may have as many consumers as it needs for these.
+// enough says whether consumers may be made, and as many as these need.
 func (d *Durable) enough(ctx context.Context, partitions []parti.Partition) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
+	if err := d.allowed(ctx, d.makes()...); err != nil {
+		return err
+	}
 	s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return d.js.Stream(ctx, d.name) })
 	if err != nil {
 		return fmt.Errorf("consumer: look at stream %s: %w", d.name, err)
 	}
-	most := s.CachedInfo().Config.MaxConsumers
-	if most <= 0 {
-		return nil // the server's own limit is told when it is reached
+	cfg := s.CachedInfo().Config
+	account, tiered := d.accountLimit(ctx, cfg.Replicas)
+	if cfg.MaxConsumers <= 0 && account <= 0 {
+		return nil
 	}
-	there := map[string]bool{}
-	list := s.ConsumerNames(ctx)
-	for name := range list.Name() {
-		there[name] = true
+	n, err := d.count(ctx, s, partitions)
+	if err != nil {
+		return err
 	}
-	if err := list.Err(); err != nil {
-		return fmt.Errorf("consumer: list the consumers of stream %s: %w", d.name, err)
+	if most := cfg.MaxConsumers; most > 0 && n.all+n.more > most {
+		return &StreamError{d.name, fmt.Sprintf("may have %d consumers, has %d, and %d more are needed", most, n.all, n.more), "raise its max_consumers, or " + fewer}
 	}
-	have, more := len(there), 0
+	if tiered { // it may have others that count elsewhere
+		n.all = n.ours
+	}
+	if account > 0 && n.all+n.more > account {
+		return &StreamError{d.name, fmt.Sprintf("may have %d consumers by the limit of its account, has %d, and %d more are needed", account, n.all, n.more), "raise the account's max_consumers, or " + fewer}
+	}
+	return nil
+}
+
+const fewer = "have fewer partitions, or use NewCursor"
+
+// accountLimit is how many consumers the account may have on one stream, and whether this
+// is of streams with so many replicas alone. 0 or less: no limit, or none that we may know.
+func (d *Durable) accountLimit(ctx context.Context, replicas int) (most int, tiered bool) {
+	if d.allowed(ctx, d.api()+"INFO") != nil {
+		return 0, false
+	}
+	info, err := ask(ctx, d.js.AccountInfo)
+	switch {
+	case err != nil:
+		return 0, false // the server says so when it is reached
+	case len(info.Tiers) > 0:
+		return info.Tiers[fmt.Sprintf("R%d", replicas)].Limits.MaxConsumers, true
+	default:
+		return info.Limits.MaxConsumers, false
+	}
+}
+
+// A tally counts consumers of a stream.
+type tally struct {
+	all  int // that it has
+	ours int // of these, of the partitions in question
+	more int // that these partitions need
+}
+
+func (d *Durable) count(ctx context.Context, s jetstream.Stream, partitions []parti.Partition) (n tally, err error) {
+	if err := d.allowed(ctx, d.api()+"CONSUMER.NAMES."+d.name); err != nil {
+		return n, err
+	}
+	wanted := map[string]bool{}
 	for _, p := range partitions {
 		name, err := consumerName(d.group, p.ID)
 		if err != nil {
-			return err
+			return n, err
 		}
-		if !there[name] {
-			there[name] = true
-			more++
+		wanted[name] = true
+	}
+	list := s.ConsumerNames(ctx)
+	for name := range list.Name() {
+		n.all++
+		if wanted[name] {
+			n.ours++
 		}
 	}
-	if have+more > most {
-		return &StreamError{d.name, fmt.Sprintf("may have %d consumers, has %d, and %d more are needed", most, have, more), "raise its max_consumers, or have fewer partitions, or use NewCursor"}
+	if err := list.Err(); err != nil {
+		return n, fmt.Errorf("consumer: list the consumers of stream %s: %w", d.name, err)
 	}
-	return nil
+	n.more = len(wanted) - n.ours
+	return n, nil
+}
+
+// full says how many are missing where a limit was reached that nobody could know; err
+// says that it was.
+func (d *Durable) full(ctx context.Context, partitions []parti.Partition, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	n, failed := d.count(ctx, d.stream, partitions)
+	if failed != nil {
+		return err
+	}
+	return &StreamError{d.name, fmt.Sprintf("has %d consumers, may have no more, and %d more are needed", n.all, n.more), "raise its max_consumers, that of its account or the server's default_max_consumers, or " + fewer}
 }
 
 // config is what the consumer of a partition must be.
@@ -162,10 +229,15 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 // consumersExceeded is JetStream's error when a stream may have no more consumers.
 const consumersExceeded = 10026
 
+// A fullError says that a consumer was not made since there may be no more.
+type fullError struct{ *StreamError }
+
+func (e fullError) Unwrap() error { return e.StreamError }
+
 func (d *Durable) noConsumer(err error, partition, doing string) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == consumersExceeded {
-		return &StreamError{d.name, "may have no more consumers, and partition " + partition + " needs one", "raise the stream's max_consumers or the server's default_max_consumers, or have fewer partitions"}
+		return fullError{&StreamError{d.name, "may have no more consumers, and partition " + partition + " needs one", "raise the stream's max_consumers or the server's default_max_consumers, or " + fewer}}
 	}
 	return fmt.Errorf("consumer: %s the consumer of partition %s on stream %s: %w", doing, partition, d.name, err)
 }

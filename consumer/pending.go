@@ -16,8 +16,7 @@ func (d *Durable) Pending(ctx context.Context, partition string) (uint64, error)
 	if err != nil {
 		return 0, err
 	}
-	info := c.CachedInfo()
-	return info.NumPending + uint64(info.NumAckPending), nil
+	return pendingOf(c.CachedInfo()), nil
 }
 
 // Pending is how many messages of a partition come after its cursor. It needs no lease;

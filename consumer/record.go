@@ -62,9 +62,7 @@ func (c *Cursor) cursorSubject(partition string) string {
 func (c *Cursor) read(ctx context.Context, partition string) (rec record, token, rev uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	m, err := ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-		return c.kept.GetLastMsgForSubject(ctx, c.cursorSubject(partition))
-	})
+	m, err := c.stored(ctx, "KV_"+c.opts.bucket, which{Last: c.cursorSubject(partition)})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return record{}, 0, 0, nil

@@ -262,9 +262,7 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 			return
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
-		msg, err := ask(one, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-			return r.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		})
+		msg, err := r.stored(one, info.Stream, which{Seq: next, Next: filter})
 		cancel()
 		if err != nil {
 			if !errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -50,18 +50,28 @@ const (
 
 // Sweep reports the consumers of this group whose partitions are not among those given,
 // and removes those that have been so for the grace, have no message left and nobody who
-// pulls. When it has found one stands with the consumer on the server, so that anybody may
-// call Sweep, again and again, with all partitions that there are: once an hour from any
-// worker is enough.
+// pulls. When it has found one stands with the consumer on the server, by the server's
+// clock, so that anybody may call Sweep, again and again, with all partitions that there
+// are: once an hour from any worker is enough, and several at once do no harm. What could
+// not be done with one consumer is its Why, and part of the error; the others are swept.
 //
 // A partition that comes back within the grace goes on where it was. One that comes back
-// after its consumer was removed begins as one that was never seen, see [StartAt]. A
-// stream with interest retention drops what comes for a partition without a consumer: its
-// consumers are reported, and never removed.
+// after its consumer was removed begins as one that was never seen, see [StartAt]: so does
+// one that comes back in the moment between Sweep's last look at its consumer and the
+// removal, which JetStream cannot do on condition. With a work queue nothing is lost by
+// that, since what is not done is still in the stream; with limits retention and [FromNew],
+// what came before the new consumer is. A stream with interest retention drops what comes
+// for a partition without a consumer: its consumers are reported, and never removed.
 //
-// It needs the permissions of Provision.
+// It needs the permissions of a provisioner, and fails with a [DeniedError] before it does
+// anything if it lacks one.
 func (d *Durable) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
 	if err := checkSweep(partitions, grace); err != nil {
+		return nil, err
+	}
+	may, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if err := d.allowed(may, d.sweeps()...); err != nil {
 		return nil, err
 	}
 	listed := map[string]bool{}
@@ -71,59 +81,111 @@ func (d *Durable) Sweep(ctx context.Context, partitions []parti.Partition, grace
 	list := d.stream.ListConsumers(ctx)
 	var infos []*jetstream.ConsumerInfo
 	for info := range list.Info() {
-		if info.Config.Metadata[metaGroup] == d.group && info.Config.Durable != "" {
+		if d.owns(info) {
 			infos = append(infos, info)
 		}
 	}
 	if err := list.Err(); err != nil {
 		return nil, fmt.Errorf("consumer: list the consumers of stream %s: %w", d.name, err)
 	}
-	var left []Leftover
+	var (
+		left   []Leftover
+		failed []error
+	)
 	for _, info := range infos {
-		p, ok := info.Config.Metadata[metaPartition]
-		switch {
-		case !ok:
-		case listed[p]:
-			if err := d.mark(ctx, info, ""); err != nil {
-				return left, err
-			}
-		default:
-			l, err := d.leftover(ctx, info, p, grace)
-			if err != nil {
-				return left, err
-			}
-			left = append(left, l)
+		if ctx.Err() != nil {
+			failed = append(failed, context.Cause(ctx))
+			break
 		}
+		if listed[info.Config.Metadata[metaPartition]] {
+			failed = append(failed, d.mark(ctx, info, ""))
+			continue
+		}
+		l, err := d.leftover(ctx, info, grace)
+		if err != nil {
+			l.Why = err.Error()
+		}
+		left, failed = append(left, l), append(failed, err)
 	}
 	slices.SortFunc(left, func(a, b Leftover) int { return strings.Compare(a.Partition, b.Partition) })
-	return left, nil
+	return left, errors.Join(failed...)
+}
+
+// owns says whether a consumer is that of a partition of this group, and not, say, a copy
+// that somebody has made of one.
+func (d *Durable) owns(info *jetstream.ConsumerInfo) bool {
+	name, err := consumerName(d.group, info.Config.Metadata[metaPartition])
+	return err == nil && info.Config.Metadata[metaGroup] == d.group && info.Config.Durable == name
 }
 
 // leftover deals with one consumer of a partition that is not listed.
-func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, partition string, grace time.Duration) (Leftover, error) {
-	l := Leftover{Partition: partition, Name: info.Name, Pending: info.NumPending + uint64(info.NumAckPending), Since: time.Now()}
+func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, grace time.Duration) (Leftover, error) {
+	l := Leftover{Partition: info.Config.Metadata[metaPartition], Name: info.Name, Pending: pendingOf(info)}
 	since, err := time.Parse(time.RFC3339, info.Config.Metadata[metaStale])
 	if err != nil { // it is new
-		l.Why = "the grace has begun"
+		l.Since, l.Why = info.TimeStamp, "the grace has begun"
 		return l, d.mark(ctx, info, l.Since.UTC().Format(time.RFC3339))
 	}
 	l.Since = since
-	switch {
-	case l.Pending > 0:
-		l.Why = fmt.Sprintf("%d messages are not done", l.Pending)
-	case info.NumWaiting > 0:
-		l.Why = "somebody pulls from it"
-	case time.Since(since) < grace:
-		l.Why = "the grace is not over"
-	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
-		l.Why = "the stream has interest retention, and would drop what comes"
-	default:
-		if err := d.stream.DeleteConsumer(ctx, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return l, fmt.Errorf("consumer: remove %s of stream %s: %w", info.Name, d.name, err)
-		}
-		l.Removed = true
+	if l.Why = d.stays(info, since, grace); l.Why != "" {
+		return l, nil
 	}
+	// A list is old by the time it has been gone through.
+	again, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	c, err := ask(again, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.Consumer(ctx, info.Name) })
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound): // somebody else has swept
+		l.Removed = true
+		return l, nil
+	case err != nil:
+		return l, fmt.Errorf("consumer: look at %s of stream %s: %w", info.Name, d.name, err)
+	}
+	now := c.CachedInfo()
+	l.Pending = pendingOf(now)
+	switch {
+	case !now.Created.Equal(info.Created) || now.Config.Metadata[metaStale] != info.Config.Metadata[metaStale]:
+		l.Why = "its partition has come back meanwhile, by somebody else's list"
+	default:
+		l.Why = d.stays(now, since, grace)
+	}
+	if l.Why != "" {
+		return l, nil
+	}
+	// The consumer's leader may not have heard yet of what the stream's leader has stored.
+	switch _, err := d.stored(again, d.name, which{Seq: now.Delivered.Stream + 1, Next: now.Config.FilterSubject}); {
+	case err == nil:
+		l.Pending, l.Why = 1, "1 messages are not done"
+		return l, nil
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		return l, fmt.Errorf("consumer: look for messages of %s of stream %s: %w", info.Name, d.name, err)
+	}
+	if err := d.stream.DeleteConsumer(ctx, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return l, fmt.Errorf("consumer: remove %s of stream %s: %w", info.Name, d.name, err)
+	}
+	l.Removed = true
 	return l, nil
+}
+
+func pendingOf(info *jetstream.ConsumerInfo) uint64 {
+	return info.NumPending + uint64(info.NumAckPending)
+}
+
+// stays says why a consumer may not be removed whose partition has not been listed since
+// then; empty: it may.
+func (d *Durable) stays(info *jetstream.ConsumerInfo, since time.Time, grace time.Duration) string {
+	switch n := pendingOf(info); {
+	case n > 0:
+		return fmt.Sprintf("%d messages are not done", n)
+	case info.NumWaiting > 0:
+		return "somebody pulls from it"
+	case info.TimeStamp.Sub(since) < grace:
+		return "the grace is not over"
+	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
+		return "the stream has interest retention, and would drop what comes"
+	default:
+		return ""
+	}
 }
 
 // mark writes down since when the consumer's partition is not listed; empty: it is.
@@ -178,7 +240,7 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 		if listed[key] {
 			continue
 		}
-		l, err := c.leftover(ctx, s, key, grace)
+		l, err := c.leftover(ctx, key, grace)
 		if err != nil {
 			return left, err
 		}
@@ -192,8 +254,10 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 
 // leftover deals with one cursor of a partition that is not listed. It is nobody's when
 // the key is gone.
-func (c *Cursor) leftover(ctx context.Context, s jetstream.Stream, key string, grace time.Duration) (l Leftover, err error) {
-	m, err := s.GetLastMsgForSubject(ctx, "$KV."+c.opts.bucket+"."+key)
+func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) (l Leftover, err error) {
+	one, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	m, err := c.stored(one, "KV_"+c.opts.bucket, which{Last: "$KV." + c.opts.bucket + "." + key})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
 		return l, nil

@@ -173,6 +173,7 @@ func (s *Set) provisioner(u Use) {
 	}
 	s.publish("$JS.API.STREAM.INFO." + u.Stream)
 	if !u.Cursors {
+		s.publish("$JS.API.STREAM.MSG.GET." + u.Stream)
 		for _, what := range []string{"NAMES", "LIST"} {
 			s.publish("$JS.API.CONSUMER." + what + "." + u.Stream)
 		}

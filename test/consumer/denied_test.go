@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -33,6 +34,7 @@ func TestDenied(t *testing.T) {
 		{durable, "none", ""},
 		{durable, "$JS.API.STREAM.INFO.S", "$JS.API.STREAM.INFO.S"},
 		{durable, "$JS.API.STREAM.NAMES", "$JS.API.STREAM.NAMES"},
+		{durable, "dead", "dead"},
 		{durable, "$JS.API.CONSUMER.INFO.S.*", "$JS.API.CONSUMER.INFO.S.g~nobody"},
 		{durable, "$JS.API.CONSUMER.MSG.NEXT.S.*", "$JS.API.CONSUMER.MSG.NEXT.S.g~nobody"},
 		{durable, "$JS.API.CONSUMER.CREATE.S.>", "$JS.API.CONSUMER.CREATE.S.g~nobody.s.nobody"},
@@ -81,6 +83,36 @@ func TestDenied(t *testing.T) {
 		}
 		if state := s.CachedInfo().State; state.Msgs != 0 || state.Consumers != consumers {
 			t.Errorf("%s: %+v", name, state)
+		}
+	}
+}
+
+// Who cannot hear answers is told so, at once, by the name of the subject.
+func TestDeaf(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "all", Password: "x"},
+			{Username: "deaf", Password: "x", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"_OTHER.>"}}}},
+		}
+	})
+	all := jetStream(t, natstest.Connect(t, ns, nats.UserInfo("all", "x")))
+	if _, err := all.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	none := func(context.Context, *consumer.Msg) error { return nil }
+	for prefix, heard := range map[string]bool{"_INBOX": false, "_OTHER": true, "_OTHER.mine": true} {
+		js := jetStream(t, natstest.Connect(t, ns, nats.UserInfo("deaf", "x"), nats.CustomInboxPrefix(prefix)))
+		began := time.Now()
+		_, err := consumer.NewDurable(t.Context(), js, "g", "S", "s.{partition}", none)
+		var denied *consumer.DeniedError
+		switch {
+		case heard && err != nil:
+			t.Errorf("%s: %v", prefix, err)
+		case !heard && (!errors.As(err, &denied) || denied.Op != "subscribe" || denied.Subject != prefix+".>"):
+			t.Errorf("%s: %v", prefix, err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: it took %v", prefix, took)
 		}
 	}
 }

@@ -84,6 +84,26 @@ func (w *world) age(partition string) {
 	}
 }
 
+// copies makes a consumer that says of itself what that of the partition says, as one does
+// who wants to look at its messages; where a stream may have two for the same subject.
+func (w *world) copies(partition string) {
+	w.t.Helper()
+	s, err := w.js.Stream(w.t.Context(), w.stream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.cursors || s.CachedInfo().Config.Retention != jetstream.LimitsPolicy {
+		return
+	}
+	c, err := s.Consumer(w.t.Context(), "group~"+partition)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := c.CachedInfo().Config
+	cfg.Name, cfg.Durable = "copy", "copy"
+	w.remake(cfg)
+}
+
 // What is left of partitions that are not there any more goes after the grace, and not
 // while it has messages, or an owner; one that comes back is as if nothing had been.
 func TestSweep(t *testing.T) {
@@ -96,6 +116,7 @@ func TestSweep(t *testing.T) {
 			w.exactly(p, 1)
 			x.release(t)
 		}
+		w.copies("b")
 		if got := o.sweep("a", "b", "c"); got != "" {
 			t.Error(got)
 		}
@@ -126,6 +147,7 @@ func TestSweep(t *testing.T) {
 		w.exactly("c", 2)
 		o.pending("c", 0)
 		if !w.cursors {
+			w.pulled("c")
 			if got, want := o.sweep("a"), "c (0): "+begun; !strings.HasSuffix(got, want) {
 				t.Errorf("%s, want %s", got, want)
 			}
@@ -144,4 +166,152 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A lateStream lists its consumers, lets something happen, and then gives the list.
+type lateStream struct {
+	jetstream.Stream
+
+	meanwhile *func()
+}
+
+// A lateJS has such streams.
+type lateJS struct {
+	jetstream.JetStream
+
+	meanwhile *func()
+}
+
+func (l lateJS) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := l.JetStream.Stream(ctx, name)
+	return lateStream{s, l.meanwhile}, err
+}
+
+type lateList struct {
+	infos chan *jetstream.ConsumerInfo
+	err   error
+}
+
+func (l lateList) Info() <-chan *jetstream.ConsumerInfo { return l.infos }
+func (l lateList) Err() error                           { return l.err }
+
+func (s lateStream) ListConsumers(ctx context.Context) jetstream.ConsumerInfoLister {
+	list := s.Stream.ListConsumers(ctx)
+	const most = 100
+	late := lateList{infos: make(chan *jetstream.ConsumerInfo, most)}
+	for info := range list.Info() {
+		late.infos <- info
+	}
+	close(late.infos)
+	late.err = list.Err()
+	(*s.meanwhile)()
+	return late
+}
+
+// What has changed since the consumers were listed counts: a message that has come, a
+// partition that is back by another one's list, an owner who pulls, a consumer that is
+// gone or was made anew.
+func TestSweepLooksAgain(t *testing.T) {
+	for _, s := range sites(t) {
+		for _, r := range []jetstream.RetentionPolicy{jetstream.LimitsPolicy, jetstream.WorkQueuePolicy} {
+			t.Run(s.name+"/"+r.String(), func(t *testing.T) {
+				t.Parallel()
+				sweepsLate(t, newWorld(t, s, r))
+			})
+		}
+	}
+}
+
+// remake makes a consumer with the very same settings, and mark.
+func (w *world) remake(cfg jetstream.ConsumerConfig) {
+	w.t.Helper()
+	maps.DeleteFunc(cfg.Metadata, func(k, _ string) bool { return strings.HasPrefix(k, "_nats") })
+	if _, err := w.js.CreateConsumer(w.t.Context(), w.stream, cfg); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// pulled waits until somebody pulls from a partition's consumer.
+func (w *world) pulled(partition string) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		c, err := w.js.Consumer(w.t.Context(), w.stream, "group~"+partition)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if c.CachedInfo().NumWaiting > 0 {
+			return
+		}
+	}
+	w.t.Errorf("nobody pulls from %s", partition)
+}
+
+func sweepsLate(t *testing.T, w *world) {
+	t.Helper()
+	var meanwhile func()
+	none := func(context.Context, *consumer.Msg) error { return nil }
+	d, err := consumer.NewDurable(t.Context(), lateJS{w.js, &meanwhile}, "group", w.stream, w.stream+".in.{partition}", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &owner{w: w, h: d}
+	o := w.owner("o", nil)
+	o.make("a", "b")
+	var cfg jetstream.ConsumerConfig
+	remove := func() {
+		c, err := w.js.Consumer(t.Context(), w.stream, "group~b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg = c.CachedInfo().Config
+		if err := w.js.DeleteConsumer(t.Context(), w.stream, "group~b"); err != nil {
+			t.Error(err)
+		}
+	}
+	var x *tenure
+	for _, c := range []struct {
+		what      string
+		meanwhile func()
+		after     func()
+		want      string
+	}{
+		{"a message has come", func() { w.send("b", 1) }, func() {
+			x = o.run("b", 1)
+			w.exactly("b", 1)
+			x.release(t)
+			o.pending("b", 0)
+		}, "b (1): 1 messages are not done"},
+		{"it is back", func() {
+			if got := o.sweep("a", "b"); got != "" {
+				t.Error(got)
+			}
+		}, func() {}, "b (0): its partition has come back meanwhile, by somebody else's list"},
+		{"it has an owner", func() {
+			x = o.run("b", 2)
+			w.send("b", 1)
+			w.exactly("b", 2)
+			o.pending("b", 0)
+			w.pulled("b")
+		}, func() { x.release(t) }, "b (0): somebody pulls from it"},
+		{"it was made anew", func() {
+			remove()
+			w.remake(cfg)
+		}, func() {
+			x = o.run("b", 3)
+			o.pending("b", 0)
+			x.release(t)
+		}, "its partition has come back meanwhile, by somebody else's list"},
+		{"it is gone", remove, func() {}, "b (0): removed"},
+	} {
+		meanwhile = func() {}
+		late.sweep("a", "b") // it has no mark
+		late.sweep("a")      // it has one
+		w.age("b")
+		meanwhile = c.meanwhile
+		got := late.sweep("a")
+		if !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: %s, want %s", c.what, got, c.want)
+		}
+		c.after()
+	}
 }

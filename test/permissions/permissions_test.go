@@ -139,7 +139,7 @@ func TestFleet(t *testing.T) {
 func (s *site) fleet() {
 	t := s.t
 	all := s.connect("all")
-	for _, cfg := range []jetstream.StreamConfig{{Name: "S", Subjects: []string{"s.>"}}, {Name: "D", Subjects: []string{"dead"}}} {
+	for _, cfg := range []jetstream.StreamConfig{{Name: "S", Subjects: []string{"s.>"}, AllowDirect: true}, {Name: "D", Subjects: []string{"dead"}}} {
 		if _, err := all.CreateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
@@ -364,6 +364,59 @@ func TestForbidden(t *testing.T) {
 		if err := nc.LastError(); err == before || !errors.Is(err, nats.ErrPermissionViolation) { //nolint:errorlint // is it that very one
 			t.Errorf("a worker may subscribe to %s", subject)
 		}
+	}
+}
+
+// A bucket that somebody has made with the KV API, which lets replicas answer, needs no
+// more permissions.
+func TestCursorBucketOfTheKVAPI(t *testing.T) {
+	s := newSite(t, permissions.Use{Group: "g", Stream: "S", Cursors: true, DeadLetter: "dead"})
+	all := s.connect("all")
+	for _, cfg := range []jetstream.StreamConfig{{Name: "S", Subjects: []string{"s.>"}}, {Name: "D", Subjects: []string{"dead"}}} {
+		if _, err := all.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kv, err := all.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "g-cursors"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token := range uint64(2) { // the second reads what the first has written
+		processed := make(chan struct{}, 1)
+		h, err := s.consume(s.connect(string(permissions.Worker)), func(context.Context, *consumer.Msg) error {
+			processed <- struct{}{}
+			return nil
+		}, consumer.WithoutCreate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := all.Publish(t.Context(), "s.p", nil); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- h.Run(ctx, parti.NewLease(parti.Partition{ID: "p"}, token+1, t.Context(), func() error { return nil }))
+		}()
+		select {
+		case <-processed:
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(patience):
+			t.Fatal("nothing is processed")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if e, err := kv.Get(t.Context(), "S.p"); err != nil || !strings.Contains(string(e.Value()), `"done":2`) {
+		t.Errorf("%v, %v", e, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.refused {
+		t.Error(r)
 	}
 }
 

@@ -1,0 +1,147 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/consumer"
+	"github.com/parti-go/parti/test/natstest"
+)
+
+// Who provides consumers is told how many there may be, how many there are and how many
+// are missing: before any is made, where that can be known.
+func TestConsumerLimit(t *testing.T) {
+	tiers := func(of ...int) map[string]server.JetStreamAccountLimits {
+		limits := map[string]server.JetStreamAccountLimits{}
+		for i, n := range of {
+			limits[[]string{"R1", "R3"}[i]] = server.JetStreamAccountLimits{MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: n}
+		}
+		return limits
+	}
+	flat := func(n int) map[string]server.JetStreamAccountLimits {
+		return map[string]server.JetStreamAccountLimits{"": {MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: n}}
+	}
+	for _, c := range []struct {
+		name    string
+		stream  int // its max_consumers
+		account map[string]server.JetStreamAccountLimits
+		server  int // its default_max_consumers
+		want    string
+		made    int // of three, beside one that was there
+	}{
+		{"none", 0, nil, -1, "", 3},
+		{"enough", 4, flat(4), 1, "", 3},
+		{"stream", 3, nil, 0, "may have 3 consumers, has 1, and 3 more are needed: raise its max_consumers", 0},
+		{"account", 0, flat(3), 0, "may have 3 consumers by the limit of its account, has 1, and 3 more are needed: raise the account's", 0},
+		{"tier", 0, tiers(2, 9), 0, "may have 2 consumers by the limit of its account, has 0, and 3 more are needed", 0},
+		{"another tier", 0, tiers(9, 2), 0, "", 3},
+		{"server", 0, nil, 3, "has 3 consumers, may have no more, and 1 more are needed", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a := server.NewAccount("A")
+			ns := natstest.Start(t, func(o *server.Options) {
+				o.Accounts = []*server.Account{a}
+				o.Users = []*server.User{{Username: "u", Password: "x", Account: a}, {Username: "few", Password: "x", Account: a, Permissions: &server.Permissions{
+					Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{"$JS.API.INFO"}},
+				}}}
+				o.JetStreamLimits.DefaultMaxConsumers = c.server
+			})
+			if c.account == nil {
+				c.account = flat(-1)
+			}
+			if a, err := ns.LookupAccount("A"); err != nil {
+				t.Fatal(err)
+			} else if err := a.EnableJetStream(c.account, nil); err != nil {
+				t.Fatal(err)
+			}
+			js := jetStream(t, natstest.Connect(t, ns, nats.UserInfo("u", "x")))
+			s, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, MaxConsumers: c.stream})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "another"}); err != nil {
+				t.Fatal(err)
+			}
+			provide := func(user string) error {
+				js := jetStream(t, natstest.Connect(t, ns, nats.UserInfo(user, "x")))
+				d, err := consumer.NewDurable(t.Context(), js, "g", "S", "s.{partition}", func(context.Context, *consumer.Msg) error { return nil })
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d.Provision(t.Context(), parti.Partition{ID: "a"}, parti.Partition{ID: "b"}, parti.Partition{ID: "c"})
+			}
+			err = provide("u")
+			var no *consumer.StreamError
+			if c.want == "" && err != nil || c.want != "" && (!errors.As(err, &no) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			info, err := s.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.State.Consumers - 1; got != c.made {
+				t.Errorf("%d were made, want %d", got, c.made)
+			}
+			if err := provide("few"); (err == nil) != (c.want == "") || err != nil && !errors.As(err, &no) { // it may not ask for the account's
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A worker that may make no consumers, or remove none, is told which permission it lacks
+// as soon as it is asked to, and not by silence.
+func TestDeniedToManage(t *testing.T) {
+	cases := []struct{ deny, named string }{
+		{"$JS.API.CONSUMER.CREATE.S.>", "$JS.API.CONSUMER.CREATE.S.g~nobody.s.nobody"},
+		{"$JS.API.CONSUMER.NAMES.S", "$JS.API.CONSUMER.NAMES.S"},
+		{"$JS.API.CONSUMER.LIST.S", "$JS.API.CONSUMER.LIST.S"},
+		{"$JS.API.CONSUMER.DELETE.S.*", "$JS.API.CONSUMER.DELETE.S.g~nobody"},
+	}
+	ns := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "all", Password: "x"}}
+		for i, c := range cases {
+			o.Users = append(o.Users, &server.User{Username: fmt.Sprint("user", i), Password: "x", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: []string{c.deny}},
+			}})
+		}
+	})
+	all := jetStream(t, natstest.Connect(t, ns, nats.UserInfo("all", "x")))
+	s, err := all.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, MaxConsumers: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		js := jetStream(t, natstest.Connect(t, ns, nats.UserInfo(fmt.Sprint("user", i), "x")))
+		began := time.Now()
+		d, err := consumer.NewDurable(t.Context(), js, "g", "S", "s.{partition}", func(context.Context, *consumer.Msg) error { return nil }, consumer.WithoutCreate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		provided := d.Provision(t.Context(), parti.Partition{ID: "a"})
+		_, swept := d.Sweep(t.Context(), []parti.Partition{{ID: "a"}}, time.Hour)
+		var denied *consumer.DeniedError
+		if err := errors.Join(provided, swept); !errors.As(err, &denied) || denied.Subject != c.named {
+			t.Errorf("denied %s: %v", c.deny, err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("denied %s: it took %v", c.deny, took)
+		}
+		if i > 1 {
+			continue // it may provide
+		}
+		if info, err := s.Info(t.Context()); err != nil || info.State.Consumers != 0 {
+			t.Errorf("denied %s: %+v, %v", c.deny, info, err)
+		}
+	}
+}
