@@ -127,7 +127,7 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 		return l, d.mark(ctx, info, l.Since.UTC().Format(time.RFC3339))
 	}
 	l.Since = since
-	if l.Why = d.stays(info, since, grace); l.Why != "" {
+	if l.Why = stays(info, since, grace); l.Why != "" {
 		return l, nil
 	}
 	// A list is old by the time it has been gone through.
@@ -147,7 +147,7 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 	case !now.Created.Equal(info.Created) || now.Config.Metadata[metaStale] != info.Config.Metadata[metaStale]:
 		l.Why = "its partition has come back meanwhile, by somebody else's list"
 	default:
-		l.Why = d.stays(now, since, grace)
+		l.Why = stays(now, since, grace)
 	}
 	if l.Why != "" {
 		return l, nil
@@ -159,6 +159,9 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 		return l, nil
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return l, fmt.Errorf("consumer: look for messages of %s of stream %s: %w", info.Name, d.name, err)
+	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
+		l.Why = "the stream has interest retention, and would drop what comes"
+		return l, nil
 	}
 	if err := d.stream.DeleteConsumer(ctx, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return l, fmt.Errorf("consumer: remove %s of stream %s: %w", info.Name, d.name, err)
@@ -173,7 +176,7 @@ func pendingOf(info *jetstream.ConsumerInfo) uint64 {
 
 // stays says why a consumer may not be removed whose partition has not been listed since
 // then; empty: it may.
-func (d *Durable) stays(info *jetstream.ConsumerInfo, since time.Time, grace time.Duration) string {
+func stays(info *jetstream.ConsumerInfo, since time.Time, grace time.Duration) string {
 	switch n := pendingOf(info); {
 	case n > 0:
 		return fmt.Sprintf("%d messages are not done", n)
@@ -181,8 +184,6 @@ func (d *Durable) stays(info *jetstream.ConsumerInfo, since time.Time, grace tim
 		return "somebody pulls from it"
 	case info.TimeStamp.Sub(since) < grace:
 		return "the grace is not over"
-	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
-		return "the stream has interest retention, and would drop what comes"
 	default:
 		return ""
 	}

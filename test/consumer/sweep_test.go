@@ -69,19 +69,30 @@ func (w *world) age(partition string) {
 		}
 		return
 	}
-	c, err := w.js.Consumer(w.t.Context(), w.stream, "group~"+partition)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cfg := c.CachedInfo().Config
-	if cfg.Metadata["parti-stale-since"] == "" {
-		w.t.Errorf("%v", cfg.Metadata)
-	}
+	cfg := w.config(partition, func(since string) bool { return since != "" })
 	maps.DeleteFunc(cfg.Metadata, func(k, _ string) bool { return strings.HasPrefix(k, "_nats") })
-	cfg.Metadata["parti-stale-since"] = before.Format(time.RFC3339)
+	then := before.Format(time.RFC3339)
+	cfg.Metadata["parti-stale-since"] = then
 	if _, err := w.js.UpdateConsumer(w.t.Context(), w.stream, cfg); err != nil {
 		w.t.Fatal(err)
 	}
+	w.config(partition, func(since string) bool { return since == then })
+}
+
+// config is that of a partition's consumer, as soon as its leader knows of such a mark.
+func (w *world) config(partition string, marked func(since string) bool) (cfg jetstream.ConsumerConfig) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		c, err := w.js.Consumer(w.t.Context(), w.stream, "group~"+partition)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if cfg = c.CachedInfo().Config; marked(cfg.Metadata["parti-stale-since"]) {
+			return cfg
+		}
+	}
+	w.t.Fatalf("%v", cfg.Metadata)
+	return cfg
 }
 
 // copies makes a consumer that says of itself what that of the partition says, as one does
@@ -127,6 +138,10 @@ func TestSweep(t *testing.T) {
 		if got, want := o.sweep("a"), "b (0): "+begun+"; c (0): "+begun; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+		if !w.cursors {
+			w.config("b", func(since string) bool { return since != "" })
+			w.config("c", func(since string) bool { return since != "" })
+		}
 		if got, want := o.sweep("a"), "b (0): the grace is not over; c (0): the grace is not over"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -143,6 +158,9 @@ func TestSweep(t *testing.T) {
 		if got, want := o.sweep("a", "c"), map[bool]string{true: "", false: "b (0): " + gone}[gone == "removed"]; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+		if !w.cursors {
+			w.config("c", func(since string) bool { return since == "" })
+		}
 		x := o.run("c", 2) // it comes back, and goes on
 		w.exactly("c", 2)
 		o.pending("c", 0)
@@ -152,6 +170,7 @@ func TestSweep(t *testing.T) {
 				t.Errorf("%s, want %s", got, want)
 			}
 			w.age("c")
+			w.pulled("c")
 			if got, want := o.sweep("a"), "c (0): somebody pulls from it"; !strings.HasSuffix(got, want) {
 				t.Errorf("%s, want %s", got, want)
 			}
@@ -304,8 +323,9 @@ func sweepsLate(t *testing.T, w *world) {
 		{"it is gone", remove, func() {}, "b (0): removed"},
 	} {
 		meanwhile = func() {}
-		late.sweep("a", "b") // it has no mark
-		late.sweep("a")      // it has one
+		late.sweep("a", "b")
+		w.config("b", func(since string) bool { return since == "" })
+		late.sweep("a") // it is marked
 		w.age("b")
 		meanwhile = c.meanwhile
 		got := late.sweep("a")
