@@ -385,9 +385,10 @@ func TestCursorBucketOfTheKVAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var h parti.Handler
 	for token := range uint64(2) { // the second reads what the first has written
 		processed := make(chan struct{}, 1)
-		h, err := s.consume(s.connect(string(permissions.Worker)), func(context.Context, *consumer.Msg) error {
+		h, err = s.consume(s.connect(string(permissions.Worker)), func(context.Context, *consumer.Msg) error {
 			processed <- struct{}{}
 			return nil
 		}, consumer.WithoutCreate())
@@ -416,6 +417,10 @@ func TestCursorBucketOfTheKVAPI(t *testing.T) {
 	}
 	if e, err := kv.Get(t.Context(), "S.p"); err != nil || !strings.Contains(string(e.Value()), `"done":2`) {
 		t.Errorf("%v, %v", e, err)
+	}
+	left, err := h.(*consumer.Cursor).Sweep(t.Context(), []parti.Partition{{ID: "q"}}, time.Hour) //nolint:forcetypeassert // it is one
+	if err != nil || len(left) != 1 || left[0].Partition != "p" {
+		t.Errorf("%+v, %v", left, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
