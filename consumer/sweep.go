@@ -290,7 +290,7 @@ func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) 
 	del.Header.Set(HeaderToken, m.Header.Get(HeaderToken))
 	if _, err := c.js.PublishMsg(ctx, del, jetstream.WithExpectLastSequencePerSubject(m.Sequence)); err != nil {
 		l.Why = "somebody has written it meanwhile, or it cannot be written: " + err.Error()
-		return l, nil //nolint:nilerr // it says so, and the others are swept
+		return l, nil // it says so, and the others are swept
 	}
 	l.Removed = true
 	return l, nil
