@@ -88,9 +88,7 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		return err
 	}
 	fmt.Fprintf(tw, "lost\t%d\n", f.lost())
-	for text, n := range f.troubles {
-		fmt.Fprintf(tw, "(%d times: %.100s)\n", n, text)
-	}
+	f.tell(tw)
 	return f.stop()
 }
 

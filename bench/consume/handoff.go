@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"regexp"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -82,13 +85,24 @@ func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwrit
 		fmt.Fprintf(tw, "%5d  %-8s  LOST %d\n", nodes, way, f.lost())
 		broken = true
 	}
-	for text, n := range f.troubles {
-		if n > 0 {
-			fmt.Fprintf(tw, "       (%d times: %.100s)\n", n, text)
-		}
-	}
+	f.tell(tw)
 	return broken, f.stop()
 }
+
+// tell says what workers had to tell, the most frequent first.
+func (f *fleet) tell(tw *tabwriter.Writer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kinds := map[string]int{}
+	for text, n := range f.troubles {
+		kinds[numbers.ReplaceAllString(text, "N")] += n
+	}
+	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b string) int { return kinds[b] - kinds[a] }) {
+		fmt.Fprintf(tw, "       (%d times: %.120s)\n", kinds[kind], kind)
+	}
+}
+
+var numbers = regexp.MustCompile(`\d+`)
 
 // wait lets time pass.
 func wait(ctx context.Context, d time.Duration) {
@@ -251,6 +265,7 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if len(delays) > 0 {
 		fmt.Fprintf(tw, "delay, the longest of each key: p50\t%v\nmax\t%v\n", delays[len(delays)/2].Round(time.Millisecond), delays[len(delays)-1].Round(time.Millisecond))
 	}
+	f.tell(tw)
 	if lost > 0 || c.reordered > 0 {
 		return errors.Join(errBroken, late)
 	}
