@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 )
@@ -140,17 +141,22 @@ func (r *reader) read() error {
 		FilterSubjects: filters, InactiveThreshold: idleConsumer,
 		Metadata: map[string]string{metaGroup: h.cursor.group},
 	}
+	// What was on its way when the connection broke is known by the number of what comes
+	// next; after the last message nothing does.
+	nc := h.cursor.js.Conn()
+	reconnects := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(reconnects)
 	cons, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return h.cursor.stream.CreateConsumer(ctx, cfg) })
 	if err != nil {
 		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
 	}
 	defer r.drop(cfg.Name)
-	return r.consume(cons)
+	return r.consume(cons, reconnects)
 }
 
 // consume hands out what a consumer sends until something is wrong with it, or nobody
 // wants it any more: that is no error.
-func (r *reader) consume(cons jetstream.Consumer) error {
+func (r *reader) consume(cons jetstream.Consumer, reconnects <-chan nats.Status) error {
 	o := &r.hub.cursor.opts
 	failed := make(chan error, 1)
 	end := func(err error) {
@@ -179,6 +185,7 @@ func (r *reader) consume(cons jetstream.Consumer) error {
 	}
 	select {
 	case err = <-failed:
+	case <-reconnects:
 	case <-r.ctx.Done():
 	}
 	read.Stop()
