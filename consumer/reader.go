@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -154,6 +155,9 @@ func (r *reader) read() error {
 	return r.consume(cons, reconnects)
 }
 
+// errReconnected ends a consumer of which something may be lost on the way.
+var errReconnected = errors.New("consumer: the connection broke: another consumer reads on")
+
 // consume hands out what a consumer sends until something is wrong with it, or nobody
 // wants it any more: that is no error.
 func (r *reader) consume(cons jetstream.Consumer, reconnects <-chan nats.Status) error {
@@ -186,6 +190,7 @@ func (r *reader) consume(cons jetstream.Consumer, reconnects <-chan nats.Status)
 	select {
 	case err = <-failed:
 	case <-reconnects:
+		err = errReconnected
 	case <-r.ctx.Done():
 	}
 	read.Stop()

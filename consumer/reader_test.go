@@ -117,6 +117,36 @@ func TestDue(t *testing.T) {
 	}
 }
 
+// What a cursor says: all before the first message that is not done yet; where the reader
+// is, when there is none; and no less than what is known, when there is no reader.
+func TestPosition(t *testing.T) {
+	in := func(seqs ...uint64) (letters []*letter) {
+		for _, seq := range seqs {
+			letters = append(letters, &letter{seq: seq, tries: 2})
+		}
+		return letters
+	}
+	for _, c := range []struct {
+		of string
+		t  *tenure
+
+		done, trying uint64
+		tries        int
+	}{
+		{of: "nothing read yet", t: &tenure{}},
+		{of: "no reader", t: &tenure{next: 8, head: 9, tries: 1}, done: 7, trying: 9, tries: 1},
+		{of: "a reader further on", t: &tenure{next: 8, reader: &reader{pos: 20}}, done: 20},
+		{of: "a reader that began earlier", t: &tenure{next: 8, reader: &reader{pos: 3}}, done: 7},
+		{of: "one waits", t: &tenure{next: 15, reader: &reader{pos: 20}, queue: in(14)}, done: 13, trying: 14, tries: 2},
+		{of: "one is in hand", t: &tenure{next: 15, reader: &reader{pos: 20}, queue: in(14), out: in(9, 12)}, done: 8, trying: 9, tries: 2},
+	} {
+		done, trying, tries := c.t.position()
+		if done != c.done || trying != c.trying || tries != c.tries {
+			t.Errorf("%s: %d, %d tried %d times; want %d, %d tried %d times", c.of, done, trying, tries, c.done, c.trying, c.tries)
+		}
+	}
+}
+
 func TestKeyOf(t *testing.T) {
 	for _, c := range []struct{ partition, want string }{
 		{"a.b-1_x", "S.a.b-1_x"},

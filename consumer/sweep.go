@@ -216,8 +216,7 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 // are. A partition that comes back after that begins as one that was never seen, see
 // [StartAt].
 //
-// It needs what a worker needs, and the permission to publish to
-// $JS.API.STREAM.INFO of the bucket's stream with a filter, as Open of a bucket does.
+// It needs the permissions of a worker.
 func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
 	if err := checkSweep(partitions, grace); err != nil {
 		return nil, err

@@ -171,7 +171,12 @@ func (w *world) nudge() {
 
 func (w *world) owner(name string, f consumer.Func, opts ...consumer.Option) *owner {
 	w.t.Helper()
-	o := &owner{w: w, name: name, nc: w.site.connect(w.t, natskv.ConnectOptions()...)}
+	return w.ownerOver(w.site.connect(w.t, natskv.ConnectOptions()...), name, f, opts...)
+}
+
+func (w *world) ownerOver(nc *nats.Conn, name string, f consumer.Func, opts ...consumer.Option) *owner {
+	w.t.Helper()
+	o := &owner{w: w, name: name, nc: nc}
 	if f == nil {
 		f = func(context.Context, *consumer.Msg) error { return nil }
 	}

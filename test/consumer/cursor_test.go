@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/consumer"
+	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/test/natstest"
 )
 
@@ -236,19 +238,28 @@ func TestCursorFewReaders(t *testing.T) {
 func TestCursorOfIdle(t *testing.T) {
 	cursors(t, func(t *testing.T, w *world) {
 		o := w.owner("o", nil)
-		busy, idle := o.run("busy", 1), o.run("idle", 1)
-		w.burst("busy", 1)
-		w.burst("idle", 1)
-		w.exactly("busy", 1)
-		w.exactly("idle", 1)
-		w.burst("busy", 100)
-		w.exactly("busy", 101)
-		readers := consumers(t, w) // two, if one partition was later than the other
-		idle.release(t)
-		if c, n := w.cursor("idle"), len(readers); c.Done < 100 && n == 1 {
-			t.Errorf("%+v", c)
+		for token := uint64(1); ; token++ {
+			busy, idle := o.run("busy", token), o.run("idle", token)
+			w.burst("busy", 1)
+			w.burst("idle", 1)
+			sent := int(101*(token-1)) + 1
+			w.exactly("busy", sent)
+			w.exactly("idle", int(token))
+			w.burst("busy", 100)
+			w.exactly("busy", sent+100)
+			together := len(consumers(t, w)) == 1
+			idle.release(t)
+			busy.release(t)
+			switch done := w.cursor("idle").Done; {
+			case together && done < 102*token:
+				t.Errorf("the cursor is at %d, of %d messages", done, 102*token)
+				return
+			case together:
+				return
+			case token == 20: // one was later than the other, each time
+				t.Fatal("they are never read together")
+			}
 		}
-		busy.release(t)
 	})
 }
 
@@ -318,6 +329,24 @@ func TestCursorCrashRepeatsLittle(t *testing.T) {
 	})
 }
 
+// anew makes the stream anew, and counts from the beginning.
+func (w *world) anew() {
+	w.t.Helper()
+	s, err := w.js.Stream(w.t.Context(), w.stream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.js.DeleteStream(w.t.Context(), w.stream); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.js.CreateStream(w.t.Context(), s.CachedInfo().Config); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got, w.sent = map[string][]int{}, map[string]int{}
+}
+
 // The stream is made anew, or has lost its end: nothing that comes then is passed over.
 func TestCursorOfAnotherStream(t *testing.T) {
 	cursors(t, func(t *testing.T, w *world) {
@@ -333,20 +362,7 @@ func TestCursorOfAnotherStream(t *testing.T) {
 		x := o.run("p", 1)
 		w.exactly("p", 20)
 		x.release(t)
-		s, err := w.js.Stream(t.Context(), w.stream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := s.CachedInfo().Config
-		if err := w.js.DeleteStream(t.Context(), w.stream); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.js.CreateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		w.mu.Lock()
-		w.got, w.sent = map[string][]int{}, map[string]int{}
-		w.mu.Unlock()
+		w.anew()
 		w.send("p", 5)
 		x = o.run("p", 2)
 		w.exactly("p", 5)
@@ -355,15 +371,7 @@ func TestCursorOfAnotherStream(t *testing.T) {
 		x = o.run("p", 2)
 		w.send("p", 1)
 		w.exactly("p", 6)
-		if err := w.js.DeleteStream(t.Context(), w.stream); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.js.CreateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		w.mu.Lock()
-		w.got, w.sent = map[string][]int{}, map[string]int{}
-		w.mu.Unlock()
+		w.anew()
 		w.send("p", 5)
 		select {
 		case err := <-x.ended:
@@ -407,6 +415,47 @@ func TestCursorOfAnotherStream(t *testing.T) {
 		if !strings.Contains(strings.Join(troubles, "\n"), "has lost messages") {
 			t.Errorf("%q", troubles)
 		}
+	})
+}
+
+// A gate is a dialer that may be shut.
+type gate struct{ shut atomic.Bool }
+
+func (g *gate) Dial(network, address string) (net.Conn, error) {
+	if g.shut.Load() {
+		return nil, errors.New("the gate is shut")
+	}
+	return net.DialTimeout(network, address, patience)
+}
+
+// The stream is made anew while its reader is cut off: what is stored meanwhile is not
+// passed over.
+func TestCursorCutOffFromAnotherStream(t *testing.T) {
+	cursors(t, func(t *testing.T, w *world) {
+		var g gate
+		nc := w.site.connect(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(&g))...)
+		o := w.ownerOver(nc, "o", nil)
+		x := o.run("p", 1)
+		w.send("p", 20)
+		w.exactly("p", 20)
+		g.shut.Store(true)
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		w.anew()
+		w.send("p", 5)
+		g.shut.Store(false)
+		select {
+		case err := <-x.ended:
+			if err == nil || !strings.Contains(err.Error(), "is another one now") {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Fatal("it reads on")
+		}
+		x = o.run("p", 1)
+		w.exactly("p", 5)
+		x.release(t)
 	})
 }
 
@@ -491,7 +540,7 @@ func TestCursorReconnects(t *testing.T) {
 			p := fmt.Sprint("p", i)
 			all[p] = o.run(p, 1)
 		}
-		const n = 2000
+		const n, tail = 2000, 100
 		var sending sync.WaitGroup
 		for p := range all {
 			sending.Go(func() { w.burst(p, n) })
@@ -503,8 +552,24 @@ func TestCursorReconnects(t *testing.T) {
 			}
 		}
 		sending.Wait()
-		for p, x := range all {
+		for p := range all {
 			w.exactly(p, n)
+		}
+		// What is on its way may also be the last there is.
+		for i := range 10 {
+			for p := range all {
+				sending.Go(func() { w.burst(p, tail) })
+			}
+			w.until("some come", func() bool { return len(w.got["p0"]) > n+i*tail })
+			if err := o.nc.ForceReconnect(); err != nil {
+				t.Error(err)
+			}
+			sending.Wait()
+			for p := range all {
+				w.exactly(p, n+(i+1)*tail)
+			}
+		}
+		for _, x := range all {
 			x.release(t)
 		}
 	})
