@@ -54,6 +54,8 @@ type executor struct {
 	fence   bool        // never go on without trust
 	deadman *time.Timer // of the fence
 
+	gate *gate // that a test may shut
+
 	mu    sync.Mutex
 	notes []Event // of the shell's own, for the next turn
 	seen  member.Ready
@@ -87,26 +89,12 @@ func (e *executor) note(ev Event) {
 func (e *executor) loop() error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		facts := e.queue.take()
-		if e.clock.look() {
-			facts = append([]member.Fact{member.Jumped{}}, facts...)
+	for e.gate.enter(e.force) {
+		done, err := e.turn(timer)
+		e.gate.leave()
+		if done {
+			return err
 		}
-		if len(facts) == 0 {
-			facts = []member.Fact{member.Tick{}}
-		}
-		var rd member.Ready
-		for _, f := range facts {
-			// One Ready for each fact: lists of orders from two would have lost their order.
-			e.glimpse.look(f)
-			e.brain.Step(e.clock.now(), f)
-			rd = e.brain.Ready()
-			e.carryOut(rd)
-			if rd.Done {
-				return rd.Err
-			}
-		}
-		timer.Reset(e.sleep(rd.WakeAt))
 		select {
 		case <-e.queue.signal:
 		case <-timer.C:
@@ -114,6 +102,32 @@ func (e *executor) loop() error {
 			return nil
 		}
 	}
+	return nil
+}
+
+// turn tells the brain what has happened, and sets the timer for the next turn. It
+// reports whether the member has ended.
+func (e *executor) turn(timer *time.Timer) (done bool, err error) {
+	facts := e.queue.take()
+	if e.clock.look() {
+		facts = append([]member.Fact{member.Jumped{}}, facts...)
+	}
+	if len(facts) == 0 {
+		facts = []member.Fact{member.Tick{}}
+	}
+	var rd member.Ready
+	for _, f := range facts {
+		// One Ready for each fact: lists of orders from two would have lost their order.
+		e.glimpse.look(f)
+		e.brain.Step(e.clock.now(), f)
+		rd = e.brain.Ready()
+		e.carryOut(rd)
+		if rd.Done {
+			return true, rd.Err
+		}
+	}
+	timer.Reset(e.sleep(rd.WakeAt))
+	return false, nil
 }
 
 // sleep is how long to wait when nothing happens.
@@ -200,6 +214,10 @@ func (e *executor) trust(until time.Duration) {
 
 // fenceAll ends all Hard contexts if there is no trust.
 func (e *executor) fenceAll() {
+	select {
+	case <-e.gate.isOpen():
+	case <-e.force:
+	}
 	if e.check() != nil {
 		e.runner.endAll(ErrFenced)
 	}

@@ -243,7 +243,7 @@ func cutOff(t *testing.T, cfg Config, away time.Duration, during func(f *fleet, 
 		cut := mates[at]
 		others := slices.Delete(slices.Clone(mates), at, at+1)
 		f.ledger.mu.Lock()
-		f.ledger.two = cfg.Isolation == Freeze
+		f.ledger.twoAllowed(cfg.Isolation == Freeze)
 		f.ledger.mu.Unlock()
 		cut.store.Cut()
 		begun := time.Now()

@@ -240,6 +240,13 @@ func (g *ledger) wrap(name string, h Handler) Handler {
 	return run
 }
 
+// twoAllowed says whether two may run the same partition.
+func (g *ledger) twoAllowed(yes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.two = yes
+}
+
 func (g *ledger) begin(name string, l Lease) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

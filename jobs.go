@@ -27,6 +27,7 @@ type jobs struct {
 	watch  func(ctx context.Context, changed func()) error // nil: the source does not
 	report func(...member.Fact)
 	note   func(Event)
+	gate   *gate
 
 	ctx    context.Context //nolint:containedctx // the life of all jobs
 	cancel context.CancelFunc
@@ -156,7 +157,13 @@ func (j *jobs) answer(ctx context.Context, worker, nonce string) {
 	if err != nil {
 		panic(err) // two strings
 	}
-	reply := func() []byte { return text }
+	reply := func() []byte {
+		select {
+		case <-j.gate.isOpen():
+		case <-ctx.Done():
+		}
+		return text
+	}
 	pause := againSoon
 	for ctx.Err() == nil {
 		stop, err := j.store.Answer(nonce, reply)

@@ -251,7 +251,7 @@ func (m *Manager) live(values context.Context) {
 	clock := newClock(m.cfg.FenceMargin)
 	queue := newQueue()
 	e := &executor{
-		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence,
+		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence, gate: newGate(),
 		ready: func() { close(m.ready) }, force: make(chan struct{}),
 		publish: func(events []Event) {
 			m.board.fold(events)
@@ -265,7 +265,7 @@ func (m *Manager) live(values context.Context) {
 		timeout: m.patience(), ctx: life, cancel: cancel,
 	}
 	e.runner = newRunner(m.handler, values, m.cfg.MovesInFlight, e.check, queue.push, m.opts.log)
-	e.jobs = &jobs{store: m.store, report: queue.push, note: e.note, ctx: life, cancel: cancel}
+	e.jobs = &jobs{store: m.store, report: queue.push, note: e.note, gate: e.gate, ctx: life, cancel: cancel}
 	if w, ok := m.source.(Watcher); ok {
 		e.jobs.watch = w.Watch
 	}

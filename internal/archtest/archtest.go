@@ -25,10 +25,10 @@ const Module = "github.com/parti-go/parti"
 // Test files may import from any floor: a test looks at its package from above.
 const Floors = `
 7  cmd/parti/...  examples/...  test/...  bench/...
-6  console
-5  natskv  consumer  source  fence  permissions  admin  directory  partitest  promparti  otelparti
+6  console  partitest
+5  natskv  consumer  source  fence  permissions  admin  directory  promparti  otelparti
 4  .  internal/sim/... (tests)
-3  internal/member (pure)  internal/memkv  internal/wire  internal/kv/kvtest (tests)
+3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/kv/kvtest (tests)
 2  internal/lead  internal/hold  internal/join  internal/elect
 1  strategy  strategy/strategytest (tests)  event  internal/roster
 0  plan  internal/kv (port)
