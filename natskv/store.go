@@ -98,6 +98,9 @@ func (s *Store) Close() {
 	s.done.Wait()
 }
 
+// Conn is the connection that the Store was opened with, its owner's.
+func (s *Store) Conn() *nats.Conn { return s.nc }
+
 // Group is the name of the group.
 func (s *Store) Group() string { return s.group }
 
