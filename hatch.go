@@ -2,6 +2,7 @@ package parti
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"sync"
 
@@ -11,12 +12,7 @@ import (
 func init() { //nolint:gochecknoinits // see package hatch
 	hatch.Open = func(manager any) (hatch.Worker, bool) {
 		m, ok := manager.(*Manager)
-		if !ok {
-			return nil, false
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return inside{m}, m.started
+		return inside{m}, ok
 	}
 }
 
@@ -24,6 +20,14 @@ func init() { //nolint:gochecknoinits // see package hatch
 type inside struct{ m *Manager }
 
 func (i inside) Store() any { return i.m.store }
+
+func (i inside) Begin(ctx context.Context) error { return i.m.begin(ctx) }
+
+func (i inside) Started() bool {
+	i.m.mu.Lock()
+	defer i.m.mu.Unlock()
+	return i.m.started
+}
 
 func (i inside) Freeze() (thaw func()) { return i.m.exec.gate.shut() }
 

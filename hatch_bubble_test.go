@@ -15,7 +15,7 @@ import (
 func (m *mate) inside() hatch.Worker {
 	m.fleet.t.Helper()
 	w, ok := hatch.Open(m.Manager)
-	if !ok {
+	if !ok || !w.Started() {
 		m.fleet.t.Fatal("it was not started")
 	}
 	return w
@@ -107,15 +107,21 @@ func TestBury(t *testing.T) {
 	})
 }
 
-func TestHatchOfNothing(t *testing.T) {
+func TestHatch(t *testing.T) {
 	if _, ok := hatch.Open("a manager"); ok {
 		t.Error("a string is no Manager")
 	}
-	m, err := NewManager(newFleet(t).server.Client("x"), nil, HandlerFunc(wait), Config{})
+	f := newFleet(t)
+	m, err := NewManager(f.server.Client("x"), nil, HandlerFunc(wait), Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := hatch.Open(m); ok {
-		t.Error("it was not started")
+	w, ok := hatch.Open(m)
+	if !ok || w.Started() {
+		t.Errorf("a way in: %v, and it was started", ok)
 	}
+	if err := w.Begin(t.Context()); err != nil || !w.Started() {
+		t.Errorf("it was not started: %v", err)
+	}
+	w.Bury()
 }

@@ -3,6 +3,7 @@ package partitest
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,8 +48,19 @@ func newFault(tb testing.TB, f *Fault, begin, end func()) *Fault {
 	tb.Helper()
 	healing, healed := context.WithCancel(context.Background())
 	f.healing = healing
+	var links []*Link // that are kept from a node
+	if f.kind == cut || f.kind == hole {
+		for _, l := range f.lanes {
+			if l.link != nil && !slices.Contains(links, l.link) {
+				links = append(links, l.link)
+			}
+		}
+	}
 	f.heal = sync.OnceFunc(func() {
 		healed()
+		for _, l := range links {
+			l.tell(Back)
+		}
 		if end != nil {
 			end()
 		}
@@ -59,6 +71,9 @@ func newFault(tb testing.TB, f *Fault, begin, end func()) *Fault {
 	tb.Cleanup(f.heal)
 	if begin != nil {
 		begin()
+	}
+	for _, l := range links {
+		l.tell(Isolated)
 	}
 	for _, l := range f.lanes {
 		l.add(f)

@@ -5,6 +5,7 @@ module github.com/parti-go/parti/partitest
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/parti-go/parti v0.0.0-00010101000000-000000000000

@@ -11,6 +11,8 @@ import (
 // A lane is a way that connections take: that of one client to all nodes or to one of
 // them, or between two nodes. Faults are put on lanes.
 type lane struct {
+	link *Link // whose way it is; nil: between nodes, or nobody's
+
 	mu     sync.Mutex
 	faults []*Fault
 	wires  map[*wire]struct{}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -356,6 +357,25 @@ type Link struct {
 	each   []*lane  // by node
 	fronts []*front // by node
 	asked  *asked
+
+	mu   sync.Mutex
+	told []func(What) // of the workers that use it
+}
+
+// follow asks to be told when the link is cut off, and when it is back.
+func (l *Link) follow(tell func(What)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = append(l.told, tell)
+}
+
+func (l *Link) tell(w What) {
+	l.mu.Lock()
+	told := slices.Clone(l.told)
+	l.mu.Unlock()
+	for _, tell := range told {
+		tell(w)
+	}
 }
 
 // URL is where a client connects that goes over this link: one address for each node.
@@ -375,8 +395,9 @@ func (s *NATS) newLink(name string) *Link {
 		return l
 	}
 	l := &Link{nats: s, number: number, asked: &asked{by: map[string]string{}}}
+	l.all.link = l
 	for _, node := range s.nodes {
-		way := &lane{}
+		way := &lane{link: l}
 		l.each = append(l.each, way)
 		l.fronts = append(l.fronts, s.listen(func(near net.Conn) {
 			node.serve(near, s.chance(name), l.asked, &l.all, way)

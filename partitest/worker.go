@@ -12,25 +12,34 @@ import (
 	"github.com/parti-go/parti/internal/hatch"
 )
 
-// open finds the inside of a worker.
+// open finds the inside of a worker that runs.
 func open(tb testing.TB, who string, mgr *parti.Manager) hatch.Worker {
 	tb.Helper()
-	w, ok := hatch.Open(mgr)
-	if !ok {
+	w, _ := hatch.Open(mgr)
+	if mgr == nil || !w.Started() {
 		tb.Fatalf("%s: this Manager was not started: call Start or Run first", who)
 	}
 	return w
 }
 
-// connOf finds a worker's connection.
+// storeConn is a worker's connection, if its store is on one.
+func storeConn(mgr *parti.Manager) (*nats.Conn, bool) {
+	w, _ := hatch.Open(mgr)
+	on, ok := w.Store().(interface{ Conn() *nats.Conn })
+	if !ok {
+		return nil, false
+	}
+	return on.Conn(), true
+}
+
+// connOf is a worker's connection.
 func connOf(tb testing.TB, mgr *parti.Manager) *nats.Conn {
 	tb.Helper()
-	store := open(tb, "a fault of the network", mgr).Store()
-	on, ok := store.(interface{ Conn() *nats.Conn })
+	nc, ok := storeConn(mgr)
 	if !ok {
-		tb.Fatalf("the store of this Manager, a %T, is on no NATS connection", store)
+		tb.Fatal("the store of this Manager is on no NATS connection: a fault of the network needs one")
 	}
-	return on.Conn()
+	return nc
 }
 
 // CrashWorker ends a worker as SIGKILL ends a process, as far as that can be done from
@@ -43,6 +52,7 @@ func CrashWorker(tb testing.TB, mgr *parti.Manager) {
 	tb.Helper()
 	w := open(tb, "CrashWorker", mgr)
 	w.Freeze()
+	told(mgr, Crashed)
 	CutConnection(tb, connOf(tb, mgr))
 	tb.Cleanup(w.Bury)
 }
@@ -57,7 +67,11 @@ func FreezeWorker(tb testing.TB, mgr *parti.Manager, d time.Duration) *Fault {
 	f := &Fault{}
 	f.count.Add(1)
 	thaw := w.Freeze()
-	newFault(tb, f, nil, thaw)
+	told(mgr, Frozen)
+	newFault(tb, f, nil, func() {
+		told(mgr, Woke)
+		thaw()
+	})
 	if d > 0 {
 		timer := time.AfterFunc(d, f.Heal)
 		tb.Cleanup(func() { timer.Stop() })

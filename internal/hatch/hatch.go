@@ -2,14 +2,22 @@
 // where it stands, as if its process were frozen or gone.
 package hatch
 
-// Open finds the way into a *parti.Manager that has been started, and reports false
-// for anything else. Package parti sets it.
+import "context"
+
+// Open finds the way into a *parti.Manager, and reports false for anything else. Package
+// parti sets it.
 var Open func(manager any) (Worker, bool) //nolint:gochecknoglobals // the one way from below into a package above, set once before main
 
 // A Worker is the inside of a Manager.
 type Worker interface {
 	// Store is what the Manager was made with.
 	Store() any
+
+	// Begin starts it, as Start does, but waits for nothing.
+	Begin(ctx context.Context) error
+
+	// Started reports whether it was started. What follows may only be called then.
+	Started() bool
 
 	// Freeze stops it as it stands: nothing is decided, renewed, started, stopped or
 	// answered until thaw; handlers that run go on. It waits until the step under way is

@@ -1,0 +1,203 @@
+package partitest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/hatch"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/source"
+)
+
+// A Fleet is a group of workers in this process, each over a link of its own, and the
+// ledger of what they do. What it starts is stopped when the test ends.
+type Fleet struct {
+	*Ledger
+
+	// NATS is where they meet.
+	NATS *NATS
+	// Config is that of the workers that join next. The Identity is the worker's name.
+	Config parti.Config
+	// Source lists the partitions for the workers that join next.
+	Source parti.PartitionSource
+	// Options are those of the workers that join next.
+	Options []parti.Option
+
+	tb         testing.TB
+	group      string
+	partitions []parti.Partition
+	handler    func(*Worker) parti.Handler
+
+	workersMu sync.Mutex
+	workers   []*Worker
+	stopping  sync.Once
+}
+
+// A Worker is one of a [Fleet].
+type Worker struct {
+	*parti.Manager
+
+	Name  string
+	Conn  *nats.Conn // over its own link
+	Fleet *Fleet
+
+	gone bool
+}
+
+// NewFleet makes a fleet without workers. Each worker that joins runs what handler makes
+// for it; the ledger watches that.
+func NewFleet(tb testing.TB, on *NATS, partitions []parti.Partition, handler func(*Worker) parti.Handler) *Fleet {
+	tb.Helper()
+	return &Fleet{
+		Ledger: NewLedger(tb), NATS: on, Source: source.Static(partitions...),
+		tb: tb, group: "partitest", partitions: partitions, handler: handler,
+	}
+}
+
+// Numbered makes n partitions, p-0000 and so on.
+func Numbered(n int) []parti.Partition {
+	all := make([]parti.Partition, n)
+	for i := range all {
+		all[i].ID = fmt.Sprintf("p-%04d", i)
+	}
+	return all
+}
+
+// Join starts a worker. It need not be ready when Join returns. A name that has left or
+// crashed may join again, as its successor.
+func (f *Fleet) Join(name string) *Worker {
+	f.tb.Helper()
+	return f.join(name, f.NATS.Connect(nats.Name(name)))
+}
+
+// JoinAt is Join over a connection to a node of choice, as [Node.Connect] makes one.
+func (f *Fleet) JoinAt(node *Node, name string) *Worker {
+	f.tb.Helper()
+	return f.join(name, node.Connect(nats.Name(name)))
+}
+
+func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
+	f.tb.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		f.tb.Fatalf("%s: %v", name, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	store, err := natskv.Open(ctx, js, f.group)
+	if err != nil {
+		f.tb.Fatalf("%s: %v", name, err)
+	}
+	f.tb.Cleanup(store.Close)
+	w := &Worker{Name: name, Conn: nc, Fleet: f}
+	cfg := f.Config
+	cfg.Identity = name
+	if w.Manager, err = parti.NewManager(store, f.Source, f.Watch(name, f.handler(w)), cfg, f.Options...); err != nil {
+		f.tb.Fatalf("%s: %v", name, err)
+	}
+	f.workersMu.Lock()
+	f.workers = append(f.workers, w)
+	f.workersMu.Unlock()
+	f.tb.Cleanup(func() { f.stopping.Do(f.stop) }) // of the last one, before any connection is closed
+	inside, _ := hatch.Open(w.Manager)
+	f.Follow(name, w.Manager)
+	if err := inside.Begin(context.Background()); err != nil {
+		f.tb.Fatalf("%s: %v", name, err)
+	}
+	return w
+}
+
+// stop stops whoever is left.
+func (f *Fleet) stop() {
+	f.Over()
+	f.workersMu.Lock()
+	left := slices.DeleteFunc(slices.Clone(f.workers), func(w *Worker) bool { return w.gone })
+	f.workersMu.Unlock()
+	var all sync.WaitGroup
+	for _, w := range left {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := w.Stop(ctx); err != nil && !f.tb.Failed() {
+				f.tb.Errorf("%s did not stop cleanly: %v", w.Name, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Leave stops a worker cleanly.
+func (w *Worker) Leave() {
+	w.Fleet.tb.Helper()
+	w.depart()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil {
+		w.Fleet.tb.Errorf("%s did not stop cleanly: %v", w.Name, err)
+	}
+}
+
+// Crash is [CrashWorker].
+func (w *Worker) Crash() {
+	w.Fleet.tb.Helper()
+	w.depart()
+	CrashWorker(w.Fleet.tb, w.Manager)
+}
+
+func (w *Worker) depart() {
+	w.Fleet.workersMu.Lock()
+	defer w.Fleet.workersMu.Unlock()
+	w.gone = true
+}
+
+// Settled waits until every partition runs on one worker, and all workers that have
+// neither left nor crashed have the same number of them, or one more.
+func (f *Fleet) Settled(most time.Duration) {
+	f.tb.Helper()
+	f.Await("the partitions run evenly", most, func() bool {
+		f.workersMu.Lock()
+		var names []string
+		for _, w := range f.workers {
+			if !w.gone {
+				names = append(names, w.Name)
+			}
+		}
+		f.workersMu.Unlock()
+		shares, sum := f.Shares(), 0
+		for _, name := range names {
+			n := shares[name]
+			sum += n
+			if n < len(f.partitions)/len(names) || n > (len(f.partitions)+len(names)-1)/len(names) {
+				return false
+			}
+		}
+		return sum == len(f.partitions) && f.once()
+	})
+}
+
+// once reports whether every partition runs exactly once.
+func (f *Fleet) once() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !slices.ContainsFunc(f.partitions, func(p parti.Partition) bool { return f.now.running(p.ID) != 1 })
+}
+
+// Leader is the worker that leads, or nil.
+func (f *Fleet) Leader() *Worker {
+	f.workersMu.Lock()
+	defer f.workersMu.Unlock()
+	for _, w := range f.workers {
+		if !w.gone && w.IsLeader() {
+			return w
+		}
+	}
+	return nil
+}

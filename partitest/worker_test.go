@@ -1,0 +1,117 @@
+package partitest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti"
+)
+
+// hurried is a fleet whose workers do not wait for others, with two of them.
+func hurried(t *testing.T, on *NATS) (f *Fleet, a, b *Worker) {
+	t.Helper()
+	f = NewFleet(t, on, Numbered(12), func(w *Worker) parti.Handler {
+		return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+			_ = w.Fleet.Act(l, "begins")
+			<-ctx.Done()
+			_ = w.Fleet.Act(l, "ends")
+			return nil
+		})
+	})
+	f.Config = parti.Config{SettleTime: 100 * time.Millisecond, ScaleWindow: time.Second, Cooldown: time.Second, ExpectedWorkers: 2}
+	a, b = f.Join("a"), f.Join("b")
+	f.Settled(patience)
+	return f, a, b
+}
+
+// awaitProbes waits until a worker has answered the leader, which takes it for alive
+// only then: one that crashes before is found lost by its silence.
+func awaitProbes(t *testing.T, w *Worker) {
+	t.Helper()
+	if w.IsLeader() {
+		return // followers probe it all the time
+	}
+	probes := DelayMessages(t, w.Conn, 0, 0, Subject("$PARTI.>"), Going(ToClient))
+	eventually(t, "it is probed", func() bool { return probes.Count() >= 2 })
+	probes.Heal()
+}
+
+// A worker that crashed is found lost by its connection, long before LostAfter; its
+// goroutines are still there, and end with the test.
+func TestCrashWorker(t *testing.T) {
+	f, a, _ := hurried(t, StartNATS(t))
+	awaitProbes(t, a)
+	a.Crash()
+	f.Settled(patience)
+	if n := len(a.CurrentAssignment().Leases); n != 6 {
+		t.Errorf("%d handlers of the crashed worker run", n)
+	}
+	f.Check(parti.Fence, MaxGap(5*time.Second), MaxMoves(6))
+	if r := f.Report(); r.Crashes != 1 || r.Moves != 6 || len(r.Gaps) != 6 || r.LongestGap() < 500*time.Millisecond || r.Accepted < 18 {
+		t.Errorf("%v", r)
+	}
+	f.Join("a") // its successor
+	f.Settled(patience)
+	f.Check(parti.Fence, MaxGap(5*time.Second))
+}
+
+// A worker that is frozen is found lost by its silence. What it goes on with is
+// excused; what it writes when it has woken is refused.
+func TestFreezeWorker(t *testing.T) {
+	f, a, b := hurried(t, StartNATS(t))
+	ice := FreezeWorker(t, a.Manager, 0)
+	f.Await("b has everything", patience, func() bool { return f.Shares()[b.Name] == 12 })
+	if n := len(a.CurrentAssignment().Leases); n != 6 || ice.Count() != 1 {
+		t.Errorf("%d handlers of the frozen worker run; struck %d times", n, ice.Count())
+	}
+	ice.Heal()
+	f.Settled(patience)
+	f.Check(parti.Fence)
+	if r := f.Report(); r.Freezes != 1 || r.OverlapFrozen != 6 || r.Refused != 6 || r.Doubles != 0 || r.LongestGap() < 4*time.Second {
+		t.Errorf("%v", r)
+	}
+}
+
+// One that works a third of its time only is late with everything, and keeps what it has.
+func TestSlowdownWorker(t *testing.T) {
+	f, a, _ := hurried(t, StartNATS(t))
+	slow := SlowdownWorker(t, a.Manager, 3)
+	eventually(t, "three turns", func() bool { return slow.Count() >= 3 })
+	slow.Heal()
+	f.Check(parti.Fence, MaxMoves(0), MaxGap(0))
+	ice := FreezeWorker(t, a.Manager, 10*time.Millisecond)
+	eventually(t, "it is awake", ice.isHealed)
+}
+
+// Workers that reach nobody go on under Freeze, and are told the truth when they are
+// back: nothing moves for an outage of everybody.
+func TestPartitionWorkers(t *testing.T) {
+	f, a, b := hurried(t, StartNATS(t))
+	apart := PartitionNetwork(t, Group{a.Manager, b.Conn}, Group{f.NATS.Node(0)})
+	for _, w := range []*Worker{a, b} {
+		eventually(t, "it is degraded", func() bool { return w.State() == parti.StateDegraded })
+	}
+	apart.Heal()
+	for _, w := range []*Worker{a, b} {
+		eventually(t, "it is stable", func() bool { return w.State() == parti.StateStable })
+	}
+	f.Check(parti.Freeze, MaxMoves(0), MaxGap(0))
+	if r := f.Report(); r.Isolations != 2 || apart.Count() < 2 {
+		t.Errorf("struck %d times; %v", apart.Count(), r)
+	}
+}
+
+// Under Freeze, one that is cut off and goes on costs an overlap; it is reported, and
+// no more than that.
+func TestIsolatedUnderFreeze(t *testing.T) {
+	f, a, b := hurried(t, StartNATS(t))
+	cut := CutConnection(t, a.Manager)
+	f.Await("b has everything", patience, func() bool { return f.Shares()[b.Name] == 12 })
+	cut.Heal()
+	f.Settled(patience)
+	f.Check(parti.Freeze)
+	if r := f.Report(); r.OverlapIsolated != 6 || r.Doubles != 0 {
+		t.Errorf("%v", r)
+	}
+}
