@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
 
 // cursorProcesses is how many processes the workers are in.
@@ -18,11 +20,11 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if rate == 0 {
 		rate = 2000
 	}
-	s, err := startSite(1)
+	s, err := process.StartSite(1)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, "cursor", o.partitions, o.partitions)
 	if err != nil {
 		return err
@@ -71,7 +73,7 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 
 	f.look()
 	began = time.Now()
-	if _, err := fmt.Fprintln(f.workers[0].in, "drain"); err != nil {
+	if _, err := fmt.Fprintln(f.workers[0].In, "drain"); err != nil {
 		return err
 	}
 	wait(ctx, 100*time.Millisecond)
@@ -102,8 +104,8 @@ func (f *fleet) cursorWrites(ctx context.Context) (uint64, error) {
 }
 
 // resident is a process's memory, in KiB.
-func resident(p *process) (kib int) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func resident(p *process.Process) (kib int) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
 
 // errBroken says that a message was lost or came out of order.
@@ -42,11 +44,11 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 }
 
 func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
-	s, err := startSite(nodes)
+	s, err := process.StartSite(nodes)
 	if err != nil {
 		return false, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, way, 12, 60)
 	if err != nil {
 		return false, err
@@ -128,7 +130,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	row("worker added")
 
 	f.remove(added)
-	if err := added.signal(syscall.SIGTERM); err != nil {
+	if err := added.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
@@ -140,7 +142,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	victim := f.workers[0]
 	who := f.who(victim)
 	f.remove(victim)
-	if err := victim.signal(syscall.SIGKILL); err != nil {
+	if err := victim.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	wait(ctx, 500*time.Millisecond)
@@ -160,11 +162,11 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 
 	frozen := f.workers[0]
 	who = f.who(frozen)
-	if err := frozen.signal(syscall.SIGSTOP); err != nil {
+	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
 	wait(ctx, 20*time.Second)
-	if err := frozen.signal(syscall.SIGCONT); err != nil {
+	if err := frozen.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
 	wait(ctx, 8*time.Second)
@@ -172,7 +174,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 		return err
 	}
 	row(who + " frozen for 20 s and woken")
-	if len(f.site.nodes) == 1 {
+	if len(f.site.Nodes) == 1 {
 		return nil
 	}
 
@@ -180,7 +182,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err != nil {
 		return err
 	}
-	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	wait(ctx, 20*time.Second)
@@ -188,7 +190,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 		return err
 	}
 	row("stream's leader killed")
-	return f.site.start(i)
+	return f.site.Start(i)
 }
 
 // streamLeader is the node that leads the stream.
@@ -207,7 +209,7 @@ func (f *fleet) streamLeader(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i := range f.site.nodes {
+	for i := range f.site.Nodes {
 		if name == fmt.Sprint("n", i+1) {
 			return i, nil
 		}
@@ -222,11 +224,11 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		rate = 2000
 	}
 	way := o.ways[len(o.ways)-1]
-	s, err := startSite(3)
+	s, err := process.StartSite(3)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, way, 48, 480)
 	if err != nil {
 		return err
@@ -299,23 +301,23 @@ func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
 		return "added", err
 	case n < 6:
 		f.remove(p)
-		return "drained", p.signal(syscall.SIGTERM)
+		return "drained", p.Signal(syscall.SIGTERM)
 	case n < 8:
 		f.remove(p)
-		return "killed", p.signal(syscall.SIGKILL)
+		return "killed", p.Signal(syscall.SIGKILL)
 	case n < 9:
-		if err := p.signal(syscall.SIGSTOP); err != nil {
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return "frozen", err
 		}
-		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.signal(syscall.SIGCONT) })
+		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.Signal(syscall.SIGCONT) })
 		return "frozen", nil
 	}
-	i := rng.IntN(len(f.site.nodes))
-	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+	i := rng.IntN(len(f.site.Nodes))
+	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return "node killed", err
 	}
 	wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
-	if err := f.site.start(i); err != nil {
+	if err := f.site.Start(i); err != nil {
 		return "node killed", err
 	}
 	wait(ctx, 15*time.Second) // the node catches up before another one dies

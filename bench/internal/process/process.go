@@ -1,4 +1,7 @@
-package main
+// Package process starts what a measurement needs as processes of their own: servers,
+// and the measuring program itself in other roles. They can be killed and frozen for
+// real, and end with their parent.
+package process
 
 import (
 	"bufio"
@@ -18,30 +21,29 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// roles are what this program can be besides the measurement.
-var roles = map[string]func(args []string) error{"role-node": runNode, "role-worker": runWorker, "role-rate": runRate}
+// A Process is this program in one of its roles. It ends with its parent.
+type Process struct {
+	In    io.WriteCloser // its standard input
+	Lines chan string    // of its standard output, to be read to the end; closed when it has ended
 
-// A process is this program in one of its roles. It ends with its parent.
-type process struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	lines chan string // of its standard output; closed when it has ended
+	cmd *exec.Cmd
 }
 
 var (
-	processes   []*process
+	processes   []*Process
 	processesMu sync.Mutex
 )
 
-func start(args ...string) (*process, error) {
+// Start starts this program with such arguments, of which the first is the role.
+func Start(args ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(context.Background(), self, args...), lines: make(chan string, 1024)}
+	p := &Process{cmd: exec.CommandContext(context.Background(), self, args...), Lines: make(chan string, 1024)}
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
+	if p.In, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	out, err := p.cmd.StdoutPipe()
@@ -55,51 +57,58 @@ func start(args ...string) (*process, error) {
 	processes = append(processes, p)
 	processesMu.Unlock()
 	go func() {
-		defer close(p.lines)
+		defer close(p.Lines)
 		s := bufio.NewScanner(out)
 		for s.Scan() {
-			p.lines <- s.Text()
+			p.Lines <- s.Text()
 		}
 		_ = p.cmd.Wait() // killed, mostly
 	}()
 	return p, nil
 }
 
-func (p *process) signal(s syscall.Signal) error {
+// PID is its number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends it a signal, unless it has ended.
+func (p *Process) Signal(s syscall.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal %v: %w", s, err)
 	}
 	return nil
 }
 
-func killAll() {
+// KillAll ends whatever was started.
+func KillAll() {
 	processesMu.Lock()
 	defer processesMu.Unlock()
 	for _, p := range processes {
-		_ = p.signal(syscall.SIGKILL)
+		_ = p.Signal(syscall.SIGKILL)
 	}
 }
 
-// A node is a nats-server.
-type node struct {
-	*process
+// A Node is a nats-server.
+type Node struct {
+	*Process
 
 	args []string
 	url  string
 }
 
-// A site is one node, or three.
-type site struct {
-	dir   string
-	nodes []*node
+// A Site is one node, or three.
+type Site struct {
+	Nodes []*Node // n1 and so on
+
+	dir string
 }
 
-func startSite(n int) (*site, error) {
-	dir, err := os.MkdirTemp("", "parti-consume-")
+// StartSite starts so many nodes.
+func StartSite(n int) (*Site, error) {
+	dir, err := os.MkdirTemp("", "parti-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir}
+	s := &Site{dir: dir}
 	ports := make([]string, n)
 	for i := range ports {
 		if ports[i], err = freePort(); err != nil {
@@ -115,24 +124,24 @@ func startSite(n int) (*site, error) {
 		if n > 1 {
 			args = append(args, ports[i], strings.Join(ports, ","))
 		}
-		s.nodes = append(s.nodes, &node{args: args, url: "nats://127.0.0.1:" + port})
+		s.Nodes = append(s.Nodes, &Node{args: args, url: "nats://127.0.0.1:" + port})
 	}
-	for i := range s.nodes {
-		if err := s.start(i); err != nil {
+	for i := range s.Nodes {
+		if err := s.Start(i); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// start starts a node, also again.
-func (s *site) start(i int) (err error) {
-	n := s.nodes[i]
-	if n.process, err = start(n.args...); err != nil {
+// Start starts a node, also again.
+func (s *Site) Start(i int) (err error) {
+	n := s.Nodes[i]
+	if n.Process, err = Start(n.args...); err != nil {
 		return err
 	}
 	select {
-	case line, ok := <-n.lines:
+	case line, ok := <-n.Lines:
 		if !ok || line != "ready" {
 			return fmt.Errorf("node %d: %s", i+1, line)
 		}
@@ -142,15 +151,16 @@ func (s *site) start(i int) (err error) {
 	}
 }
 
-func (s *site) stop() {
-	for _, n := range s.nodes {
-		if n.process != nil {
-			_ = n.signal(syscall.SIGKILL)
+// Stop ends the nodes and removes what they have stored.
+func (s *Site) Stop() {
+	for _, n := range s.Nodes {
+		if n.Process != nil {
+			_ = n.Signal(syscall.SIGKILL)
 		}
 	}
-	for _, n := range s.nodes {
-		if n.process != nil {
-			for line := range n.lines { // until it has ended
+	for _, n := range s.Nodes {
+		if n.Process != nil {
+			for line := range n.Lines { // until it has ended
 				_ = line
 			}
 		}
@@ -158,9 +168,10 @@ func (s *site) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-func (s *site) urls() string {
+// URLs are those of all nodes, for nats.Connect.
+func (s *Site) URLs() string {
 	var all []string
-	for _, n := range s.nodes {
+	for _, n := range s.Nodes {
 		all = append(all, n.url)
 	}
 	return strings.Join(all, ",")
@@ -176,9 +187,9 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// runNode is a nats-server: name, directory, port, and in a cluster its port of routes and
-// those of all.
-func runNode(args []string) error {
+// RunNode is the role "role-node", a nats-server: name, directory, port, and in a cluster
+// its port of routes and those of all. Every program that calls StartSite must offer it.
+func RunNode(args []string) error {
 	port, err := strconv.Atoi(args[2])
 	if err != nil {
 		return err
