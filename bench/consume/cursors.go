@@ -44,14 +44,14 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	sending, enough := context.WithCancel(ctx)
 	defer enough()
 	go f.send(sending, rate) //nolint:gosec // sending ends with ctx
-	wait(ctx, 5*time.Second)
+	process.Wait(ctx, 5*time.Second)
 	f.look()
 	writes, err := f.cursorWrites(ctx)
 	if err != nil {
 		return err
 	}
 	const window = 10 * time.Second
-	wait(ctx, window)
+	process.Wait(ctx, window)
 	after, err := f.cursorWrites(ctx)
 	if err != nil {
 		return err
@@ -76,16 +76,16 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if _, err := fmt.Fprintln(f.workers[0].In, "drain"); err != nil {
 		return err
 	}
-	wait(ctx, 100*time.Millisecond)
+	process.Wait(ctx, 100*time.Millisecond)
 	if err := f.await(ctx, "all partitions run", f.covered); err != nil {
 		return err
 	}
 	fmt.Fprintf(tw, "one worker drained: all run elsewhere after\t%v\n", time.Since(began).Round(time.Millisecond))
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	c, delays = f.look()
 	fmt.Fprintf(tw, "meanwhile: repeated, reordered, longest delay\t%d, %d, %v\n", c.repeated, c.reordered, delays[len(delays)-1].Round(time.Millisecond))
 	enough()
-	wait(ctx, 500*time.Millisecond)
+	process.Wait(ctx, 500*time.Millisecond)
 	if err := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 }); err != nil {
 		return err
 	}

@@ -60,27 +60,11 @@ func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys
 	if f.js, err = jetstream.New(f.nc); err != nil {
 		return nil, err
 	}
-	err = f.retry(ctx, func(ctx context.Context) error {
+	err = process.Retry(ctx, func(ctx context.Context) error {
 		_, err := f.js.CreateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{"s.>"}, Replicas: len(s.Nodes), Storage: jetstream.FileStorage, Duplicates: time.Minute})
 		return err
 	})
 	return f, err
-}
-
-// retry repeats until it succeeds, or ctx ends.
-func (f *fleet) retry(ctx context.Context, do func(ctx context.Context) error) error {
-	for {
-		one, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := do(one)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
 }
 
 // add starts a process with so many workers.
@@ -175,7 +159,7 @@ func (f *fleet) send(ctx context.Context, rate int) {
 		f.mu.Unlock()
 		msg := nats.NewMsg(fmt.Sprintf("s.p%d.%s", i%f.keys%f.partitions, key))
 		msg.Data = []byte(strconv.Itoa(m.number))
-		if err := f.retry(context.Background(), func(ctx context.Context) error { //nolint:contextcheck // what was begun is finished
+		if err := process.Retry(context.Background(), func(ctx context.Context) error { //nolint:contextcheck // what was begun is finished
 			_, err := f.js.PublishMsg(ctx, msg, jetstream.WithMsgID(key+"-"+strconv.Itoa(m.number)))
 			return err
 		}); err != nil {
@@ -190,21 +174,7 @@ func (f *fleet) send(ctx context.Context, rate int) {
 
 // await waits until a condition on the fleet holds.
 func (f *fleet) await(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		f.mu.Lock()
-		ok := cond()
-		f.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-f.changed:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until %s: %w", what, ctx.Err())
-		}
-	}
+	return process.Await(ctx, &f.mu, f.changed, what, cond)
 }
 
 // covered says whether every partition runs. f.mu is held.

@@ -106,17 +106,9 @@ func (f *fleet) tell(tw *tabwriter.Writer) {
 
 var numbers = regexp.MustCompile(`\d+`)
 
-// wait lets time pass.
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
 // events are what handoff does.
 func (f *fleet) events(ctx context.Context, row func(event string)) error {
-	wait(ctx, 3*time.Second)
+	process.Wait(ctx, 3*time.Second)
 	row("nothing")
 
 	added, err := f.add(1)
@@ -126,7 +118,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "the new one has its share", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row("worker added")
 
 	f.remove(added)
@@ -136,7 +128,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row("worker drained")
 
 	victim := f.workers[0]
@@ -145,11 +137,11 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := victim.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	wait(ctx, 500*time.Millisecond)
+	process.Wait(ctx, 500*time.Millisecond)
 	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row(who + " killed")
 	if _, err := f.add(1); err != nil {
 		return err
@@ -157,7 +149,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "it is even again", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	f.look()
 
 	frozen := f.workers[0]
@@ -165,11 +157,11 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	wait(ctx, 20*time.Second)
+	process.Wait(ctx, 20*time.Second)
 	if err := frozen.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	wait(ctx, 8*time.Second)
+	process.Wait(ctx, 8*time.Second)
 	if err := f.await(ctx, "it is even again", f.even); err != nil {
 		return err
 	}
@@ -185,7 +177,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	wait(ctx, 20*time.Second)
+	process.Wait(ctx, 20*time.Second)
 	if err := f.await(ctx, "all partitions run", f.covered); err != nil {
 		return err
 	}
@@ -196,7 +188,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 // streamLeader is the node that leads the stream.
 func (f *fleet) streamLeader(ctx context.Context) (int, error) {
 	var name string
-	err := f.retry(ctx, func(ctx context.Context) error {
+	err := process.Retry(ctx, func(ctx context.Context) error {
 		st, err := f.js.Stream(ctx, stream)
 		if err != nil {
 			return err
@@ -279,7 +271,7 @@ func (f *fleet) churn(ctx context.Context, o options) (map[string]int, error) {
 	rng := rand.New(rand.NewPCG(o.seed, 0))
 	events := map[string]int{}
 	for end := time.Now().Add(o.duration); time.Now().Before(end) && ctx.Err() == nil; {
-		wait(ctx, time.Duration(2000+rng.IntN(6000))*time.Millisecond)
+		process.Wait(ctx, time.Duration(2000+rng.IntN(6000))*time.Millisecond)
 		event, err := f.one(ctx, rng)
 		if err != nil {
 			return events, fmt.Errorf("%s: %w", event, err)
@@ -316,10 +308,10 @@ func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
 	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return "node killed", err
 	}
-	wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
+	process.Wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
 	if err := f.site.Start(i); err != nil {
 		return "node killed", err
 	}
-	wait(ctx, 15*time.Second) // the node catches up before another one dies
+	process.Wait(ctx, 15*time.Second) // the node catches up before another one dies
 	return "node killed", nil
 }

@@ -187,6 +187,49 @@ func freePort() (string, error) {
 	return port, err
 }
 
+// Await waits until a condition holds on what a lock guards; it looks at every change.
+func Await(ctx context.Context, mu sync.Locker, changed <-chan struct{}, what string, cond func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		mu.Lock()
+		ok := cond()
+		mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until %s: %w", what, ctx.Err())
+		}
+	}
+}
+
+// Retry repeats until it succeeds, or ctx ends.
+func Retry(ctx context.Context, do func(ctx context.Context) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := do(one)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Wait lets time pass.
+func Wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
 // RunNode is the role "role-node", a nats-server: name, directory, port, and in a cluster
 // its port of routes and those of all. Every program that calls StartSite must offer it.
 func RunNode(args []string) error {
