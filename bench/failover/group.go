@@ -44,7 +44,8 @@ type line struct {
 
 // A group is workers that share partitions, and what they have said.
 type group struct {
-	setup setup // of its workers, but for their identity
+	setup setup         // of its workers, but for their identity
+	slow  time.Duration // a kill that takes longer is told of
 	rng   *rand.Rand
 
 	mu      sync.Mutex
@@ -52,16 +53,27 @@ type group struct {
 	leader  *worker
 	term    uint64
 	runs    map[string][]*run // of a partition
+	aside   map[string]bool   // the partitions that are quarantined
 	said    []line            // since the last kill
 	counts  counts
 	changed chan struct{}
 }
 
-// counts are over all kills. What is not a start must not be.
-type counts struct{ starts, doubles, stale int }
+// counts are over all kills.
+type counts struct {
+	starts, quarantined int
+	doubles, stale      int // must be 0
+}
 
-func newGroup(s setup, seed uint64) *group {
-	return &group{setup: s, rng: rand.New(rand.NewPCG(seed, 0)), runs: map[string][]*run{}, changed: make(chan struct{}, 1)}
+func (c *counts) add(d counts) {
+	c.starts += d.starts
+	c.quarantined += d.quarantined
+	c.doubles += d.doubles
+	c.stale += d.stale
+}
+
+func newGroup(s setup, slow time.Duration, seed uint64) *group {
+	return &group{setup: s, slow: slow, rng: rand.New(rand.NewPCG(seed, 0)), runs: map[string][]*run{}, aside: map[string]bool{}, changed: make(chan struct{}, 1)}
 }
 
 func (g *group) add(identity string) error {
@@ -101,6 +113,7 @@ func (g *group) hear(w *worker, text string) {
 		token, _ := strconv.ParseUint(args[1], 10, 64)
 		g.runs[args[0]] = append(g.runs[args[0]], &run{by: w, token: token, began: l.at})
 		g.counts.starts++
+		delete(g.aside, args[0])
 	case "ended":
 		for _, r := range g.runs[args[0]] {
 			if r.by == w && r.ended.IsZero() {
@@ -113,6 +126,9 @@ func (g *group) hear(w *worker, text string) {
 		if term, _ := strconv.ParseUint(args[0], 10, 64); term > g.term {
 			g.term, g.leader = term, w
 		}
+	case "aside":
+		g.aside[args[0]] = true
+		g.counts.quarantined++
 	case "phase":
 		w.phase = args[0]
 	}
@@ -239,7 +255,7 @@ func (g *group) kill(ctx context.Context, w *worker) (s sample, err error) {
 	}
 	g.mu.Unlock()
 	err = process.Await(ctx, &g.mu, g.changed, "its partitions run elsewhere", func() bool { return g.repaired(at, w, orphans, &s) })
-	if err != nil || s.repair > goals[g.setup.isolation].p99 || s.plan > goals[g.setup.isolation].p99 {
+	if err != nil || max(s.repair, s.plan) > g.slow {
 		g.tell(at, w, s)
 	}
 	if err != nil {
@@ -252,7 +268,12 @@ func (g *group) kill(ctx context.Context, w *worker) (s sample, err error) {
 // fills in the sample when it is so. g.mu is held.
 func (g *group) repaired(at time.Time, w *worker, orphans map[string]bool, s *sample) bool {
 	s.each, s.repair, s.plan, s.why = nil, 0, 0, ""
+	waiting := 0
 	for p := range orphans {
+		if g.aside[p] {
+			continue // it is not to run anywhere
+		}
+		waiting++
 		for _, r := range g.runs[p] {
 			if r.began.After(at) {
 				s.each = append(s.each, r.began.Sub(at))
@@ -260,7 +281,7 @@ func (g *group) repaired(at time.Time, w *worker, orphans map[string]bool, s *sa
 			}
 		}
 	}
-	if len(s.each) < len(orphans) {
+	if len(s.each) < waiting {
 		return false
 	}
 	s.repair = slices.Max(s.each)

@@ -14,11 +14,15 @@
 // say when partitions that have an owner may move, so that a group comes to rest sooner. A
 // plan for orphans waits for none of them.
 //
+// A partition whose owners were killed three times, each time among their newest, is
+// quarantined by the leader, as one that crashes them: it has no repair, and is counted.
+// Each process calls itself another version of the software, which lifts the quarantine.
+//
 // It prints, from the kill on, the time until the last of the worker's partitions runs
 // elsewhere (repair), until any one of them does (partition), and until a plan that grants
 // them was committed (plan); how the worker was known to be lost; and what the machine
 // added: where processes wait for a core, the figures are the machine's. What was said
-// during a kill that took longer than its goal goes to stderr.
+// during a kill that took longer than its goal, or than -slow, goes to stderr.
 //
 // The goals, for workers and leaders alike: under Freeze repair and plan p50 ≤ 1.5 s and
 // p99 ≤ 2.5 s, under Fence p99 ≤ SessionTTL + 1 s. It ends with 1 when one is missed, when
@@ -53,6 +57,7 @@ type options struct {
 	workers    int
 	partitions int
 	leaders    int
+	slow       time.Duration
 	seed       uint64
 }
 
@@ -94,6 +99,7 @@ func parse(args []string) (o options, err error) {
 	fs.IntVar(&o.workers, "workers", 6, "worker processes in each group")
 	fs.IntVar(&o.partitions, "partitions", 60, "partitions in each group")
 	fs.IntVar(&o.leaders, "leaders", 3, "one kill of so many is a leader's")
+	fs.DurationVar(&o.slow, "slow", 0, "say what happened in a kill that took longer; 0: longer than its goal")
 	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the choice of workers and moments")
 	_ = fs.Parse(args)
 	if fs.NArg() > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func measure(ctx context.Context, o options) error {
 		m.stop()
 		fmt.Fprintln(tw)
 		missed = append(missed, report(tw, isolation, samples)...)
-		fmt.Fprintf(tw, "%d partitions began, %d while another living worker ran them, %d under a token that had not grown\n", c.starts, c.doubles, c.stale)
+		fmt.Fprintf(tw, "%d partitions began, %d while another living worker ran them, %d under a token that had not grown; %d were quarantined\n", c.starts, c.doubles, c.stale, c.quarantined)
 		fmt.Fprintln(tw, m)
 		_ = tw.Flush()
 		if c.doubles > 0 || c.stale > 0 {
@@ -91,13 +92,13 @@ func killAll(ctx context.Context, o options, isolation parti.Isolation) (samples
 		all.Go(func() {
 			g := newGroup(setup{
 				urls: site.URLs(), group: fmt.Sprint(isolation, "-", i+1), isolation: isolation, workers: o.workers, partitions: o.partitions,
-			}, o.seed+uint64(i))
+			}, cmp.Or(o.slow, goals[isolation].p99), o.seed+uint64(i))
 			if err := g.killOften(ctx, o, more, took); err != nil {
 				cancel(fmt.Errorf("%s: %w", g.setup.group, err))
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			c.starts, c.doubles, c.stale = c.starts+g.counts.starts, c.doubles+g.counts.doubles, c.stale+g.counts.stale
+			c.add(g.counts)
 		})
 	}
 	all.Wait()

@@ -70,6 +70,7 @@ func open(ctx context.Context, urls, group string) (*natskv.Store, func(), error
 //	phase <time> <phase>                of the group, while this worker leads it; "none" otherwise
 //	plan <time> <partition>...          a plan was committed that grants these
 //	lost <time> <worker ID> <why>
+//	aside <time> <partition>            it is quarantined
 //	event <time> <text>                 what else happened, for people
 func runWorker(args []string) error {
 	s, err := readSetup(args)
@@ -92,6 +93,8 @@ func runWorker(args []string) error {
 	}
 	m, err := parti.NewManager(store, source.Static(parts...), parti.HandlerFunc(handle), parti.Config{
 		Identity: s.identity, Isolation: s.isolation,
+		// A new software version lifts quarantines, which so many kills lead to.
+		Software: fmt.Sprint("process ", os.Getpid(), " of ", time.Now().UnixNano()),
 		// For voluntary moves alone; see the package comment.
 		ExpectedWorkers: s.workers, SettleTime: 300 * time.Millisecond, ScaleWindow: time.Second, Cooldown: -1,
 	}, parti.WithObserver(observe))
@@ -136,6 +139,11 @@ func observe(e parti.Event) {
 		say("plan", "%s", strings.Join(granted, " "))
 	case event.Lost:
 		say("lost", "%s %s", e.Worker, e.Why)
+	case event.Alert:
+		if p, ok := strings.CutPrefix(e.About, "quarantine "); ok && e.Text != "" {
+			say("aside", "%s", p)
+		}
+		say("event", "%T %+v", e, e)
 	default:
 		say("event", "%T %+v", e, e)
 	}
