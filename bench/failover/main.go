@@ -7,7 +7,8 @@
 // group (-leaders). Each kill waits until the group is even and at rest again, and then for
 // a random part of a second or two, so that it comes at any time between two heartbeats.
 // Several groups (-groups) share the servers, each with its own kills. A worker that is
-// killed is replaced, once its partitions run, by a process of the same identity.
+// killed is replaced, once its partitions run, by a process of the same identity. Three
+// groups take about 6 minutes for 300 kills under Freeze, and 35 under Fence.
 //
 // Handlers do nothing but report that they begin and end. Settings are the defaults, apart
 // from SettleTime, ScaleWindow and Cooldown, which are shorter, and ExpectedWorkers: these
@@ -93,9 +94,9 @@ func parse(args []string) (o options, err error) {
 	fs := flag.NewFlagSet("failover", flag.ExitOnError)
 	fs.StringVar(&isolation, "isolation", "both", "freeze, fence, or both one after the other")
 	fs.IntVar(&o.kills, "kills", 300, "kills under each isolation, over all groups")
-	fs.DurationVar(&o.duration, "for", 0, "kill for so long instead")
+	fs.DurationVar(&o.duration, "for", 0, "kill for so long under each isolation, however often that is")
 	fs.IntVar(&o.nodes, "nodes", 1, "NATS nodes, 1 or 3")
-	fs.IntVar(&o.groups, "groups", 2, "groups side by side")
+	fs.IntVar(&o.groups, "groups", 3, "groups side by side")
 	fs.IntVar(&o.workers, "workers", 6, "worker processes in each group")
 	fs.IntVar(&o.partitions, "partitions", 60, "partitions in each group")
 	fs.IntVar(&o.leaders, "leaders", 3, "one kill of so many is a leader's")

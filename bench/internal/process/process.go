@@ -59,6 +59,7 @@ func Start(args ...string) (*Process, error) {
 	go func() {
 		defer close(p.Lines)
 		s := bufio.NewScanner(out)
+		s.Buffer(nil, 1<<20) // a line may name thousands of partitions
 		for s.Scan() {
 			p.Lines <- s.Text()
 		}
