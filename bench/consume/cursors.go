@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
 
 // cursorProcesses is how many processes the workers are in.
@@ -18,11 +20,11 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if rate == 0 {
 		rate = 2000
 	}
-	s, err := startSite(1)
+	s, err := process.StartSite(1)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, "cursor", o.partitions, o.partitions)
 	if err != nil {
 		return err
@@ -42,14 +44,14 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	sending, enough := context.WithCancel(ctx)
 	defer enough()
 	go f.send(sending, rate) //nolint:gosec // sending ends with ctx
-	wait(ctx, 5*time.Second)
+	process.Wait(ctx, 5*time.Second)
 	f.look()
 	writes, err := f.cursorWrites(ctx)
 	if err != nil {
 		return err
 	}
 	const window = 10 * time.Second
-	wait(ctx, window)
+	process.Wait(ctx, window)
 	after, err := f.cursorWrites(ctx)
 	if err != nil {
 		return err
@@ -71,19 +73,19 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 
 	f.look()
 	began = time.Now()
-	if _, err := fmt.Fprintln(f.workers[0].in, "drain"); err != nil {
+	if _, err := fmt.Fprintln(f.workers[0].In, "drain"); err != nil {
 		return err
 	}
-	wait(ctx, 100*time.Millisecond)
+	process.Wait(ctx, 100*time.Millisecond)
 	if err := f.await(ctx, "all partitions run", f.covered); err != nil {
 		return err
 	}
 	fmt.Fprintf(tw, "one worker drained: all run elsewhere after\t%v\n", time.Since(began).Round(time.Millisecond))
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	c, delays = f.look()
 	fmt.Fprintf(tw, "meanwhile: repeated, reordered, longest delay\t%d, %d, %v\n", c.repeated, c.reordered, delays[len(delays)-1].Round(time.Millisecond))
 	enough()
-	wait(ctx, 500*time.Millisecond)
+	process.Wait(ctx, 500*time.Millisecond)
 	if err := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 }); err != nil {
 		return err
 	}
@@ -102,8 +104,8 @@ func (f *fleet) cursorWrites(ctx context.Context) (uint64, error) {
 }
 
 // resident is a process's memory, in KiB.
-func resident(p *process) (kib int) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func resident(p *process.Process) (kib int) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
 
 // A message is one of a key, by its number.
@@ -23,7 +25,7 @@ type message struct {
 
 // A fleet are workers, the messages that they are sent, and what became of each.
 type fleet struct {
-	site       *site
+	site       *process.Site
 	way        string
 	partitions int
 	keys       int
@@ -31,9 +33,9 @@ type fleet struct {
 	nc         *nats.Conn
 
 	mu       sync.Mutex
-	workers  []*process
-	running  map[*process]int
-	leader   *process
+	workers  []*process.Process
+	running  map[*process.Process]int
+	leader   *process.Process
 	sent     map[message]time.Time    // when it was stored
 	next     map[string]int           // of a key
 	last     map[string]int           // the highest number that was processed
@@ -46,44 +48,28 @@ type fleet struct {
 
 type counts struct{ sent, processed, repeated, reordered int }
 
-func newFleet(ctx context.Context, s *site, way string, partitions, keys int) (*fleet, error) {
+func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys int) (*fleet, error) {
 	f := &fleet{
-		site: s, way: way, partitions: partitions, keys: keys, running: map[*process]int{}, sent: map[message]time.Time{}, next: map[string]int{},
+		site: s, way: way, partitions: partitions, keys: keys, running: map[*process.Process]int{}, sent: map[message]time.Time{}, next: map[string]int{},
 		last: map[string]int{}, seen: map[message]int{}, delays: map[string]time.Duration{}, troubles: map[string]int{}, changed: make(chan struct{}, 1),
 	}
 	var err error
-	if f.nc, err = nats.Connect(s.urls(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2)); err != nil {
+	if f.nc, err = nats.Connect(s.URLs(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2)); err != nil {
 		return nil, err
 	}
 	if f.js, err = jetstream.New(f.nc); err != nil {
 		return nil, err
 	}
-	err = f.retry(ctx, func(ctx context.Context) error {
-		_, err := f.js.CreateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{"s.>"}, Replicas: len(s.nodes), Storage: jetstream.FileStorage, Duplicates: time.Minute})
+	err = process.Retry(ctx, func(ctx context.Context) error {
+		_, err := f.js.CreateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{"s.>"}, Replicas: len(s.Nodes), Storage: jetstream.FileStorage, Duplicates: time.Minute})
 		return err
 	})
 	return f, err
 }
 
-// retry repeats until it succeeds, or ctx ends.
-func (f *fleet) retry(ctx context.Context, do func(ctx context.Context) error) error {
-	for {
-		one, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := do(one)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-}
-
 // add starts a process with so many workers.
-func (f *fleet) add(workers int) (*process, error) {
-	p, err := start("role-worker", f.site.urls(), f.way, strconv.Itoa(f.partitions), strconv.Itoa(workers))
+func (f *fleet) add(workers int) (*process.Process, error) {
+	p, err := process.Start("role-worker", f.site.URLs(), f.way, strconv.Itoa(f.partitions), strconv.Itoa(workers))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +77,7 @@ func (f *fleet) add(workers int) (*process, error) {
 	f.workers = append(f.workers, p)
 	f.mu.Unlock()
 	go func() {
-		for line := range p.lines {
+		for line := range p.Lines {
 			f.line(p, line)
 		}
 		f.mu.Lock()
@@ -102,10 +88,10 @@ func (f *fleet) add(workers int) (*process, error) {
 	return p, nil
 }
 
-func (f *fleet) remove(p *process) {
+func (f *fleet) remove(p *process.Process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.workers = slices.DeleteFunc(f.workers, func(q *process) bool { return p == q })
+	f.workers = slices.DeleteFunc(f.workers, func(q *process.Process) bool { return p == q })
 }
 
 func (f *fleet) nudge() {
@@ -116,7 +102,7 @@ func (f *fleet) nudge() {
 }
 
 // line takes what a worker says.
-func (f *fleet) line(p *process, line string) {
+func (f *fleet) line(p *process.Process, line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.nudge()
@@ -173,7 +159,7 @@ func (f *fleet) send(ctx context.Context, rate int) {
 		f.mu.Unlock()
 		msg := nats.NewMsg(fmt.Sprintf("s.p%d.%s", i%f.keys%f.partitions, key))
 		msg.Data = []byte(strconv.Itoa(m.number))
-		if err := f.retry(context.Background(), func(ctx context.Context) error { //nolint:contextcheck // what was begun is finished
+		if err := process.Retry(context.Background(), func(ctx context.Context) error { //nolint:contextcheck // what was begun is finished
 			_, err := f.js.PublishMsg(ctx, msg, jetstream.WithMsgID(key+"-"+strconv.Itoa(m.number)))
 			return err
 		}); err != nil {
@@ -188,21 +174,7 @@ func (f *fleet) send(ctx context.Context, rate int) {
 
 // await waits until a condition on the fleet holds.
 func (f *fleet) await(ctx context.Context, what string, cond func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		f.mu.Lock()
-		ok := cond()
-		f.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-f.changed:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until %s: %w", what, ctx.Err())
-		}
-	}
+	return process.Await(ctx, &f.mu, f.changed, what, cond)
 }
 
 // covered says whether every partition runs. f.mu is held.
@@ -215,7 +187,7 @@ func (f *fleet) covered() bool {
 }
 
 // who says whether a worker leads the group.
-func (f *fleet) who(p *process) string {
+func (f *fleet) who(p *process.Process) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.leader == p {
@@ -265,7 +237,7 @@ func (f *fleet) stop() error {
 	f.mu.Unlock()
 	var errs []error
 	for _, p := range workers {
-		errs = append(errs, p.signal(syscall.SIGKILL))
+		errs = append(errs, p.Signal(syscall.SIGKILL))
 		f.remove(p)
 	}
 	f.nc.Close()

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
 
 // errBroken says that a message was lost or came out of order.
@@ -42,11 +44,11 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 }
 
 func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
-	s, err := startSite(nodes)
+	s, err := process.StartSite(nodes)
 	if err != nil {
 		return false, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, way, 12, 60)
 	if err != nil {
 		return false, err
@@ -104,17 +106,9 @@ func (f *fleet) tell(tw *tabwriter.Writer) {
 
 var numbers = regexp.MustCompile(`\d+`)
 
-// wait lets time pass.
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
 // events are what handoff does.
 func (f *fleet) events(ctx context.Context, row func(event string)) error {
-	wait(ctx, 3*time.Second)
+	process.Wait(ctx, 3*time.Second)
 	row("nothing")
 
 	added, err := f.add(1)
@@ -124,30 +118,30 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "the new one has its share", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row("worker added")
 
 	f.remove(added)
-	if err := added.signal(syscall.SIGTERM); err != nil {
+	if err := added.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row("worker drained")
 
 	victim := f.workers[0]
 	who := f.who(victim)
 	f.remove(victim)
-	if err := victim.signal(syscall.SIGKILL); err != nil {
+	if err := victim.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	wait(ctx, 500*time.Millisecond)
+	process.Wait(ctx, 500*time.Millisecond)
 	if err := f.await(ctx, "its share runs elsewhere", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	row(who + " killed")
 	if _, err := f.add(1); err != nil {
 		return err
@@ -155,24 +149,24 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err := f.await(ctx, "it is even again", f.even); err != nil {
 		return err
 	}
-	wait(ctx, 2*time.Second)
+	process.Wait(ctx, 2*time.Second)
 	f.look()
 
 	frozen := f.workers[0]
 	who = f.who(frozen)
-	if err := frozen.signal(syscall.SIGSTOP); err != nil {
+	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	wait(ctx, 20*time.Second)
-	if err := frozen.signal(syscall.SIGCONT); err != nil {
+	process.Wait(ctx, 20*time.Second)
+	if err := frozen.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	wait(ctx, 8*time.Second)
+	process.Wait(ctx, 8*time.Second)
 	if err := f.await(ctx, "it is even again", f.even); err != nil {
 		return err
 	}
 	row(who + " frozen for 20 s and woken")
-	if len(f.site.nodes) == 1 {
+	if len(f.site.Nodes) == 1 {
 		return nil
 	}
 
@@ -180,21 +174,21 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	if err != nil {
 		return err
 	}
-	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	wait(ctx, 20*time.Second)
+	process.Wait(ctx, 20*time.Second)
 	if err := f.await(ctx, "all partitions run", f.covered); err != nil {
 		return err
 	}
 	row("stream's leader killed")
-	return f.site.start(i)
+	return f.site.Start(i)
 }
 
 // streamLeader is the node that leads the stream.
 func (f *fleet) streamLeader(ctx context.Context) (int, error) {
 	var name string
-	err := f.retry(ctx, func(ctx context.Context) error {
+	err := process.Retry(ctx, func(ctx context.Context) error {
 		st, err := f.js.Stream(ctx, stream)
 		if err != nil {
 			return err
@@ -207,7 +201,7 @@ func (f *fleet) streamLeader(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i := range f.site.nodes {
+	for i := range f.site.Nodes {
 		if name == fmt.Sprint("n", i+1) {
 			return i, nil
 		}
@@ -222,11 +216,11 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		rate = 2000
 	}
 	way := o.ways[len(o.ways)-1]
-	s, err := startSite(3)
+	s, err := process.StartSite(3)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	f, err := newFleet(ctx, s, way, 48, 480)
 	if err != nil {
 		return err
@@ -277,7 +271,7 @@ func (f *fleet) churn(ctx context.Context, o options) (map[string]int, error) {
 	rng := rand.New(rand.NewPCG(o.seed, 0))
 	events := map[string]int{}
 	for end := time.Now().Add(o.duration); time.Now().Before(end) && ctx.Err() == nil; {
-		wait(ctx, time.Duration(2000+rng.IntN(6000))*time.Millisecond)
+		process.Wait(ctx, time.Duration(2000+rng.IntN(6000))*time.Millisecond)
 		event, err := f.one(ctx, rng)
 		if err != nil {
 			return events, fmt.Errorf("%s: %w", event, err)
@@ -299,25 +293,25 @@ func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
 		return "added", err
 	case n < 6:
 		f.remove(p)
-		return "drained", p.signal(syscall.SIGTERM)
+		return "drained", p.Signal(syscall.SIGTERM)
 	case n < 8:
 		f.remove(p)
-		return "killed", p.signal(syscall.SIGKILL)
+		return "killed", p.Signal(syscall.SIGKILL)
 	case n < 9:
-		if err := p.signal(syscall.SIGSTOP); err != nil {
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
 			return "frozen", err
 		}
-		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.signal(syscall.SIGCONT) })
+		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.Signal(syscall.SIGCONT) })
 		return "frozen", nil
 	}
-	i := rng.IntN(len(f.site.nodes))
-	if err := f.site.nodes[i].signal(syscall.SIGKILL); err != nil {
+	i := rng.IntN(len(f.site.Nodes))
+	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {
 		return "node killed", err
 	}
-	wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
-	if err := f.site.start(i); err != nil {
+	process.Wait(ctx, 12*time.Second) // long enough for another leader, and for the node to be missed
+	if err := f.site.Start(i); err != nil {
 		return "node killed", err
 	}
-	wait(ctx, 15*time.Second) // the node catches up before another one dies
+	process.Wait(ctx, 15*time.Second) // the node catches up before another one dies
 	return "node killed", nil
 }

@@ -23,7 +23,12 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/bench/internal/process"
 )
+
+// roles are what this program can be besides the measurement.
+var roles = map[string]func(args []string) error{"role-node": process.RunNode, "role-worker": runWorker, "role-rate": runRate}
 
 type options struct {
 	ways       []string
@@ -82,7 +87,7 @@ func main() {
 	err := run(ctx, o, tw)
 	stop()
 	err = errors.Join(err, tw.Flush())
-	killAll()
+	process.KillAll()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "consume:", err)
 		os.Exit(1)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/bench/internal/process"
 	"github.com/parti-go/parti/consumer"
 )
 
@@ -37,23 +38,23 @@ var throughputWays = []struct{ name, what string }{
 
 // throughput lets one process after the other consume the same messages.
 func throughput(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	s, err := startSite(1)
+	s, err := process.StartSite(1)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
-	if err := fill(ctx, s.urls(), o.messages); err != nil {
+	defer s.Stop()
+	if err := fill(ctx, s.URLs(), o.messages); err != nil {
 		return err
 	}
 	rates, allocs, bytes := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for round := range rounds {
 		for _, w := range throughputWays {
-			p, err := start("role-rate", s.urls(), w.name, strconv.Itoa(o.messages), strconv.Itoa(round))
+			p, err := process.Start("role-rate", s.URLs(), w.name, strconv.Itoa(o.messages), strconv.Itoa(round))
 			if err != nil {
 				return err
 			}
 			var rate, alloc, size float64
-			if _, err := fmt.Sscan(<-p.lines, &rate, &alloc, &size); err != nil {
+			if _, err := fmt.Sscan(<-p.Lines, &rate, &alloc, &size); err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
 			rates[w.name], allocs[w.name], bytes[w.name] = append(rates[w.name], rate), append(allocs[w.name], alloc), append(bytes[w.name], size)
