@@ -242,9 +242,7 @@ func cutOff(t *testing.T, cfg Config, away time.Duration, during func(f *fleet, 
 		at := slices.IndexFunc(mates, func(m *mate) bool { return !m.IsLeader() })
 		cut := mates[at]
 		others := slices.Delete(slices.Clone(mates), at, at+1)
-		f.ledger.mu.Lock()
 		f.ledger.twoAllowed(cfg.Isolation == Freeze)
-		f.ledger.mu.Unlock()
 		cut.store.Cut()
 		begun := time.Now()
 		during(f, cut, others)

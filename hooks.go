@@ -141,7 +141,7 @@ func (f *hookFeed) add(e Event) {
 	case event.SessionLost:
 		f.addError(fmt.Errorf("parti: session of %s is lost: %s", e.Worker, e.Why))
 	case event.Claimed, event.SessionResumed, event.Revoked, event.Led, event.Deposed, event.Planned, event.Refused,
-		event.Suspected, event.Recovered, event.Lost, event.Doubted, event.Trusted, event.StoreRenewed, event.Dropped:
+		event.Slowed, event.Suspected, event.Recovered, event.Lost, event.Doubted, event.Trusted, event.StoreRenewed, event.Dropped:
 	}
 }
 

@@ -47,6 +47,8 @@ func logEvent(log *slog.Logger, e Event) {
 			"workers", d.Workers, "partitions", d.Partitions, "unassigned", d.Unassigned, "waited", d.Waited.Duration())
 	case event.Refused:
 		log.Warn("plan refused by the store", "version", e.Version.String(), "term", e.Term)
+	case event.Slowed:
+		log.Warn("worker is slow", "worker", e.Worker, "session", e.Session, "why", e.Why)
 	case event.Suspected:
 		log.Warn("worker suspected", "worker", e.Worker, "session", e.Session, "why", e.Why)
 	case event.Recovered:

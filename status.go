@@ -218,7 +218,7 @@ func (b *board) fold(events []Event) {
 				b.failed("handler of " + e.Partition + " returned early: " + cmp.Or(e.Err, "no error"))
 			}
 		case event.Claimed, event.SessionResumed, event.Assigned, event.Revoked, event.Released, event.Led, event.Deposed,
-			event.Planned, event.Refused, event.Suspected, event.Recovered, event.Lost, event.Doubted, event.Trusted,
+			event.Planned, event.Refused, event.Slowed, event.Suspected, event.Recovered, event.Lost, event.Doubted, event.Trusted,
 			event.Isolation, event.StoreRenewed, event.Dropped:
 		}
 	}

@@ -84,8 +84,10 @@ type (
 		Version plan.Version
 		Term    uint64
 	}
-	// Suspected, Recovered and Lost tell what this member, as leader, thinks of a
-	// session. Recovered takes Suspected back; Lost does not.
+	// Slowed, Suspected, Recovered and Lost tell what this member, as leader, thinks of
+	// a session. One that is slow renews or answers late and keeps everything; a suspect
+	// is given nothing new. Recovered takes either back; nothing takes Lost back.
+	Slowed    struct{ Worker, Session, Why string }
 	Suspected struct{ Worker, Session, Why string }
 	Recovered struct{ Worker, Session string }
 	Lost      struct{ Worker, Session, Why string }
@@ -130,6 +132,7 @@ func (Led) event()            {}
 func (Deposed) event()        {}
 func (Planned) event()        {}
 func (Refused) event()        {}
+func (Slowed) event()         {}
 func (Suspected) event()      {}
 func (Recovered) event()      {}
 func (Lost) event()           {}

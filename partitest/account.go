@@ -36,6 +36,7 @@ type book struct {
 	top     uint64 // the largest token that was started
 	acted   uint64 // the largest token whose effect was accepted
 	owner   string // of the newest run
+	lessee  string // the process of that; empty: it has crashed
 	idle    bool   // it has run, and nobody runs it
 	since   time.Time
 	cause   string
@@ -101,6 +102,9 @@ func (a *account) apply(e Entry) {
 		a.sum.Crashes++
 		*w = standing{} // what comes after it under that name is another process
 		for _, b := range a.books {
+			if b.lessee == e.Worker {
+				b.lessee = ""
+			}
 			for _, r := range b.runs {
 				r.dead = r.dead || r.worker == e.Worker
 			}
@@ -129,7 +133,8 @@ func (a *account) start(e Entry) {
 	b := a.book(e.Partition)
 	a.sum.Starts++
 	b.started++
-	if e.Token <= b.top {
+	// A handler that returned before its lease was over is called again under it.
+	if e.Token < b.top || e.Token == b.top && b.lessee != e.Worker {
 		a.breachf(e.Partition, always, "%s: %s starts it with token %d after %d", e.Partition, e.Worker, e.Token, b.top)
 	}
 	for _, o := range b.runs {
@@ -149,7 +154,7 @@ func (a *account) start(e Entry) {
 		a.sum.Moves++
 	}
 	if e.Token > b.top {
-		b.top, b.owner = e.Token, e.Worker
+		b.top, b.owner, b.lessee = e.Token, e.Worker, e.Worker
 	}
 	b.runs = append(b.runs, &run{worker: e.Worker, token: e.Token})
 	a.turn(e.Partition, b, e.At, "")

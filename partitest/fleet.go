@@ -50,6 +50,29 @@ type Worker struct {
 	Fleet *Fleet
 
 	gone bool
+
+	mu     sync.Mutex
+	events []parti.Event
+}
+
+// Happened are the events of a type that a worker has told of so far, in order. They may
+// come a moment after what they tell; [Ledger.Await] asks again after each.
+func Happened[E parti.Event](w *Worker) (all []E) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		if e, ok := e.(E); ok {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (w *Worker) observe(e parti.Event) {
+	w.mu.Lock()
+	w.events = append(w.events, e)
+	w.mu.Unlock()
+	w.Fleet.nudge()
 }
 
 // NewFleet makes a fleet without workers. Each worker that joins runs what handler makes
@@ -100,7 +123,8 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	w := &Worker{Name: name, Conn: nc, Fleet: f}
 	cfg := f.Config
 	cfg.Identity = name
-	if w.Manager, err = parti.NewManager(store, f.Source, f.Watch(name, f.handler(w)), cfg, f.Options...); err != nil {
+	opts := append(slices.Clone(f.Options), parti.WithObserver(w.observe))
+	if w.Manager, err = parti.NewManager(store, f.Source, f.Watch(name, f.handler(w)), cfg, opts...); err != nil {
 		f.tb.Fatalf("%s: %v", name, err)
 	}
 	f.workersMu.Lock()

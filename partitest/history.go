@@ -52,25 +52,31 @@ var fence = porcupine.NondeterministicModel{
 }
 
 // lockState is who holds a partition, and the newest epoch.
-type lockState struct{ holder, top uint64 }
+type lockState struct {
+	holder, top uint64
+	by          string // who took it with top
+}
 
 // lockOp is one operation on the lock that a partition is.
 type lockOp struct {
 	take  bool // else it is given back
 	token uint64
+	by    string // whose process
 }
 
 // lock is the specification of a lock with epochs: it is taken with a larger token than
-// ever before, while nobody holds it, and given back by whoever holds it.
+// ever before, or again with the last one by whoever had it, while nobody holds it; and
+// given back by whoever holds it.
 var lock = porcupine.Model{
 	Init: func() any { return lockState{} },
 	Step: func(state, input, _ any) (bool, any) {
 		s, h := state.(lockState), input.(lockOp)
 		switch {
 		case h.take:
-			return s.holder == 0 && h.token > s.top, lockState{holder: h.token, top: h.token}
+			ok := s.holder == 0 && (h.token > s.top || h.token == s.top && h.by == s.by)
+			return ok, lockState{holder: h.token, top: h.token, by: h.by}
 		case s.holder == h.token:
-			return true, lockState{top: s.top}
+			return true, lockState{top: s.top, by: s.by}
 		default:
 			return true, s // its hold had ended before
 		}
@@ -115,6 +121,7 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 	all := map[string][]porcupine.Operation{}
 	open := map[string]map[string]uint64{} // worker, partition, token
 	tick := int64(0)
+	lives := map[string]int{}
 	enter := func(id string, h lockOp) {
 		tick++
 		all[id] = append(all[id], porcupine.Operation{Input: h, Call: 2 * tick, Return: 2*tick + 1})
@@ -122,7 +129,7 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 	for _, e := range l.sorted() {
 		switch e.What {
 		case Started:
-			enter(e.Partition, lockOp{take: true, token: e.Token})
+			enter(e.Partition, lockOp{take: true, token: e.Token, by: fmt.Sprint(e.Worker, " ", lives[e.Worker])})
 			if open[e.Worker] == nil {
 				open[e.Worker] = map[string]uint64{}
 			}
@@ -136,6 +143,9 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 			}
 			fallthrough
 		case Crashed, Frozen:
+			if e.What == Crashed {
+				lives[e.Worker]++
+			}
 			for id, token := range open[e.Worker] {
 				enter(id, lockOp{token: token})
 			}

@@ -89,8 +89,20 @@ func (l *Ledger) enter(e Entry) {
 	}
 	l.entries = append(l.entries, e)
 	l.now.apply(e)
+	l.wake()
+}
+
+// wake lets those look again who wait. The lock is held.
+func (l *Ledger) wake() {
 	close(l.more)
 	l.more = make(chan struct{})
+}
+
+// nudge is wake without an entry.
+func (l *Ledger) nudge() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wake()
 }
 
 // Mark writes a line into the timelines: what the test did.
@@ -281,7 +293,8 @@ func MaxMoves(n int) Bound {
 
 // Check asserts, of all that was entered so far, what Parti promises under a policy:
 //
-//   - tokens grow with each lease of a partition;
+//   - tokens grow with each lease of a partition; a handler that has returned early is
+//     called again under the same one;
 //   - no two handlers of a partition run at once, but for workers that have crashed,
 //     that are frozen, or woke a moment ago, and, under [parti.Freeze], that are isolated;
 //   - no effect is accepted after one with a larger token;
@@ -351,11 +364,20 @@ func (l *Ledger) tail(partition string, most int) string {
 	}
 	began := all[0].At
 	var lines []string
+	last, times := Entry{}, 0
 	for _, e := range all {
 		if partition != "" && e.Partition != "" && e.Partition != partition {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%10.3fs  %s", e.At.Sub(began).Seconds(), e))
+		at := e.At.Sub(began).Seconds()
+		e.At = time.Time{}
+		if e == last { // a handler that does the same again and again
+			times++
+			lines[len(lines)-1] = fmt.Sprintf("%10.3fs  %s, for the %dth time", at, e, times)
+			continue
+		}
+		last, times = e, 1
+		lines = append(lines, fmt.Sprintf("%10.3fs  %s", at, e))
 	}
 	if len(lines) > most {
 		lines = append([]string{fmt.Sprintf("... %d lines before", len(lines)-most)}, lines[len(lines)-most:]...)

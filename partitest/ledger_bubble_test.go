@@ -74,6 +74,15 @@ func TestLedgerChecks(t *testing.T) {
 			history: []string{"a starts p 1", "a returns p 1", "b starts p 1"},
 			freeze:  "b starts it with token 1 after 1", fence: "b starts it with token 1 after 1",
 		},
+		"a handler that is called again": {history: []string{"a starts p 1", "a returns p 1", "a starts p 1"}},
+		"but not after a crash": {
+			history: []string{"a starts p 1", "a crashes", "a starts p 1"},
+			freeze:  "a starts it with token 1 after 1", fence: "a starts it with token 1 after 1",
+		},
+		"a smaller token": {
+			history: []string{"a starts p 2", "a returns p 2", "a starts p 1"},
+			freeze:  "a starts it with token 1 after 2", fence: "a starts it with token 1 after 2",
+		},
 		"two at once": {
 			history: []string{"a starts p 1", "b starts p 2", "a returns p 1"},
 			freeze:  "b starts it while a runs it", fence: "b starts it while a runs it",
@@ -145,7 +154,10 @@ func TestLedgerLinearizability(t *testing.T) {
 		bad     bool
 	}{
 		"two at once":            {history: []string{"a starts p 1", "b starts p 2"}, bad: true},
-		"a token twice":          {history: []string{"a starts p 1", "a returns p 1", "a starts p 1"}, bad: true},
+		"a token twice":          {history: []string{"a starts p 1", "a returns p 1", "b starts p 1"}, bad: true},
+		"a smaller token":        {history: []string{"a starts p 2", "a returns p 2", "a starts p 1"}, bad: true},
+		"called again":           {history: []string{"a starts p 1", "a returns p 1", "a starts p 1"}},
+		"but not after a crash":  {history: []string{"a starts p 1", "a crashes", "a starts p 1"}, bad: true},
 		"a crash":                {history: []string{"a starts p 1", "a crashes", "b starts p 2"}},
 		"isolated":               {history: []string{"a starts p 1", "a isolated", "b starts p 2"}},
 		"isolated under Fence":   {history: []string{"a starts p 1", "a isolated", "b starts p 2"}, policy: parti.Fence, bad: true},

@@ -315,6 +315,8 @@ func (t *term) wake(at time.Time) {
 
 func (t *term) note(n roster.Note) {
 	switch n.State {
+	case roster.Slow:
+		t.say(event.Slowed{Worker: n.Worker, Session: n.Nonce, Why: n.Why})
 	case roster.Suspect:
 		t.say(event.Suspected{Worker: n.Worker, Session: n.Nonce, Why: n.Why})
 	case roster.Live:

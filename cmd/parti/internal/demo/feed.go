@@ -69,6 +69,8 @@ func (f *feed) take(w *worker, e event.Event) {
 		f.sayf("%s leads: term %d", w.name(), e.Term)
 	case event.Deposed:
 		f.sayf("%s leads no more: %s", w.name(), e.Why)
+	case event.Slowed:
+		f.sayf("%s finds %s slow: %s", w.name(), e.Worker, e.Why)
 	case event.Suspected:
 		f.suspected(w, e.Session, true)
 		f.sayf("%s suspects %s: %s", w.name(), e.Worker, e.Why)

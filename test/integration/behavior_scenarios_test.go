@@ -1,0 +1,318 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/partitest"
+)
+
+// A rolling update: one pod after the other stops and starts again under its name, with
+// and without another pod that surges ahead. What others run stays where it is, and what
+// was restarted comes back.
+func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
+	for _, surge := range []bool{false, true} {
+		t.Run(fmt.Sprintf("surge=%v", surge), func(t *testing.T) {
+			f := newFleet(t, partitest.StartNATS(t), 40, parti.Freeze)
+			f.Config.RestartGrace = 10 * time.Second
+			all := crew(t, f, 4)
+			if surge {
+				all = append(all, f.Join("surge"))
+				f.Settled(patience)
+				// It is an extra pod for as long as the update takes.
+			}
+			before, placed := f.Report(), owners(f)
+			for i, w := range all {
+				if w.Name == "surge" {
+					continue
+				}
+				f.Mark("%s is updated", w.Name)
+				mine := owners(f)
+				w.Leave()
+				all[i] = f.Join(w.Name)
+				f.Settled(patience)
+				for id, by := range owners(f) {
+					if by != mine[id] {
+						t.Errorf("%s moved from %s to %s while %s was updated", id, mine[id], by, w.Name)
+					}
+				}
+			}
+			same := 0
+			for id, by := range owners(f) {
+				if placed[id] == by {
+					same++
+				}
+			}
+			if same*100 < 80*len(placed) {
+				t.Errorf("%d of %d partitions are where they were", same, len(placed))
+			}
+			f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(detection))
+		})
+	}
+}
+
+// owners is who owns what.
+func owners(f *partitest.Fleet) map[string]string {
+	all := map[string]string{}
+	for _, p := range partitest.Numbered(1000) {
+		if by, _, ok := f.Owner(p.ID); ok {
+			all[p.ID] = by
+		}
+	}
+	return all
+}
+
+// The network falls into two halves for half a minute: the smaller one, a node and the
+// workers at it, is without the store. Then it is whole again.
+func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		on := partitest.StartNATSCluster(t, 3)
+		f := newFleet(t, on, 40, isolation)
+		f.Config.ExpectedWorkers = 4
+		var all []*partitest.Worker
+		for i := range 4 {
+			all = append(all, f.JoinAt(on.Node(i%2), name(i)))
+		}
+		f.Settled(patience)
+		for _, w := range all {
+			probed(t, f, w)
+		}
+		large, small := partitest.Group{on.Node(0), on.Node(2)}, partitest.Group{on.Node(1)}
+		var there, away []*partitest.Worker
+		for i, w := range all {
+			if i%2 == 0 {
+				large, there = append(large, w.Manager), append(there, w)
+			} else {
+				small, away = append(small, w.Manager), append(away, w)
+			}
+		}
+		f.Mark("the network falls apart")
+		apart := partitest.PartitionNetwork(t, large, small)
+		f.Await("the larger half has everything", 30*time.Second, func() bool {
+			shares := f.Shares()
+			n := shares[there[0].Name] + shares[there[1].Name]
+			return n == 40
+		})
+		for _, w := range away {
+			eventually(t, w.Name+" knows that it is alone", func() bool {
+				s := w.State()
+				return s == parti.StateDegraded || s == parti.StateFenced || s == parti.StateClaimingID
+			})
+		}
+		f.Mark("it is whole again")
+		apart.Heal()
+		f.Settled(patience)
+		eventually(t, "everybody is stable", func() bool {
+			return !slices.ContainsFunc(all, func(w *partitest.Worker) bool { return w.State() != parti.StateStable })
+		})
+		if apart.Count() < 4 {
+			t.Errorf("%d connections were struck", apart.Count())
+		}
+		f.Check(isolation)
+	})
+}
+
+// A worker joins, leaves or crashes all the time. Nothing breaks, nothing leaks, and in
+// the end everything runs and plans stop.
+func TestIntegration_HighChurn_SystemStable(t *testing.T) {
+	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
+	live := crew(t, f, 4)
+	churn := 30 * time.Second
+	chance := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	next := len(live)
+	for over := time.Now().Add(churn); time.Now().Before(over); {
+		switch at := chance.IntN(len(live)); {
+		case len(live) < 3 || len(live) < 8 && chance.IntN(2) == 0:
+			live = append(live, f.Join(name(next)))
+			next++
+		case chance.IntN(2) == 0:
+			live[at].Leave()
+			live = slices.Delete(live, at, at+1)
+		default:
+			live[at].Crash()
+			live = slices.Delete(live, at, at+1)
+		}
+		pause := time.NewTimer(time.Duration(500+chance.IntN(1500)) * time.Millisecond)
+		<-pause.C
+	}
+	f.Settled(patience)
+	was := f.Report()
+	eventually(t, "plans stop", func() bool {
+		r := f.Report()
+		defer func() { was = r }()
+		return r.Starts == was.Starts
+	})
+	f.Check(parti.Fence, partitest.MaxGap(30*time.Second))
+	r := f.Report()
+	if r.Starts < 100 || r.Crashes < 1 {
+		t.Errorf("that was no churn:\n%v", r)
+	}
+	t.Logf("%d workers in all\n%v", next, r)
+}
+
+// Four of five workers are gone at once. The rest takes over when it is sure that it is
+// not itself who is alone.
+func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 50, isolation)
+		all := crew(t, f, 10)
+		f.Mark("eight of ten crash")
+		var gone sync.WaitGroup
+		for _, w := range all[:8] {
+			gone.Go(w.Crash)
+		}
+		gone.Wait()
+		f.Settled(patience)
+		// Doubt costs RecoveryGrace, and Fence the session's TTL.
+		f.Check(parti.Fence, partitest.MaxGap(detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL))
+		if r := f.Report(); r.Crashes != 8 || len(r.Gaps) != 40 {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
+// The leader is lost between asking a partition back and granting it: the next one goes
+// on where it stopped.
+func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		let := make(chan struct{})
+		f := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(40), func(w *partitest.Worker) parti.Handler {
+			slow := acting(w)
+			return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+				err := slow.Run(ctx, l)
+				select { // what it has in hand takes until it is told so
+				case <-let:
+				case <-l.Hard().Done():
+				}
+				return err
+			})
+		})
+		f.Config = hurry(isolation)
+		f.Config.DrainTimeout = 30 * time.Second
+		t.Cleanup(sync.OnceFunc(func() { // before the fleet stops, if the test has failed
+			select {
+			case <-let:
+			default:
+				close(let)
+			}
+		}))
+		all := crew(t, f, 4)
+		all = append(all, f.Join("joiner"))
+		f.Await("partitions are asked back", patience, func() bool {
+			return slices.ContainsFunc(all, func(w *partitest.Worker) bool { return len(partitest.Happened[event.Revoked](w)) > 0 })
+		})
+		leader := f.Leader()
+		f.Mark("the leader, %s, crashes", leader.Name)
+		leader.Crash()
+		if n := f.Shares()["joiner"]; n > 0 {
+			t.Errorf("the joiner had %d partitions by then", n)
+		}
+		close(let)
+		f.Settled(patience)
+		f.Check(parti.Fence, partitest.MaxGap(detection+f.Config.SessionTTL+f.Config.LeaderTTL))
+		if f.Shares()["joiner"] == 0 {
+			t.Error("the joiner has nothing")
+		}
+	})
+}
+
+// One partition crashes whoever runs it. It is set aside before it has felled everybody;
+// and when too few are left for everything, none is given more than it can hold.
+func TestIntegration_CascadingFailures_Contained(t *testing.T) {
+	const poison = "p-0007"
+	var mu sync.Mutex
+	var felled []string
+	victims := make(chan *partitest.Worker, 100)
+	f := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(40), func(w *partitest.Worker) parti.Handler {
+		h := acting(w)
+		return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+			if l.Partition.ID == poison {
+				mu.Lock()
+				felled = append(felled, w.Name)
+				mu.Unlock()
+				victims <- w
+			}
+			return h.Run(ctx, l)
+		})
+	})
+	f.Config = hurry(parti.Freeze)
+	f.Config.Capacity = 10
+	f.Config.ExpectedWorkers = 7
+	live := map[string]*partitest.Worker{}
+	for i := range 7 {
+		w := f.Join(name(i))
+		live[w.Name] = w
+	}
+	over := time.After(patience)
+	aside := func() bool {
+		for _, w := range live {
+			for _, a := range w.Status().Alerts {
+				if strings.Contains(a.About+a.Text, poison) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for !aside() {
+		select {
+		case w := <-victims:
+			w.Crash()
+			delete(live, w.Name)
+		case <-look.C:
+		case <-over:
+			t.Fatalf("it was never set aside; felled %v", felled)
+		}
+	}
+	mu.Lock()
+	if n := len(felled); n != 3 {
+		t.Errorf("it has felled %v before it was set aside", felled)
+	}
+	mu.Unlock()
+	f.Await("all others run", patience, func() bool { return sum(f.Shares()) == 39 })
+	// Two of the four that are left crash: the rest holds twenty.
+	f.Mark("two more crash")
+	n := 0
+	for id, w := range live {
+		if n == 2 {
+			break
+		}
+		w.Crash()
+		delete(live, id)
+		n++
+	}
+	f.Await("the rest is full", patience, func() bool { return sum(f.Shares()) == 20 })
+	for who, n := range f.Shares() {
+		if n > 10 {
+			t.Errorf("%s runs %d, and can hold 10", who, n)
+		}
+	}
+	eventually(t, "an alert names what does not fit", func() bool {
+		return slices.ContainsFunc(f.Leader().Status().Alerts, func(a parti.Alert) bool {
+			return strings.Contains(a.Text, "capacity") || strings.Contains(a.About, "capacity")
+		})
+	})
+	f.Config.ExpectedWorkers = 0
+	f.Join(name(20))
+	f.Join(name(21))
+	f.Await("there is room again", patience, func() bool { return sum(f.Shares()) == 39 })
+	f.Over()
+	f.Check(parti.Fence)
+}
+
+func sum(shares map[string]int) (n int) {
+	for _, k := range shares {
+		n += k
+	}
+	return n
+}

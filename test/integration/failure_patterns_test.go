@@ -1,0 +1,111 @@
+package integration
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/partitest"
+)
+
+// Ten workers are restarted within a hundred milliseconds. Within RestartGrace the same
+// identities get what they had: nothing moves, and there is no storm of plans.
+func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
+	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
+	f.Config.RestartGrace = 20 * time.Second
+	old := crew(t, f, 10)
+	before := f.Report()
+	f.Mark("all are restarted")
+	again := make([]*partitest.Worker, len(old))
+	begun := time.Now()
+	var restarts sync.WaitGroup
+	for i, w := range old {
+		restarts.Go(func() {
+			w.Leave()
+			again[i] = f.Join(w.Name)
+		})
+	}
+	restarts.Wait()
+	f.Mark("all were restarted within %v", time.Since(begun))
+	f.Settled(patience)
+	f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(10*time.Second))
+	if n := plans(again); n > 2 {
+		t.Errorf("%d plans for one restart", n)
+	}
+	if r := f.Report(); r.Starts != before.Starts+60 {
+		t.Errorf("%d starts of 60 partitions", r.Starts-before.Starts)
+	}
+}
+
+// Two leaders: what the first wrote lies in the network, all but its renewals, until
+// another was elected. It arrives late, and is refused; nobody helps.
+func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		all := crew(t, f, 4)
+		first := f.Leader()
+		// A worker is to be replaced, so that the leader has something to write.
+		held := partitest.HoldMessages(t, first.Conn, partitest.Going(partitest.ToServer),
+			partitest.Subject("$KV.*.leader", "$KV.*.plan", "$KV.*.slice.>", "$KV.*.chain.>", "$KV.*.log.>"))
+		f.Mark("what %s writes as a leader lies in the network", first.Name)
+		victim := all[0]
+		if victim == first {
+			victim = all[1]
+		}
+		victim.Crash()
+		f.Await("another worker leads", patience, func() bool {
+			for _, w := range all {
+				if w != first && w != victim && len(partitest.Happened[event.Led](w)) > 0 {
+					return true
+				}
+			}
+			return false
+		})
+		f.Settled(patience)
+		if held.Count() < 2 {
+			t.Errorf("%d messages were held", held.Count())
+		}
+		f.Mark("it arrives")
+		held.Heal()
+		second := f.Leader()
+		f.Await("the first one knows that its term is over", patience, func() bool {
+			return len(partitest.Happened[event.Deposed](first)) > 0 && !first.IsLeader()
+		})
+		f.Settled(patience)
+		t.Logf("%s: %v, %v", first.Name, partitest.Happened[event.Deposed](first), partitest.Happened[event.Refused](first))
+		if second == nil || second == first {
+			t.Errorf("%v leads", second)
+		}
+		f.Check(parti.Fence)
+	})
+}
+
+// A worker that is slow, but not dead, keeps what it has.
+func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
+	f := newFleet(t, partitest.StartNATS(t), 30, parti.Freeze)
+	f.Config.LostAfter = 6 * time.Second // the default; slow is less than dead
+	all := crew(t, f, 3)
+	victim := all[0]
+	if victim.IsLeader() {
+		victim = all[1]
+	}
+	before := f.Report()
+	slow := partitest.SlowdownWorker(t, victim.Manager, 2.5)
+	late := partitest.DelayMessages(t, victim.Conn, 50*time.Millisecond, 200*time.Millisecond)
+	eventually(t, "a minute of it", func() bool { return slow.Count() >= 24 })
+	late.Heal()
+	slow.Heal()
+	if late.Count() == 0 {
+		t.Error("no message was late")
+	}
+	if shown := partitest.Happened[event.Slowed](f.Leader()); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
+		t.Errorf("%s is not shown as slow, but %v", victim.WorkerID(), shown)
+	}
+	f.Check(parti.Fence, partitest.MaxMoves(before.Moves))
+	if r := f.Report(); r.Starts != before.Starts {
+		t.Errorf("%d starts", r.Starts-before.Starts)
+	}
+}

@@ -1,0 +1,133 @@
+package integration
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/partitest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long anything may take on a machine that does other work as well.
+const patience = time.Minute
+
+// hurry is a configuration in which a fleet finds out and settles in a few seconds.
+func hurry(isolation parti.Isolation) parti.Config {
+	return parti.Config{
+		Isolation:         isolation,
+		HeartbeatInterval: 500 * time.Millisecond, SessionTTL: 6 * time.Second, LostAfter: 3 * time.Second,
+		LeaderTTL: 4 * time.Second, ProbeInterval: 250 * time.Millisecond, ReconcileInterval: time.Second,
+		SettleTime: 300 * time.Millisecond, ScaleWindow: time.Second, Cooldown: time.Second,
+		EmergencyGrace: 500 * time.Millisecond, RecoveryGrace: 3 * time.Second, DrainTimeout: 5 * time.Second,
+		Degraded: parti.Degraded{EnterAfter: 2 * time.Second, ExitAfter: time.Second},
+	}
+}
+
+// detection is how long it may take until the partitions of a worker that crashed run
+// elsewhere, with these intervals and on a busy machine: EmergencyGrace, a missed
+// renewal, a probe, an election, and as much again.
+const detection = 4 * time.Second
+
+// acting is a handler that shows in the ledger's sink who is at work.
+func acting(w *partitest.Worker) parti.Handler {
+	return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+		every := time.NewTicker(50 * time.Millisecond)
+		defer every.Stop()
+		for {
+			if l.Check() == nil {
+				_ = w.Fleet.Act(l, "works") // refusals are counted
+			}
+			select {
+			case <-every.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+}
+
+func newFleet(t *testing.T, on *partitest.NATS, partitions int, isolation parti.Isolation) *partitest.Fleet {
+	t.Helper()
+	f := partitest.NewFleet(t, on, partitest.Numbered(partitions), acting)
+	f.Config = hurry(isolation)
+	return f
+}
+
+// crew lets so many workers join and waits until the partitions run evenly, and until
+// each has answered a probe, after which its end is noticed by its connection.
+func crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
+	t.Helper()
+	f.Config.ExpectedWorkers = n
+	var all []*partitest.Worker
+	for i := range n {
+		all = append(all, f.Join(name(i)))
+	}
+	f.Settled(patience)
+	for _, w := range all {
+		probed(t, f, w)
+	}
+	return all
+}
+
+func name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+i%10)) }
+
+// probed waits until a worker that does not lead is probed.
+func probed(t *testing.T, f *partitest.Fleet, w *partitest.Worker) {
+	t.Helper()
+	probes := partitest.DelayMessages(t, w.Conn, 0, 0, partitest.Subject("$PARTI.>"), partitest.Going(partitest.ToClient))
+	defer probes.Heal()
+	late := time.After(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !w.IsLeader() && probes.Count() < 2 {
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("%s is not probed", w.Name)
+		}
+	}
+	if f.Leader() == nil {
+		t.Fatal("nobody leads")
+	}
+}
+
+// eventually is [partitest.Ledger.Await] for what no entry tells.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !so() {
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("not so after %v: %s", patience, what)
+		}
+	}
+}
+
+// plans counts the plans that moved something, of all workers so far.
+func plans(all []*partitest.Worker) (n int) {
+	for _, w := range all {
+		for _, p := range partitest.Happened[event.Planned](w) {
+			if len(p.Decision.Moves) > 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// both runs a test under each policy.
+func both(t *testing.T, test func(t *testing.T, isolation parti.Isolation)) {
+	t.Helper()
+	for _, isolation := range []parti.Isolation{parti.Freeze, parti.Fence} {
+		t.Run(isolation.String(), func(t *testing.T) { test(t, isolation) })
+	}
+}
