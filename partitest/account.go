@@ -258,7 +258,7 @@ type Report struct {
 	Moves      int // starts by another worker than the one before
 	Accepted   int // effects
 	Refused    int // effects, because of their token
-	Ghosts     int // effects that goroutines of crashed workers tried, and could not have
+	Ghosts     int // starts and effects that goroutines of crashed workers tried, and could not have
 
 	Crashes    int
 	Freezes    int

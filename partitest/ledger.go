@@ -24,12 +24,16 @@ type Ledger struct {
 
 	mu      sync.Mutex
 	entries []Entry
-	now     *account      // of the entries in the order in which they came
-	more    chan struct{} // closed at the next entry
+	now     *account         // of the entries in the order in which they came
+	more    chan struct{}    // closed at the next entry
+	lives   map[string]*life // the newest of each worker
 	sinks   map[string]uint64
 	acting  int64 // ticks of the sink's own clock
 	acts    map[string][]act
 }
+
+// A life is one process of a worker, or what stands for it.
+type life struct{ over bool }
 
 // An Entry is one line of a [Ledger].
 type Entry struct {
@@ -70,7 +74,7 @@ func NewLedger(tb testing.TB) *Ledger {
 	tb.Helper()
 	return &Ledger{
 		tb: tb, now: newAccount(), more: make(chan struct{}),
-		sinks: map[string]uint64{}, acts: map[string][]act{},
+		lives: map[string]*life{}, sinks: map[string]uint64{}, acts: map[string][]act{},
 	}
 }
 
@@ -87,9 +91,19 @@ func (l *Ledger) enter(e Entry) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
+	if e.What == Crashed {
+		l.live(e.Worker).over = true
+	}
 	l.entries = append(l.entries, e)
 	l.now.apply(e)
 	l.wake()
+}
+
+func (l *Ledger) live(worker string) *life {
+	if l.lives[worker] == nil {
+		l.lives[worker] = &life{}
+	}
+	return l.lives[worker]
 }
 
 // wake lets those look again who wait. The lock is held.
@@ -110,12 +124,18 @@ func (l *Ledger) Mark(format string, args ...any) {
 	l.Enter(Entry{What: Mark, Text: fmt.Sprintf(format, args...)})
 }
 
-// Watch is h, whose starts and returns are entered as those of a worker. It is a
-// [parti.Preparer] if h is one.
+// Watch is h, whose starts and returns are entered as those of a worker, whose process
+// begins with this call. It is a [parti.Preparer] if h is one.
 func (l *Ledger) Watch(worker string, h parti.Handler) parti.Handler {
+	mine := &life{}
+	l.mu.Lock()
+	l.lives[worker] = mine
+	l.mu.Unlock()
 	watched := parti.HandlerFunc(func(ctx context.Context, lease parti.Lease) error {
 		e := Entry{What: Started, Worker: worker, Partition: lease.Partition.ID, Token: lease.Token}
-		l.Enter(e)
+		if !l.begin(mine, e) {
+			return nil
+		}
 		defer func() {
 			e.What = Returned
 			l.Enter(e)
@@ -129,6 +149,18 @@ func (l *Ledger) Watch(worker string, h parti.Handler) parti.Handler {
 		}{watched, p}
 	}
 	return watched
+}
+
+// begin enters a start, unless the process has crashed: then no handler of it starts.
+func (l *Ledger) begin(of *life, e Entry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if of.over {
+		l.now.ghosts++
+		return false
+	}
+	l.enter(e)
+	return true
 }
 
 // Follow tells the ledger what the faults of this package do to a Manager that goes by
@@ -364,19 +396,24 @@ func (l *Ledger) tail(partition string, most int) string {
 	}
 	began := all[0].At
 	var lines []string
-	last, times := Entry{}, 0
+	type again struct{ line, times int }
+	acts := map[Entry]again{} // since something else happened
 	for _, e := range all {
 		if partition != "" && e.Partition != "" && e.Partition != partition {
 			continue
 		}
 		at := e.At.Sub(began).Seconds()
 		e.At = time.Time{}
-		if e == last { // a handler that does the same again and again
-			times++
-			lines[len(lines)-1] = fmt.Sprintf("%10.3fs  %s, for the %dth time", at, e, times)
+		if e.What != Acted && e.What != Refused {
+			clear(acts)
+		} else if a := acts[e]; a.times > 0 { // a handler does the same again and again
+			a.times++
+			lines[a.line] = fmt.Sprintf("%10.3fs  %s, %d times until then", at, e, a.times)
+			acts[e] = a
 			continue
+		} else {
+			acts[e] = again{len(lines), 1}
 		}
-		last, times = e, 1
 		lines = append(lines, fmt.Sprintf("%10.3fs  %s", at, e))
 	}
 	if len(lines) > most {

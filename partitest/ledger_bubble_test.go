@@ -270,11 +270,20 @@ func TestLedgerActs(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	late := NewLease(parti.Partition{ID: "q"})
+	h := l.Watch("c", parti.HandlerFunc(func(context.Context, parti.Lease) error {
+		t.Error("a handler of a process that is gone")
+		return nil
+	}))
+	l.Enter(Entry{What: Crashed, Worker: "c"})
+	if err := h.Run(late.Context(), late.Lease); err != nil {
+		t.Error(err)
+	}
 	if err := l.Act(old, "after its return"); err == nil {
 		t.Error("an effect without a handler")
 	}
 	l.Over()
-	if r := l.Report(); r.Accepted != 3 || r.Refused != 1 || r.Ghosts != 1 || r.OverlapFrozen != 1 {
+	if r := l.Report(); r.Accepted != 3 || r.Refused != 1 || r.Ghosts != 2 || r.OverlapFrozen != 1 {
 		t.Errorf("%v", r)
 	}
 }

@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/plan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -122,6 +125,24 @@ func plans(all []*partitest.Worker) (n int) {
 		}
 	}
 	return n
+}
+
+// oneSequence checks that the plans of all leaders were one sequence: no two had the same
+// version, and none was of an earlier term than the one before.
+func oneSequence(t *testing.T, all []*partitest.Worker) {
+	t.Helper()
+	var made []plan.Decision
+	for _, w := range all {
+		for _, p := range partitest.Happened[event.Planned](w) {
+			made = append(made, p.Decision)
+		}
+	}
+	slices.SortFunc(made, func(a, b plan.Decision) int { return cmp.Compare(a.Version, b.Version) })
+	for i, d := range made[1:] {
+		if before := made[i]; d.Version == before.Version || d.Term < before.Term {
+			t.Errorf("plan %v of term %d by %s comes after %v of term %d by %s", d.Version, d.Term, d.Leader, before.Version, before.Term, before.Leader)
+		}
+	}
 }
 
 // both runs a test under each policy.
