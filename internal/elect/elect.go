@@ -77,6 +77,12 @@ type (
 	}
 	// Ended says that the session of that nonce has provably ended.
 	Ended struct{ Nonce string }
+	// Stood answers Ready.Holder where the session of that nonce has not ended: it
+	// stood at that revision.
+	Stood struct {
+		Nonce string
+		Rev   kv.Rev
+	}
 	// Probed answers Ready.Probe.
 	Probed struct {
 		Nonce   string
@@ -105,6 +111,7 @@ func (Able) fact()        {}
 func (Saw) fact()         {}
 func (Gone) fact()        {}
 func (Ended) fact()       {}
+func (Stood) fact()       {}
 func (Probed) fact()      {}
 func (Interrupted) fact() {}
 func (Wrote) fact()       {}
@@ -127,7 +134,7 @@ type Ready struct {
 	Read  bool   // read the key at the store's leader
 	Probe string // a nonce
 	// Holder is the worker ID of a holder that may be gone: read its session, and
-	// say Ended if it has provably ended.
+	// say Ended if it has provably ended, or else Stood.
 	Holder string
 
 	// Leading says that this session holds the key.

@@ -86,6 +86,8 @@ func (m *Machine) Step(now time.Time, f Fact) {
 		m.gone(f)
 	case Ended:
 		m.ended = f.Nonce
+	case Stood:
+		m.watch.stood(m, f)
 	case Probed:
 		m.watch.probed(m, f)
 	case Interrupted:
@@ -257,7 +259,10 @@ func (m *Machine) write(w Write) {
 	m.out, m.ask.write = &w, true
 	m.replaced = roster.Silence{}
 	if !m.mine() && !m.key.gone && m.watch.silent(m) && !m.watch.answered.IsZero() {
-		m.replaced = roster.Silence{Nonce: m.key.by.Nonce, Answered: m.watch.answered, Deaf: m.watch.quiet}
+		m.replaced = roster.Silence{
+			Nonce: m.key.by.Nonce, Answered: m.watch.answered, Deaf: m.watch.quiet,
+			Seen: m.watch.seen, Rev: m.watch.rev,
+		}
 	}
 }
 

@@ -112,6 +112,8 @@ func (s *script) do(t *testing.T, words []string) {
 		s.step(Unknown{})
 	case "ended":
 		s.step(Ended{"n-" + arg(1)})
+	case "stood":
+		s.step(Stood{Nonce: "n-" + arg(1), Rev: rev(2)})
 	case "probed":
 		s.step(Probed{Nonce: "n-" + arg(1), Outcome: map[string]roster.Probe{
 			"answered": roster.Answered, "silent": roster.NoAnswer, "none": roster.NoResponders, "unsent": roster.Unprobed,
@@ -159,6 +161,14 @@ func (s *script) step(f Fact) {
 		} else {
 			say("write the key at %d", w.Last)
 		}
+	}
+	if rd.Write != nil && s.m.Replaced().Nonce != "" {
+		r := s.m.Replaced()
+		seen := "never"
+		if !r.Seen.IsZero() {
+			seen = fmt.Sprintf("at %v, at %d", r.Seen.Sub(s.zero), r.Rev)
+		}
+		say("it replaces %s, answered at %v, deaf since %v, its session read %s", r.Nonce, r.Answered.Sub(s.zero), r.Deaf.Sub(s.zero), seen)
 	}
 	if rd.Read {
 		say("read the key")

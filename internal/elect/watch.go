@@ -3,6 +3,7 @@ package elect
 import (
 	"time"
 
+	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/roster"
 )
 
@@ -16,6 +17,8 @@ type watch struct {
 	out      bool      // a probe is on its way
 	quiet    time.Time // since when nobody listens to the holder's name; zero: somebody does
 	answered time.Time // its last answer on this connection; zero: none
+	seen     time.Time // when the holder's session was first read at rev; zero: never
+	rev      kv.Rev
 }
 
 // interrupted forgets what was heard on a connection that is no more.
@@ -65,6 +68,13 @@ func (w *watch) probed(m *Machine, f Probed) {
 		m.ask.holder = m.key.by.Worker
 	}
 	w.next = m.now.Add(m.cfg.ProbeAgain)
+}
+
+// stood notes since when the holder has not renewed its session, as far as was read.
+func (w *watch) stood(m *Machine, f Stood) {
+	if f.Nonce == m.key.by.Nonce && (w.seen.IsZero() || f.Rev != w.rev) {
+		w.seen, w.rev = m.now, f.Rev
+	}
 }
 
 // dead is when the holder counts as gone, if nobody listens to its name until then

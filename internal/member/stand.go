@@ -119,8 +119,11 @@ func (s *stand) holder(worker, nonce string) {
 			return // it was only to be quicker
 		}
 		x, ok := r.Value.(roster.Session)
-		if ok && endOf(x, nonce) {
+		switch {
+		case ok && endOf(x, nonce):
 			s.tell(elect.Ended{Nonce: nonce})
+		case ok && x.Nonce == nonce && !r.Gone:
+			s.tell(elect.Stood{Nonce: nonce, Rev: r.Rev})
 		}
 	})
 }

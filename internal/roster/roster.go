@@ -212,10 +212,13 @@ func (r *Roster) displaced(now time.Time, m *Member) {
 
 // A Silence is what a new leader knows of the one that it has replaced: that it had
 // answered on this connection, and since when nobody listens to its name. It had
-// also missed to renew the leader's key.
+// also missed to renew the leader's key. Its session was read at Rev by Seen, if that
+// is not zero.
 type Silence struct {
 	Nonce          string
 	Answered, Deaf time.Time
+	Seen           time.Time
+	Rev            kv.Rev
 }
 
 // Remember takes over what was known of a session before the term.
@@ -225,6 +228,9 @@ func (r *Roster) Remember(s Silence) {
 		return
 	}
 	m.answered, m.answer, m.reply, m.deaf, m.missed = true, s.Answered, s.Deaf, s.Deaf, true
+	if !s.Seen.IsZero() && s.Rev == m.Rev && !m.gone { // it has renewed nothing since
+		m.seen = s.Seen
+	}
 	r.next = time.Time{}
 }
 

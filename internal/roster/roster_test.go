@@ -118,6 +118,36 @@ func TestOwnTTLCounts(t *testing.T) {
 	}
 }
 
+// A new leader counts the TTL of the one that it replaced from when it first read that
+// one's session, if it stands there as it was read.
+func TestTTLOfTheReplacedLeader(t *testing.T) {
+	for what, c := range map[string]struct {
+		rev   kv.Rev // as it was read
+		gone  bool
+		after time.Duration
+	}{
+		"it stands as it was read": {rev: 7, after: 18 * time.Second},
+		"it was renewed meanwhile": {rev: 6, after: 20 * time.Second},
+		"its key is gone":          {rev: 8, gone: true, after: 20 * time.Second},
+	} {
+		w := newWatch(t)
+		read := w.now
+		w.now = w.now.Add(2 * time.Second)
+		w.rev = 6
+		w.saw(fences)
+		if c.gone {
+			w.r.Gone(w.now, "w1", 8)
+		}
+		w.r.Remember(Silence{Nonce: "a", Answered: read, Deaf: read, Seen: read, Rev: c.rev})
+		if vs := w.pass(c.after - 100*time.Millisecond); len(vs) != 0 {
+			t.Fatalf("%s: %v too soon", what, vs)
+		}
+		if vs := w.pass(300 * time.Millisecond); len(vs) != 1 {
+			t.Fatalf("%s: %v, want one verdict", what, vs)
+		}
+	}
+}
+
 func TestTombstoneEndsEarlierSessions(t *testing.T) {
 	w := newWatch(t)
 	w.saw(freezes)

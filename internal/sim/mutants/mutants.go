@@ -194,6 +194,11 @@ var All = []Mutant{
 		Profiles: "fence", Breaks: []int{3}, Seeds: 200,
 	},
 	{
+		Rule:    "what was known of a leader's session counts only if it has not renewed since",
+		Edits:   []Edit{{"internal/roster/roster.go", "!s.Seen.IsZero() && s.Rev == m.Rev && !m.gone", "!s.Seen.IsZero()"}},
+		Package: "./internal/roster", // who has lost the leader's key and its probes still renews for a moment only
+	},
+	{
 		Rule:     "a displaced session is given its own TTL, not the leader's",
 		Edits:    []Edit{{"internal/roster/roster.go", "now.Add(m.Session.TTL.Duration())}", "now.Add(r.cfg.TTL)}"}},
 		Profiles: "churn,fence", Breaks: []int{2, 3}, Seeds: 200,
