@@ -25,7 +25,7 @@ type Fault struct {
 	least, most time.Duration // delay
 	limiter     *rate.Limiter // slow
 	lanes       []*lane
-	count       atomic.Int64
+	struck      atomic.Int64
 	healing     context.Context //nolint:containedctx // ends when it is healed
 	heal        func()
 }
@@ -41,6 +41,7 @@ const (
 	drop              // messages are lost
 	twice             // messages come twice
 	slow              // only so many bytes a second
+	count             // nothing
 )
 
 // newFault makes a fault and begins it.
@@ -89,7 +90,7 @@ func (f *Fault) Heal() { f.heal() }
 // repeated, how many connections were closed or refused. A test that asserts what a
 // fleet survived asserts that this is above 0, too: a fault that never struck proves
 // nothing. Of a black hole it is the number of connections, too.
-func (f *Fault) Count() int { return int(f.count.Load()) }
+func (f *Fault) Count() int { return int(f.struck.Load()) }
 
 func (f *Fault) isHealed() bool { return f.healing.Err() != nil }
 
@@ -100,6 +101,8 @@ func (f *Fault) hits(dir Direction, fr frame, a *asked) bool {
 		return fr.message() && f.only.match(dir, fr, a)
 	case delay, hold:
 		return f.only.match(dir, fr, a)
+	case count:
+		return fr.message() && f.only.match(dir, fr, a)
 	default:
 		return false
 	}
@@ -286,6 +289,12 @@ func part(tb testing.TB, who string, share float64) float64 {
 func HoldMessages[C Client](tb testing.TB, client C, only ...Only) *Fault {
 	tb.Helper()
 	return strike(tb, client, &Fault{kind: hold, only: narrow(only)})
+}
+
+// CountMessages does nothing to a client's messages but count them.
+func CountMessages[C Client](tb testing.TB, client C, only ...Only) *Fault {
+	tb.Helper()
+	return strike(tb, client, &Fault{kind: count, only: narrow(only)})
 }
 
 // BlackHole lets nothing of a client pass, neither data nor the end of a connection, and

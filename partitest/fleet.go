@@ -49,7 +49,8 @@ type Worker struct {
 	Conn  *nats.Conn // over its own link
 	Fleet *Fleet
 
-	gone bool
+	gone   bool
+	probes *Fault // none: it counts those that reach it
 
 	mu     sync.Mutex
 	events []parti.Event
@@ -120,7 +121,10 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 		f.tb.Fatalf("%s: %v", name, err)
 	}
 	f.tb.Cleanup(store.Close)
-	w := &Worker{Name: name, Conn: nc, Fleet: f}
+	w := &Worker{
+		Name: name, Conn: nc, Fleet: f,
+		probes: CountMessages(f.tb, nc, Subject("$PARTI.*.probe.>"), Going(ToClient)),
+	}
 	cfg := f.Config
 	cfg.Identity = name
 	opts := append(slices.Clone(f.Options), parti.WithObserver(w.observe))
@@ -182,29 +186,50 @@ func (w *Worker) depart() {
 	w.gone = true
 }
 
-// Settled waits until every partition runs on one worker, and all workers that have
-// neither left nor crashed have the same number of them, or one more.
+// Settled waits until every partition runs on one worker, all workers that have neither
+// left nor crashed have the same number of them, or one more, and all of these were
+// probed: a worker that crashes before the leader has heard from it is found lost by its
+// silence only, which takes longer.
 func (f *Fleet) Settled(most time.Duration) {
 	f.tb.Helper()
-	f.Await("the partitions run evenly", most, func() bool {
-		f.workersMu.Lock()
-		var names []string
-		for _, w := range f.workers {
-			if !w.gone {
-				names = append(names, w.Name)
-			}
+	late := time.After(most)
+	again := time.NewTicker(10 * time.Millisecond) // nobody tells of a probe
+	defer again.Stop()
+	for !f.settled() {
+		select {
+		case <-again.C:
+		case <-late:
+			f.tb.Fatalf("the partitions do not run evenly after %v: %v own %v\n%s", most, f.names(), f.Shares(), f.tail("", 40))
 		}
-		f.workersMu.Unlock()
-		shares, sum := f.Shares(), 0
-		for _, name := range names {
-			n := shares[name]
-			sum += n
-			if n < len(f.partitions)/len(names) || n > (len(f.partitions)+len(names)-1)/len(names) {
-				return false
-			}
+	}
+}
+
+func (f *Fleet) settled() bool {
+	f.workersMu.Lock()
+	workers := slices.DeleteFunc(slices.Clone(f.workers), func(w *Worker) bool { return w.gone })
+	f.workersMu.Unlock()
+	shares, sum := f.Shares(), 0
+	for _, w := range workers {
+		n := shares[w.Name]
+		sum += n
+		least, most := len(f.partitions)/len(workers), (len(f.partitions)+len(workers)-1)/len(workers)
+		if n < least || n > most || len(workers) > 1 && w.probes.Count() < 2*len(workers) {
+			return false
 		}
-		return sum == len(f.partitions) && f.once()
-	})
+	}
+	return sum == len(f.partitions) && f.once()
+}
+
+// names are those of the workers that are there.
+func (f *Fleet) names() (all []string) {
+	f.workersMu.Lock()
+	defer f.workersMu.Unlock()
+	for _, w := range f.workers {
+		if !w.gone {
+			all = append(all, w.Name)
+		}
+	}
+	return all
 }
 
 // once reports whether every partition runs exactly once.

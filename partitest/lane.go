@@ -37,10 +37,10 @@ func (l *lane) add(f *Fault) {
 	for _, w := range wires {
 		switch f.kind {
 		case cut:
-			f.count.Add(1)
+			f.struck.Add(1)
 			w.close()
 		case hole:
-			f.count.Add(1)
+			f.struck.Add(1)
 		default:
 		}
 		w.wake()
@@ -87,10 +87,10 @@ func opens(lanes []*lane) bool {
 	for _, f := range active(lanes) {
 		switch f.kind {
 		case cut:
-			f.count.Add(1)
+			f.struck.Add(1)
 			return false
 		case hole:
-			f.count.Add(1)
+			f.struck.Add(1)
 		default:
 		}
 	}
@@ -260,14 +260,16 @@ func (p *pump) judge(f frame) {
 		switch fault.kind {
 		case drop:
 			if p.chance.below(fault.rate) {
-				fault.count.Add(1)
+				fault.struck.Add(1)
 				return
 			}
 		case twice:
 			if p.chance.below(fault.rate) {
-				fault.count.Add(1)
+				fault.struck.Add(1)
 				times++
 			}
+		case count:
+			fault.struck.Add(1)
 		case delay, hold:
 			if by == nil || by.kind == delay {
 				by = fault
@@ -284,7 +286,7 @@ func (p *pump) judge(f frame) {
 			p.ready = append(p.ready, f.data)
 			continue
 		}
-		by.count.Add(1)
+		by.struck.Add(1)
 		it := item{data: f.data}
 		if by.kind == delay {
 			it.due = time.Now().Add(p.chance.between(by.least, by.most))
@@ -381,7 +383,7 @@ func (p *pump) throttle(n int) bool {
 		if f.kind != slow || !f.only.direction(p.dir) {
 			continue
 		}
-		f.count.Add(1)
+		f.struck.Add(1)
 		for rest := n; rest > 0 && !f.isHealed(); rest -= f.limiter.Burst() {
 			timer := time.NewTimer(f.limiter.ReserveN(time.Now(), min(rest, f.limiter.Burst())).Delay())
 			select {

@@ -147,6 +147,7 @@ func TestHold(t *testing.T) {
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in, other := listen(t, b, "x.*"), listen(t, b, "y")
+	c := CountMessages(t, b, Subject("x.*"), Going(ToClient))
 	f := HoldMessages(t, b, Subject("x.>"))
 	publish(t, a, "x.1", numbers(10)...)
 	publish(t, a, "y", "passes")
@@ -156,8 +157,8 @@ func TestHold(t *testing.T) {
 	}
 	f.Heal()
 	f.Heal()
-	if got := in.await(10); strings.Join(got, " ") != strings.Join(numbers(10), " ") || f.Count() != 10 {
-		t.Errorf("%v, struck %d times", got, f.Count())
+	if got := in.await(10); strings.Join(got, " ") != strings.Join(numbers(10), " ") || f.Count() != 10 || c.Count() != 10 {
+		t.Errorf("%v, struck %d times, counted %d", got, f.Count(), c.Count())
 	}
 }
 

@@ -65,7 +65,7 @@ func FreezeWorker(tb testing.TB, mgr *parti.Manager, d time.Duration) *Fault {
 	tb.Helper()
 	w := open(tb, "FreezeWorker", mgr)
 	f := &Fault{}
-	f.count.Add(1)
+	f.struck.Add(1)
 	thaw := w.Freeze()
 	told(mgr, Frozen)
 	newFault(tb, f, nil, func() {
@@ -96,7 +96,7 @@ func SlowdownWorker(tb testing.TB, mgr *parti.Manager, factor float64) *Fault {
 			still := time.Duration((factor - 1) * float64(turn))
 			for ctx.Err() == nil {
 				thaw := w.Freeze()
-				f.count.Add(1)
+				f.struck.Add(1)
 				wait(ctx, still)
 				thaw()
 				wait(ctx, turn)

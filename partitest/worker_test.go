@@ -25,23 +25,10 @@ func hurried(t *testing.T, on *NATS) (f *Fleet, a, b *Worker) {
 	return f, a, b
 }
 
-// awaitProbes waits until a worker has answered the leader, which takes it for alive
-// only then: one that crashes before is found lost by its silence.
-func awaitProbes(t *testing.T, w *Worker) {
-	t.Helper()
-	if w.IsLeader() {
-		return // followers probe it all the time
-	}
-	probes := DelayMessages(t, w.Conn, 0, 0, Subject("$PARTI.>"), Going(ToClient))
-	eventually(t, "it is probed", func() bool { return probes.Count() >= 2 })
-	probes.Heal()
-}
-
 // A worker that crashed is found lost by its connection, long before LostAfter; its
 // goroutines are still there, and end with the test.
 func TestCrashWorker(t *testing.T) {
 	f, a, _ := hurried(t, StartNATS(t))
-	awaitProbes(t, a)
 	a.Crash()
 	f.Settled(patience)
 	if n := len(a.CurrentAssignment().Leases); n != 6 {

@@ -83,9 +83,6 @@ func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 			all = append(all, f.JoinAt(on.Node(i%2), name(i)))
 		}
 		f.Settled(patience)
-		for _, w := range all {
-			probed(t, f, w)
-		}
 		large, small := partitest.Group{on.Node(0), on.Node(2)}, partitest.Group{on.Node(1)}
 		var there, away []*partitest.Worker
 		for i, w := range all {

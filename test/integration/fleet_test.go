@@ -62,8 +62,7 @@ func newFleet(t *testing.T, on *partitest.NATS, partitions int, isolation parti.
 	return f
 }
 
-// crew lets so many workers join and waits until the partitions run evenly, and until
-// each has answered a probe, after which its end is noticed by its connection.
+// crew lets so many workers join and waits until the partitions run evenly.
 func crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
 	t.Helper()
 	f.Config.ExpectedWorkers = n
@@ -72,33 +71,10 @@ func crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
 		all = append(all, f.Join(name(i)))
 	}
 	f.Settled(patience)
-	for _, w := range all {
-		probed(t, f, w)
-	}
 	return all
 }
 
 func name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+i%10)) }
-
-// probed waits until a worker that does not lead is probed.
-func probed(t *testing.T, f *partitest.Fleet, w *partitest.Worker) {
-	t.Helper()
-	probes := partitest.DelayMessages(t, w.Conn, 0, 0, partitest.Subject("$PARTI.>"), partitest.Going(partitest.ToClient))
-	defer probes.Heal()
-	late := time.After(patience)
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for !w.IsLeader() && probes.Count() < 2 {
-		select {
-		case <-again.C:
-		case <-late:
-			t.Fatalf("%s is not probed", w.Name)
-		}
-	}
-	if f.Leader() == nil {
-		t.Fatal("nobody leads")
-	}
-}
 
 // eventually is [partitest.Ledger.Await] for what no entry tells.
 func eventually(t *testing.T, what string, so func() bool) {
