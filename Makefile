@@ -17,6 +17,7 @@ PARTI_SIM_SEEDS   ?= 10000            # seeds of make sim-nightly
 PARTI_SIM_MINUTES ?= 10               # virtual minutes of each seed
 VULNDB            ?=                  # a vulnerability database: a directory or a URL; empty: the public one
 VULN_STRICT       ?=                  # 1: fail when no database can be reached
+SOAK              ?= 30m              # how long make soak goes on
 BENCH             ?= .                # the benchmarks to run, as of go test -bench
 
 SHELL       := /bin/bash
@@ -75,6 +76,10 @@ fuzz: ## every fuzz test for FUZZTIME
 sim-nightly: ## PARTI_SIM_SEEDS simulated fleets of PARTI_SIM_MINUTES virtual minutes each
 	PARTI_SIM_SEEDS='$(call s,PARTI_SIM_SEEDS)' PARTI_SIM_MINUTES='$(call s,PARTI_SIM_MINUTES)' \
 		.ci/run-tests 'Fleet|Seeds' -v -timeout=12h ./internal/sim/...
+
+.PHONY: soak
+soak: ## for SOAK, everything that can happen to real processes and a cluster of three nodes, by chance
+	go run ./bench/consume churn -ways cursor -isolation fence -rate 1000 -for '$(call s,SOAK)'
 
 .PHONY: bench
 bench: ## Go benchmarks of every module; the commands in bench/ print the larger measurements

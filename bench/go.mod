@@ -9,7 +9,10 @@ require (
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/parti-go/parti v0.0.0-00010101000000-000000000000
+	github.com/parti-go/parti/partitest v0.0.0-00010101000000-000000000000
 )
+
+require github.com/anishathalye/porcupine v1.3.1 // indirect
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect

@@ -339,6 +339,15 @@ func MaxMoves(n int) Bound {
 // say [Ledger.Over] first.
 func (l *Ledger) Check(policy parti.Isolation, bounds ...Bound) {
 	l.tb.Helper()
+	for _, text := range l.Violations(policy, bounds...) {
+		l.tb.Error(text)
+	}
+}
+
+// Violations is what [Ledger.Check] would report, each with the timeline of its
+// partition; of many only the first, and how many there are. It is for programs that are
+// no tests.
+func (l *Ledger) Violations(policy parti.Isolation, bounds ...Bound) (texts []string) {
 	r := l.Report()
 	found := append(r.breaches(policy), l.irregular(policy)...)
 	for _, b := range bounds {
@@ -348,14 +357,14 @@ func (l *Ledger) Check(policy parti.Isolation, bounds ...Bound) {
 	}
 	for i, b := range found {
 		if i == maxBreaches {
-			l.tb.Errorf("and %d more", len(found)-i)
-			break
+			return append(texts, fmt.Sprintf("and %d more", len(found)-i))
 		}
 		if b.partition == "" {
 			b.partition, _, _ = strings.Cut(b.text, ":")
 		}
-		l.tb.Errorf("%s\n%s", b.text, l.tail(b.partition, 60))
+		texts = append(texts, b.text+"\n"+l.tail(b.partition, 60))
 	}
+	return texts
 }
 
 // maxBreaches is how many are shown.

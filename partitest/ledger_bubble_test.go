@@ -29,6 +29,8 @@ func (w *witness) Errorf(format string, args ...any) {
 	w.lines = append(w.lines, fmt.Sprintf(format, args...))
 }
 
+func (w *witness) Error(args ...any) { w.Errorf("%s", fmt.Sprint(args...)) }
+
 var errFatal = errors.New("fatal")
 
 func (w *witness) Fatalf(format string, args ...any) {

@@ -25,7 +25,7 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		return err
 	}
 	defer s.Stop()
-	f, err := newFleet(ctx, s, "cursor", o.partitions, o.partitions)
+	f, err := newFleet(ctx, s, "cursor", o.partitions, o.partitions, o.isolation)
 	if err != nil {
 		return err
 	}

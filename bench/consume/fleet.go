@@ -9,12 +9,15 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/bench/internal/process"
+	"github.com/parti-go/parti/partitest"
 )
 
 // A message is one of a key, by its number.
@@ -23,17 +26,27 @@ type message struct {
 	number int
 }
 
+// noTest lets a ledger be kept without a test.
+type noTest struct{ testing.TB }
+
+func (noTest) Helper() {}
+
 // A fleet are workers, the messages that they are sent, and what became of each.
 type fleet struct {
 	site       *process.Site
 	way        string
 	partitions int
 	keys       int
+	isolation  parti.Isolation
+	ledger     *partitest.Ledger // of who runs what, and what was done to whom
 	js         jetstream.JetStream
 	nc         *nats.Conn
 
 	mu       sync.Mutex
 	workers  []*process.Process
+	names    map[*process.Process]string
+	killed   map[*process.Process]time.Time
+	heard    map[*process.Process]time.Time // the last time that it told of a run
 	running  map[*process.Process]int
 	leader   *process.Process
 	sent     map[message]time.Time    // when it was stored
@@ -48,8 +61,10 @@ type fleet struct {
 
 type counts struct{ sent, processed, repeated, reordered int }
 
-func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys int) (*fleet, error) {
+func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys int, isolation parti.Isolation) (*fleet, error) {
 	f := &fleet{
+		isolation: isolation, ledger: partitest.NewLedger(noTest{}),
+		names: map[*process.Process]string{}, killed: map[*process.Process]time.Time{}, heard: map[*process.Process]time.Time{},
 		site: s, way: way, partitions: partitions, keys: keys, running: map[*process.Process]int{}, sent: map[message]time.Time{}, next: map[string]int{},
 		last: map[string]int{}, seen: map[message]int{}, delays: map[string]time.Duration{}, troubles: map[string]int{}, changed: make(chan struct{}, 1),
 	}
@@ -69,12 +84,13 @@ func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys
 
 // add starts a process with so many workers.
 func (f *fleet) add(workers int) (*process.Process, error) {
-	p, err := process.Start("role-worker", f.site.URLs(), f.way, strconv.Itoa(f.partitions), strconv.Itoa(workers))
+	p, err := process.Start("role-worker", f.site.URLs(), f.way, strconv.Itoa(f.partitions), strconv.Itoa(workers), f.isolation.String())
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	f.workers = append(f.workers, p)
+	f.names[p] = fmt.Sprint("w", len(f.names)+1)
 	f.mu.Unlock()
 	go func() {
 		for line := range p.Lines {
@@ -82,6 +98,7 @@ func (f *fleet) add(workers int) (*process.Process, error) {
 		}
 		f.mu.Lock()
 		delete(f.running, p)
+		f.ended(p)
 		f.mu.Unlock()
 		f.nudge()
 	}()
@@ -92,6 +109,23 @@ func (f *fleet) remove(p *process.Process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.workers = slices.DeleteFunc(f.workers, func(q *process.Process) bool { return p == q })
+}
+
+// kill kills a process, which is owner of nothing from then on.
+func (f *fleet) kill(p *process.Process) error {
+	f.mu.Lock()
+	f.killed[p] = time.Now()
+	f.mu.Unlock()
+	return p.Signal(syscall.SIGKILL)
+}
+
+// ended enters the end of a process, all of whose lines have come. f.mu is held.
+func (f *fleet) ended(p *process.Process) {
+	at := f.killed[p]
+	if last := f.heard[p]; last.After(at) { // the signal takes a moment
+		at = last
+	}
+	f.ledger.Enter(partitest.Entry{At: at, What: partitest.Crashed, Worker: f.names[p]})
 }
 
 func (f *fleet) nudge() {
@@ -110,6 +144,16 @@ func (f *fleet) line(p *process.Process, line string) {
 	switch {
 	case len(words) == 2 && words[0] == "r":
 		f.running[p], _ = strconv.Atoi(words[1])
+	case len(words) == 4 && (words[0] == "b" || words[0] == "x"):
+		e := partitest.Entry{What: partitest.Started, Worker: f.names[p], Partition: words[1]}
+		if words[0] == "x" {
+			e.What = partitest.Returned
+		}
+		e.Token, _ = strconv.ParseUint(words[2], 10, 64)
+		ns, _ := strconv.ParseInt(words[3], 10, 64)
+		e.At = time.Unix(0, ns)
+		f.heard[p] = e.At
+		f.ledger.Enter(e)
 	case len(words) == 2 && words[0] == "l":
 		if words[1] == "true" {
 			f.leader = p
@@ -237,7 +281,7 @@ func (f *fleet) stop() error {
 	f.mu.Unlock()
 	var errs []error
 	for _, p := range workers {
-		errs = append(errs, p.Signal(syscall.SIGKILL))
+		errs = append(errs, f.kill(p))
 		f.remove(p)
 	}
 	f.nc.Close()

@@ -6,17 +6,20 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/parti-go/parti/bench/internal/process"
+	"github.com/parti-go/parti/partitest"
 )
 
-// errBroken says that a message was lost or came out of order.
-var errBroken = errors.New("messages were lost or came out of order")
+// errBroken says that a promise was.
+var errBroken = errors.New("messages were lost or came out of order, or ownership was not as promised")
 
 // handoff lets workers and nodes come and go, one after the other, and says what the
 // messages of that time have seen.
@@ -30,7 +33,7 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	broken := false
 	for _, nodes := range o.nodes {
 		for _, way := range o.ways {
-			bad, err := handoffOn(ctx, nodes, way, rate, tw)
+			bad, err := handoffOn(ctx, o, nodes, way, rate, tw)
 			if err != nil {
 				return fmt.Errorf("%d nodes, %s: %w", nodes, way, err)
 			}
@@ -43,13 +46,13 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	return nil
 }
 
-func handoffOn(ctx context.Context, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
+func handoffOn(ctx context.Context, o options, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
 	s, err := process.StartSite(nodes)
 	if err != nil {
 		return false, err
 	}
 	defer s.Stop()
-	f, err := newFleet(ctx, s, way, 12, 60)
+	f, err := newFleet(ctx, s, way, 12, 60, o.isolation)
 	if err != nil {
 		return false, err
 	}
@@ -134,7 +137,7 @@ func (f *fleet) events(ctx context.Context, row func(event string)) error {
 	victim := f.workers[0]
 	who := f.who(victim)
 	f.remove(victim)
-	if err := victim.Signal(syscall.SIGKILL); err != nil {
+	if err := f.kill(victim); err != nil {
 		return err
 	}
 	process.Wait(ctx, 500*time.Millisecond)
@@ -221,7 +224,7 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		return err
 	}
 	defer s.Stop()
-	f, err := newFleet(ctx, s, way, 48, 480)
+	f, err := newFleet(ctx, s, way, 48, 480, o.isolation)
 	if err != nil {
 		return err
 	}
@@ -239,7 +242,7 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		defer close(sent)
 		f.send(sending, rate)
 	}()
-	fmt.Printf("%s, 48 partitions, 480 keys, %d messages/s, three nodes, for %v, seed %d\n", way, rate, o.duration, o.seed)
+	fmt.Printf("%s, 48 partitions, 480 keys, %d messages/s, three nodes, isolation %v, for %v, seed %d\n", way, rate, o.isolation, o.duration, o.seed)
 	events, err := f.churn(ctx, o)
 	enough()
 	<-sent
@@ -247,11 +250,21 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		return err
 	}
 	late := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 })
+	found := f.ledger.Violations(o.isolation, partitest.MaxGap(worstGap))
+	report := f.ledger.Report()
 	c, delays := f.look()
+	faults := 0
 	fmt.Fprintln(tw, "event\ttimes\t")
 	for _, e := range []string{"added", "drained", "killed", "frozen", "node killed"} {
 		fmt.Fprintf(tw, "%s\t%d\t\n", e, events[e])
+		faults += events[e]
 	}
+	fmt.Fprintf(tw, "in all\t%d\t\n\n", faults)
+	fmt.Fprintf(tw, "messages per second, on average\t%.0f\n", float64(c.sent)/o.duration.Seconds())
+	fmt.Fprintf(tw, "handlers called\t%d\n", report.Starts)
+	fmt.Fprintf(tw, "beside another owner\t%d\n", report.Doubles)
+	fmt.Fprintf(tw, "beside one that was frozen\t%d\n", report.OverlapFrozen)
+	gaps(tw, report)
 	f.mu.Lock()
 	lost := f.lost()
 	fmt.Fprintf(tw, "\nsent\t%d\nprocessed\t%d\nrepeated\t%d\nlost\t%d\nreordered\t%d\n", c.sent, c.processed, c.repeated, lost, c.reordered)
@@ -260,10 +273,51 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		fmt.Fprintf(tw, "delay, the longest of each key: p50\t%v\nmax\t%v\n", delays[len(delays)/2].Round(time.Millisecond), delays[len(delays)-1].Round(time.Millisecond))
 	}
 	f.tell(tw)
-	if lost > 0 || c.reordered > 0 {
+	for _, text := range found {
+		fmt.Fprintln(os.Stderr, text)
+	}
+	if lost > 0 || c.reordered > 0 || len(found) > 0 {
 		return errors.Join(errBroken, late)
 	}
 	return f.stop()
+}
+
+// worstGap is the longest for which nobody may run a partition, whatever comes together: a
+// node that leads the stream (10 s) and the group's leader (LeaderTTL) are lost, the next
+// one begins in doubt (RecoveryGrace), and counts SessionTTL, twice where a worker's
+// successor is lost as well; or the partition is in quarantine, for the first time.
+const worstGap = 90 * time.Second
+
+// gaps prints for how long nobody ran a partition, by what had ended its run.
+func gaps(tw *tabwriter.Writer, r partitest.Report) {
+	by := map[string][]time.Duration{}
+	for _, g := range r.Gaps { // "the crash of w3", "its return on w3"
+		cause := strings.Join(strings.Fields(g.Cause)[:2], " ")
+		by[cause] = append(by[cause], g.Lasted)
+	}
+	fmt.Fprintln(tw, "\nnobody ran it after\ttimes\tp50\tp99\tmax\t")
+	for _, cause := range slices.Sorted(maps.Keys(by)) {
+		d := by[cause]
+		slices.Sort(d)
+		at := func(p int) time.Duration { return d[min(len(d)*p/100, len(d)-1)].Round(time.Millisecond) }
+		fmt.Fprintf(tw, "%s\t%d\t%v\t%v\t%v\t\n", cause, len(d), at(50), at(99), at(100))
+	}
+}
+
+// freeze stops a process for a while.
+func (f *fleet) freeze(p *process.Process, d time.Duration) error {
+	f.mu.Lock()
+	name := f.names[p]
+	f.mu.Unlock()
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	f.ledger.Enter(partitest.Entry{What: partitest.Frozen, Worker: name})
+	time.AfterFunc(d, func() {
+		f.ledger.Enter(partitest.Entry{What: partitest.Woke, Worker: name})
+		_ = p.Signal(syscall.SIGCONT) // it may have been killed meanwhile
+	})
+	return nil
 }
 
 // churn does something every few seconds, and counts what.
@@ -296,13 +350,9 @@ func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
 		return "drained", p.Signal(syscall.SIGTERM)
 	case n < 8:
 		f.remove(p)
-		return "killed", p.Signal(syscall.SIGKILL)
+		return "killed", f.kill(p)
 	case n < 9:
-		if err := p.Signal(syscall.SIGSTOP); err != nil {
-			return "frozen", err
-		}
-		time.AfterFunc(time.Duration(rng.IntN(25))*time.Second, func() { _ = p.Signal(syscall.SIGCONT) })
-		return "frozen", nil
+		return "frozen", f.freeze(p, time.Duration(1+rng.IntN(25))*time.Second)
 	}
 	i := rng.IntN(len(f.site.Nodes))
 	if err := f.site.Nodes[i].Signal(syscall.SIGKILL); err != nil {

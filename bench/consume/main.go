@@ -4,11 +4,14 @@
 //	throughput   one worker beside a bare pull consumer
 //	handoff      what messages see when workers and nodes come and go
 //	cursor       thousands of partitions with cursors
-//	churn        all of it by chance, for a time, every message accounted for
+//	churn        all of it by chance, for a time, every message and every run of a
+//	             partition accounted for
 //
 // Servers and workers are processes of their own, which are killed and frozen for real,
 // on the loopback interface: the figures are of a machine that does all of it at once.
-// handoff and churn end with 1 when a message was lost or came out of order.
+// handoff and churn end with 1 when a message was lost or came out of order; churn also
+// when a partition had two owners, when tokens did not grow, or when nobody ran a
+// partition for longer than its bound.
 package main
 
 import (
@@ -24,6 +27,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/bench/internal/process"
 )
 
@@ -37,6 +41,7 @@ type options struct {
 	workers    int
 	partitions int
 	rate       int
+	isolation  parti.Isolation
 	duration   time.Duration
 	seed       uint64
 }
@@ -65,6 +70,7 @@ func main() {
 	fs.IntVar(&o.workers, "workers", 64, "workers, for cursor")
 	fs.IntVar(&o.partitions, "partitions", 6000, "partitions, for cursor")
 	fs.IntVar(&o.rate, "rate", 0, "messages per second; 0: 250 for handoff, 2000 for churn and cursor")
+	fs.TextVar(&o.isolation, "isolation", parti.Freeze, "what workers do when NATS is away, freeze or fence")
 	fs.DurationVar(&o.duration, "for", 30*time.Minute, "how long, for churn")
 	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the events of churn")
 	if len(os.Args) > 2 {

@@ -29,8 +29,10 @@ const (
 	stream = "BENCH"
 )
 
-// runWorker is some workers: servers, way, partitions, workers. It writes
+// runWorker is some workers: servers, way, partitions, workers, isolation. It writes
 //
+//	b <partition> <token> <time>                     a handler was called, time in ns
+//	x <partition> <token> <time>                     and it returned
 //	m <key> <number> <token> <stored> <processed>    a message, times in ns
 //	r <partitions>                                   how many run here, whenever that changes
 //	l <true or false>                                whether one of them leads, whenever that changes
@@ -46,6 +48,10 @@ func runWorker(args []string) error {
 	if err != nil {
 		return err
 	}
+	var isolation parti.Isolation
+	if err := isolation.UnmarshalText([]byte(args[4])); err != nil {
+		return err
+	}
 	o := &output{w: bufio.NewWriter(os.Stdout)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -56,7 +62,7 @@ func runWorker(args []string) error {
 	var mgrs []*parti.Manager
 	var closes []func()
 	for range workers {
-		m, end, err := newWorker(ctx, args[0], args[1], source.Static(all...), o)
+		m, end, err := newWorker(ctx, args[0], args[1], source.Static(all...), isolation, o)
 		if err != nil {
 			return err
 		}
@@ -115,7 +121,7 @@ func halt(m *parti.Manager, end func(), o *output) {
 	end()
 }
 
-func newWorker(ctx context.Context, urls, way string, parts parti.PartitionSource, o *output) (*parti.Manager, func(), error) {
+func newWorker(ctx context.Context, urls, way string, parts parti.PartitionSource, isolation parti.Isolation, o *output) (*parti.Manager, func(), error) {
 	nc, err := nats.Connect(urls, natskv.ConnectOptions()...)
 	if err != nil {
 		return nil, nil, err
@@ -141,9 +147,11 @@ func newWorker(ctx context.Context, urls, way string, parts parti.PartitionSourc
 	counted := parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
 		o.running(1)
 		defer o.running(-1)
+		o.line("b %s %d %d", l.Partition.ID, l.Token, time.Now().UnixNano())
+		defer func() { o.line("x %s %d %d", l.Partition.ID, l.Token, time.Now().UnixNano()) }()
 		return h.Run(ctx, l)
 	})
-	m, err := parti.NewManager(store, parts, counted, parti.Config{SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: -1, Identity: fmt.Sprint(os.Getpid(), "-", time.Now().UnixNano())})
+	m, err := parti.NewManager(store, parts, counted, parti.Config{Isolation: isolation, SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: -1, Identity: fmt.Sprint(os.Getpid(), "-", time.Now().UnixNano())})
 	return m, func() { store.Close(); nc.Close() }, err
 }
 
