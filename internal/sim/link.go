@@ -281,6 +281,10 @@ func (w *world) probed(nonce string, answer func(error), silent func()) {
 		silent()
 	case !q.host.link.hears() || !q.host.link.sends():
 		silent()
+	case q.host.link.slow > 0: // the way there, and back
+		w.touched(Slow)
+		silent() // in time, if the answer is not
+		w.after(w.upTo(q.host.link.slow)+w.upTo(q.host.link.slow), func() { answer(nil) })
 	default:
 		answer(nil)
 	}

@@ -51,7 +51,7 @@ func patterns(t *testing.T, seeds int, p pattern) *sim.Totals {
 				if stop {
 					return
 				}
-				sc := &sim.Scenario{Profile: strings.TrimPrefix(t.Name(), "TestPattern"), Seed: seed, Settings: sim.DefaultSettings()}
+				sc := &sim.Scenario{Profile: strings.TrimPrefix(t.Name(), "TestPattern_"), Seed: seed, Settings: sim.DefaultSettings()}
 				shown := p(sc, rand.New(rand.NewPCG(seed, 0xFA17)))
 				slices.SortStableFunc(sc.Faults, func(a, b sim.Fault) int { return cmp.Compare(a.At, b.At) })
 				res := sim.Run(sc, sim.Options{})
@@ -134,7 +134,7 @@ func took(kinds ...sim.Kind) func(*sim.Stats) string {
 // so nothing moves. After a crash the new leader waits for all of them and makes one
 // plan, or two; those that have stopped cleanly are served as they leave and come, which
 // takes no more than two plans for each.
-func TestPatternThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
+func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 	patterns(t, 40, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 10, 40, rng.IntN(2) == 0)
 		sc.Settings.RestartGrace = 20 * time.Second
@@ -160,7 +160,7 @@ func TestPatternThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 
 // The leader is cut off, one way or the other, while there is something to decide, and
 // the others elect another: for a while two lead. Only one of them can write.
-func TestPatternSplitBrain_DualLeaders(t *testing.T) {
+func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 	total := patterns(t, 80, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 5, 15, rng.IntN(2) == 0)
 		at := begins + between(rng, 0, 5*time.Second)
@@ -197,7 +197,7 @@ func TestPatternSplitBrain_DualLeaders(t *testing.T) {
 
 // For ten minutes a worker renews late, at two to three times the interval, and answers
 // probes late: it is said to be slow, and nothing moves.
-func TestPatternGrayFailure_SlowButNotDead(t *testing.T) {
+func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	patterns(t, 24, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 4, 12, rng.IntN(2) == 0)
 		slow := 1 + rng.IntN(3)
@@ -220,7 +220,7 @@ func TestPatternGrayFailure_SlowButNotDead(t *testing.T) {
 // Every worker in turn stops and starts again as who it was, with or without one more
 // that is there meanwhile. The others keep all they have; without the one more
 // everything comes back to where it was, with it more than four fifths.
-func TestPatternK8sRollingUpdate_PreservesAssignments(t *testing.T) {
+func TestPattern_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 	patterns(t, 60, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		const n, parts = 5, 30
 		workers(sc, rng, n, parts, rng.IntN(2) == 0)
@@ -259,7 +259,7 @@ func TestPatternK8sRollingUpdate_PreservesAssignments(t *testing.T) {
 
 // Half of the workers cannot reach the store, nor anybody, for half a minute. The others
 // take over; afterwards every partition has one owner again.
-func TestPatternNetworkPartition_HealsGracefully(t *testing.T) {
+func TestPattern_NetworkPartition_HealsGracefully(t *testing.T) {
 	for _, fence := range []bool{false, true} {
 		name := map[bool]string{false: "freeze", true: "fence"}[fence]
 		t.Run(name, func(t *testing.T) {
@@ -291,7 +291,7 @@ func TestPatternNetworkPartition_HealsGracefully(t *testing.T) {
 
 // For two minutes a worker joins or leaves every five to ten seconds, now with notice
 // and now without. No plan is made but for a change, and the fleet comes to rest.
-func TestPatternHighChurn_SystemStable(t *testing.T) {
+func TestPattern_HighChurn_SystemStable(t *testing.T) {
 	patterns(t, 40, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		const n = 8
 		workers(sc, rng, n, 24, rng.IntN(2) == 0)
@@ -329,7 +329,7 @@ func TestPatternHighChurn_SystemStable(t *testing.T) {
 }
 
 // Four fifths of the workers are gone at once, with or without their leader.
-func TestPatternMassWorkerFailure_Recovers(t *testing.T) {
+func TestPattern_MassWorkerFailure_Recovers(t *testing.T) {
 	patterns(t, 60, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 10, 30, rng.IntN(2) == 0)
 		lost := rng.Perm(10)[:8]
@@ -355,7 +355,7 @@ func TestPatternMassWorkerFailure_Recovers(t *testing.T) {
 
 // The leader is lost, or its leadership, after it has asked workers to let go and before
 // it has granted anew what they have. The next one goes on with that.
-func TestPatternLeaderFailover_DuringRebalance(t *testing.T) {
+func TestPattern_LeaderFailover_DuringRebalance(t *testing.T) {
 	patterns(t, 100, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		const n, parts = 5, 20
 		workers(sc, rng, n, parts, rng.IntN(2) == 0)
@@ -390,7 +390,7 @@ func TestPatternLeaderFailover_DuringRebalance(t *testing.T) {
 
 // One partition kills whatever process runs it: it is quarantined before it has taken
 // the fleet down.
-func TestPatternCascadingFailures_Contained_Poison(t *testing.T) {
+func TestPattern_CascadingFailures_Contained_Poison(t *testing.T) {
 	patterns(t, 30, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 6, 18, false)
 		poison := rng.IntN(18)
@@ -412,7 +412,7 @@ func TestPatternCascadingFailures_Contained_Poison(t *testing.T) {
 
 // Workers are lost until those that are left have not room for everything: what does not
 // fit waits, and nobody is given more than it can carry.
-func TestPatternCascadingFailures_Contained_Capacity(t *testing.T) {
+func TestPattern_CascadingFailures_Contained_Capacity(t *testing.T) {
 	patterns(t, 60, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 6, 48, rng.IntN(2) == 0)
 		for h := range sc.Hosts {
@@ -438,7 +438,7 @@ func TestPatternCascadingFailures_Contained_Capacity(t *testing.T) {
 // For a minute partitions come, go, and weigh something else every tenth of a second: a
 // window takes in what it finds, so there are no more plans than windows, and what a
 // plan begins.
-func TestPatternChurnFlood(t *testing.T) {
+func TestPattern_ChurnFlood(t *testing.T) {
 	patterns(t, 15, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 5, 30, rng.IntN(2) == 0)
 		for at := begins; at < begins+time.Minute; at += 100 * time.Millisecond {
@@ -459,7 +459,7 @@ func TestPatternChurnFlood(t *testing.T) {
 
 // Nobody can reach the store for an hour. Under Freeze nothing stops, and nothing has
 // moved when it is there again.
-func TestPatternNATSAwayForAll(t *testing.T) {
+func TestPattern_NATSAwayForAll(t *testing.T) {
 	patterns(t, 12, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 4, 12, false)
 		f := sim.Fault{For: time.Hour, N: rng.IntN(2)}
@@ -481,7 +481,7 @@ func TestPatternNATSAwayForAll(t *testing.T) {
 }
 
 // The bucket is deleted: one worker makes it anew, and the plan is what workers hold.
-func TestPatternBucketLost(t *testing.T) {
+func TestPattern_BucketLost(t *testing.T) {
 	patterns(t, 60, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 5, 15, false)
 		kind := []sim.Kind{sim.StoreLost, sim.Replaced}[rng.IntN(2)]
@@ -495,7 +495,7 @@ func TestPatternBucketLost(t *testing.T) {
 }
 
 // The store goes back: the last writes are gone, or all of the last seconds.
-func TestPatternGoBack(t *testing.T) {
+func TestPattern_GoBack(t *testing.T) {
 	patterns(t, 60, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 5, 15, false)
 		kind, n := sim.GoBack, 1+rng.IntN(40)

@@ -241,7 +241,7 @@ var All = []Mutant{
 	{
 		Rule:    "a partition that two owners crashed with goes to a third",
 		Edits:   []Edit{{"internal/lead/quarantine.go", "if len(p.crashed) < blameOwners-1 {", "if true {"}},
-		Package: "./internal/lead", // profiles poison none for long enough; TestPatternCascadingFailures_Contained_Poison sees it
+		Package: "./internal/lead", // profiles poison none for long enough; TestPattern_CascadingFailures_Contained_Poison sees it
 	},
 	{
 		Rule:     "orphans do not wait for a window",
