@@ -201,8 +201,9 @@ func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	patterns(t, 24, func(sc *sim.Scenario, rng *rand.Rand) func(*sim.Stats) string {
 		workers(sc, rng, 4, 12, rng.IntN(2) == 0)
 		slow := 1 + rng.IntN(3)
-		add(sc, begins, sim.Slow, sim.Fault{Who: []int{slow}, For: 10 * time.Minute, N: 700 + rng.IntN(600)})
-		add(sc, begins, sim.Lag, sim.Fault{Who: []int{slow}, For: 10 * time.Minute, N: 100 + rng.IntN(400)})
+		// There and back takes less than OpTimeout: the worker is slow, not away.
+		add(sc, begins, sim.Slow, sim.Fault{Who: []int{slow}, For: 10 * time.Minute, N: 1200 + rng.IntN(250)})
+		add(sc, begins, sim.Lag, sim.Fault{Who: []int{slow}, For: 10 * time.Minute, N: 400 + rng.IntN(600)})
 		sc.Run, sc.Quiet = begins+10*time.Minute+time.Second, time.Minute
 		claim(sc, sim.ClaimMoves, 0, 0)
 		claim(sc, sim.ClaimStill, 0, 0)
