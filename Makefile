@@ -15,6 +15,7 @@ FUZZTIME          ?= 10s              # for each fuzz test
 FLAKE_COUNT       ?= 20               # how often make flake runs everything
 PARTI_SIM_SEEDS   ?= 10000            # seeds of make sim-nightly
 PARTI_SIM_MINUTES ?= 10               # virtual minutes of each seed
+PARTI_SIM_PATTERNS ?= 20              # times as many seeds of each failure that has a name
 VULNDB            ?=                  # a vulnerability database: a directory or a URL; empty: the public one
 VULN_STRICT       ?=                  # 1: fail when no database can be reached
 SOAK              ?= 30m              # how long make soak goes on
@@ -73,9 +74,9 @@ fuzz: ## every fuzz test for FUZZTIME
 	FUZZTIME='$(call s,FUZZTIME)' .ci/fuzz
 
 .PHONY: sim-nightly
-sim-nightly: ## PARTI_SIM_SEEDS simulated fleets of PARTI_SIM_MINUTES virtual minutes each
+sim-nightly: ## PARTI_SIM_SEEDS simulated fleets of PARTI_SIM_MINUTES virtual minutes each, and the named failures
 	PARTI_SIM_SEEDS='$(call s,PARTI_SIM_SEEDS)' PARTI_SIM_MINUTES='$(call s,PARTI_SIM_MINUTES)' \
-		.ci/run-tests 'Fleet|Seeds' -v -timeout=12h ./internal/sim/...
+		PARTI_SIM_PATTERNS='$(call s,PARTI_SIM_PATTERNS)' .ci/run-tests 'Fleet|Seeds|Pattern' -v -timeout=12h ./internal/sim/...
 
 .PHONY: soak
 soak: ## for SOAK, everything that can happen to real processes and a cluster of three nodes, by chance

@@ -184,9 +184,16 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 			then = now
 			load[now] += p.Load()
 		}
-		if then >= 0 && then != now && !pinned && p.shun != nobody && f.index[then] == p.shun {
-			if then = m.elsewhere(&f, load, p); then < 0 {
-				m.full = m.members[p.shun].id + " has rejected " + p.ID
+		if then >= 0 && then != now && !pinned {
+			switch w := f.index[then]; {
+			case p.shun == w:
+				if then = m.elsewhere(&f, load, p); then < 0 {
+					m.full = m.members[p.shun].id + " has rejected " + p.ID
+				}
+			case m.crashes(p, w):
+				if other := m.elsewhere(&f, load, p); other >= 0 {
+					then = other
+				}
 			}
 		}
 		if then != now && then >= 0 {
@@ -248,16 +255,18 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 	p.target = target
 }
 
-// elsewhere is the least loaded worker that may take p and did not reject it.
+// elsewhere is the least loaded worker that may take p and did not reject it, rather
+// one that has not crashed with it.
 func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
-	best := -1
+	best, guilty := -1, false
 	for w := range f.workers {
 		x := &f.workers[w]
 		if x.NoNew || f.index[w] == p.shun || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
 			continue
 		}
-		if best < 0 || load[w]*f.workers[best].Portion() < load[best]*x.Portion() {
-			best = w
+		again := m.crashes(p, f.index[w])
+		if best < 0 || guilty && !again || guilty == again && load[w]*f.workers[best].Portion() < load[best]*x.Portion() {
+			best, guilty = w, again
 		}
 	}
 	return best

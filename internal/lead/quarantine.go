@@ -75,6 +75,16 @@ func (m *Machine) blamed(p *part) []string {
 	return p.crashed
 }
 
+// crashes reports whether p is to be given to another worker than w: two have crashed
+// with it lately, and w is one of them. Those that have crashed have the most room when
+// they are back, so that p would go to and fro between the two, and never to a third.
+func (m *Machine) crashes(p *part, w int32) bool {
+	if len(p.crashed) < blameOwners-1 {
+		return false
+	}
+	return slices.Contains(m.blamed(p), m.members[w].id)
+}
+
 // newest is the token of the last plan that granted the worker anything.
 func (m *Machine) newest(w int32) (v plan.Version) {
 	for i := range m.parts {

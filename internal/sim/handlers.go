@@ -53,6 +53,7 @@ func (p *process) begin(g plan.Grant) {
 			if p.alive && !r.ended && p.frozen == 0 && w.poison[g.ID] > 0 {
 				w.touched(Poison)
 				w.say("host %d: %s crashes the process", h.n, g.ID)
+				w.ledger.poisoned(g.ID)
 				p.die(false)
 				w.after(2*time.Second, h.boot)
 			}

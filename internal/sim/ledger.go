@@ -24,6 +24,7 @@ type ledger struct {
 	head     plan.Head // of the highest version ever
 	terms    map[uint64]string
 	byNonce  map[string]*session
+	stood    []*session        // those whose records were ever stored, by when they were first
 	holder   map[string]string // worker ID to the nonce that its key names, also if expired
 	leases   map[string][]*lease
 	slices   map[string]plan.Slice // as they stand now, by worker ID
@@ -44,6 +45,7 @@ type ledger struct {
 	settled   time.Duration // when every partition ran for the first time; below 0: not yet
 	lastPlan  time.Duration
 	lastCause plan.Why
+	lifted    time.Duration // when what is kept out of the plan last changed
 	alerts    map[string]string
 	since     counts // since the group had settled
 }
@@ -55,6 +57,8 @@ type counts struct {
 	renewals, leader int
 	terms            map[uint64]bool
 	planned          int
+	sliced, lost     int               // plans that change a slice; handlers that returned and nobody had stopped their process
+	home             map[string]string // partition to the worker ID that ran it
 }
 
 // A session is what is known of one nonce.
@@ -159,7 +163,11 @@ func (l *ledger) stored(by *process, rs []member.Record) {
 				l.since.leader++
 			}
 		case member.KindAside:
+			l.lifted = w.now
 			l.lastCause = plan.WhyQuarantine // its time is over, whatever the group does
+			if as, ok := r.Value.([]plan.Aside); ok && slices.ContainsFunc(as, func(a plan.Aside) bool { return a.Why == plan.WhyQuarantine && a.For > 0 }) {
+				w.stats.Quarantined++
+			}
 		case member.KindControl, member.KindChain:
 		}
 	}
@@ -167,12 +175,41 @@ func (l *ledger) stored(by *process, rs []member.Record) {
 		l.slicesStored(changed, removed)
 	}
 	l.naming()
+	if len(changed)+len(removed) > 0 {
+		l.sliced()
+	}
+}
+
+// sliced counts a plan that says something to a worker.
+func (l *ledger) sliced() {
+	l.w.stats.Sliced++
+	l.w.stats.LastPlan = l.w.now
+	if l.settled >= 0 {
+		l.since.sliced++
+		l.claimPlans()
+	}
+}
+
+// leads notes that a process is about to lead, or no more.
+func (l *ledger) leads(p *process, leading bool) {
+	if leading == p.leading {
+		return
+	}
+	if leading && slices.ContainsFunc(l.w.hosts, func(h *host) bool { return h.proc != nil && h.proc != p && h.proc.leading }) {
+		l.w.stats.TwoLead++
+	}
+	for _, s := range l.slices {
+		if len(s.Releasing) > 0 {
+			l.w.stats.Midway++
+			return
+		}
+	}
 }
 
 // naming notes since when a plan has stood that does not name a session.
 func (l *ledger) naming() {
 	h, stands := l.w.store.head()
-	for _, s := range l.byNonce {
+	for _, s := range l.stood {
 		switch {
 		case !stands || h.Adopting || !h.Started || l.slices[s.worker].Session == s.nonce:
 			s.unnamed = -1
@@ -200,6 +237,9 @@ func (l *ledger) sessionStored(by *process, r member.Record) {
 	if s == nil {
 		l.break_(PromiseOneOwner, "", "a session of nobody: %s", rec.Nonce)
 		return
+	}
+	if s.worker == "" {
+		l.stood = append(l.stood, s)
 	}
 	s.worker, s.ttl, s.fenced = worker, rec.TTL.Duration(), rec.Fenced
 	if old := l.byNonce[l.holder[worker]]; old != nil && old != s && old.displaced < 0 {
@@ -319,6 +359,7 @@ func (l *ledger) lost() {
 func (l *ledger) renewed(incarnation uint32) {
 	l.lost()
 	l.renewals++
+	l.w.stats.Renewed++
 	if incarnation > l.head.Version.Incarnation() { // else nobody is left who remembers
 		l.anew = l.w.now
 	}
@@ -400,6 +441,10 @@ func (l *ledger) ended(r *run, how hold.How) {
 	if l.settled >= 0 {
 		l.since.returns++
 		l.claimStill(r)
+		if !r.p.leaving {
+			l.since.lost++
+			l.claimKeep(r)
+		}
 	}
 }
 
@@ -458,9 +503,18 @@ func (l *ledger) events(p *process, es []event.Event) {
 			l.alerts[fmt.Sprintf("%d/stuck %s", p.host.n, e.Partition)] = "stuck"
 		case event.Led:
 			if l.settled >= 0 {
+				l.w.stats.Led++
 				l.since.terms[e.Term] = true
 				l.claimOneTerm()
 			}
+		case event.Refused:
+			l.w.stats.Refused++
+		case event.Slowed:
+			l.w.stats.Slowed++
+		case event.Suspected:
+			l.w.stats.Suspected++
+		case event.Lost:
+			l.w.stats.Lost++
 		case event.Planned:
 			if l.settled >= 0 {
 				l.since.planned++

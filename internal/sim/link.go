@@ -243,7 +243,9 @@ func (w *world) serve(p *process, r member.Request) (a member.Answer, silent boo
 		if len(r.Puts) > w.sc.Settings.Batch {
 			w.ledger.break_(PromiseSettles, "", "a commit of %d writes is above the server's limit of %d", len(r.Puts), w.sc.Settings.Batch)
 		}
-		a.Rev, a.Err = b.write(p, r.Puts)
+		if a.Rev, a.Err = b.write(p, r.Puts); errors.Is(a.Err, kv.ErrStale) {
+			w.stats.Declined++
+		}
 	case member.Incarnation:
 		if !v.exists {
 			return member.Answer{Err: kv.ErrLost}, false
@@ -279,6 +281,10 @@ func (w *world) probed(nonce string, answer func(error), silent func()) {
 		silent()
 	case !q.host.link.hears() || !q.host.link.sends():
 		silent()
+	case q.host.link.slow > 0: // the way there, and back
+		w.touched(Slow)
+		silent() // in time, if the answer is not
+		w.after(w.upTo(q.host.link.slow)+w.upTo(q.host.link.slow), func() { answer(nil) })
 	default:
 		answer(nil)
 	}

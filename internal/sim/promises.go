@@ -15,7 +15,7 @@ import (
 // Promise is the number of a promise of the design.
 type Promise int
 
-// The promises, as the design numbers them; and three that go without saying.
+// The promises, as the design numbers them; and four that go without saying.
 const (
 	PromiseOnePlan  Promise = 1
 	PromiseRevoke   Promise = 2
@@ -30,6 +30,7 @@ const (
 	PromiseTruth    Promise = 20 // what is said is so
 	PromiseNoPanic  Promise = 21
 	PromiseFlapping Promise = 22 // no state is entered without a reason
+	PromiseRoom     Promise = 23 // nobody is given more than it has room for
 )
 
 var promiseWords = map[Promise]string{
@@ -37,6 +38,7 @@ var promiseWords = map[Promise]string{
 	PromiseTokens: "tokens grow", PromiseSource: "a failing source loses nothing", PromiseRuns: "runs again",
 	PromiseSettles: "settles", PromiseRecovers: "recovers", PromiseMoves: "moves little", PromiseCost: "costs little",
 	PromiseTruth: "state tells the truth", PromiseNoPanic: "no panic", PromiseFlapping: "no flapping",
+	PromiseRoom: "room for all of it",
 }
 
 func (p Promise) String() string { return fmt.Sprintf("%d (%s)", int(p), promiseWords[p]) }
@@ -87,6 +89,9 @@ func (l *ledger) planStored(h plan.Head, rs []member.Record) {
 	if h.Version > l.head.Version {
 		l.head = h
 	}
+	if l.settled >= 0 {
+		l.w.stats.Waiting = max(l.w.stats.Waiting, h.Unassigned)
+	}
 	if s := l.byNonce[h.Session]; s == nil {
 		l.break_(PromiseOnePlan, "", "plan %s by an unknown session %s", h.Version, h.Session)
 	}
@@ -134,11 +139,32 @@ func (l *ledger) slicesStored(changed []plan.Slice, removed []string) {
 	}
 	for _, s := range changed {
 		owner := l.byNonce[s.Session]
+		l.roomFor(owner, &s)
 		for i := range s.Granted {
 			if l.granted(owner, &s.Granted[i]); l.w.over {
 				return
 			}
 		}
+	}
+}
+
+// roomFor checks that a slice which grants something new holds no more than its worker
+// has room for, what it has yet to let go of included. A weight that grows is not the
+// leader's doing.
+func (l *ledger) roomFor(to *session, s *plan.Slice) {
+	capacity := to.p.host.spec.Capacity
+	if capacity == 0 || !slices.ContainsFunc(s.Granted, func(g plan.Grant) bool { return g.Token == s.Version }) {
+		return
+	}
+	load := int64(0)
+	for i := range s.Granted {
+		load += s.Granted[i].Load()
+	}
+	for i := range s.Releasing {
+		load += s.Releasing[i].Load()
+	}
+	if load > capacity {
+		l.break_(PromiseRoom, "", "plan %s gives %s work of %d, and it has room for %d", s.Version, s.Worker, load, capacity)
 	}
 }
 
@@ -431,9 +457,11 @@ func (l *ledger) state(p *process, rd member.Ready) {
 	if rd.State != p.state {
 		switch rd.State {
 		case member.Degraded:
+			l.w.stats.Degraded++
 			l.since.degraded++
 			l.claimCalm(p, "is degraded")
 		case member.Fenced:
+			l.w.stats.Fenced++
 			l.since.fenced++
 			l.claimCalm(p, "is fenced")
 		}
@@ -456,8 +484,8 @@ func (l *ledger) second() {
 	l.truth()
 	l.claimOrphans()
 	if l.settled < 0 && l.w.now > 10*time.Second && l.unsettled() == "" && l.w.now-l.lastPlan > 15*time.Second {
-		l.settled = l.w.now
-		l.since = counts{terms: map[uint64]bool{l.head.Term: true}}
+		l.settled, l.w.stats.Settled = l.w.now, l.w.now
+		l.since = counts{terms: map[uint64]bool{l.head.Term: true}, home: l.homes()}
 		l.w.stats.MaxBare = 0
 		l.w.say("-- settled --")
 	}
@@ -508,6 +536,7 @@ func (l *ledger) restless() (why, id string) {
 		switch n := len(l.running[p.ID]); {
 		case n == 1, n == 0 && aside[p.ID]:
 		case n == 0 && !l.fits(p):
+		case n == 0 && l.w.now < l.lifted+time.Second && l.w.now > time.Second: // its quarantine is over only just now
 		case n == 0:
 			return fmt.Sprintf("%s does not run (%s)", p.ID, l.story(p.ID)), p.ID
 		default:
@@ -584,6 +613,7 @@ func (l *ledger) end() {
 		l.break_(PromiseSettles, "", "%d leaders, %s after the last fault", leaders, l.w.now-sc.Run)
 	}
 	l.claimCost()
+	l.claimHome()
 }
 
 // The claims of one scenario.
@@ -606,6 +636,54 @@ func (l *ledger) claimStill(r *run) {
 func (l *ledger) claimMoves() {
 	if c, ok := l.claim(ClaimMoves); ok && l.since.moves > c.N {
 		l.break_(PromiseMoves, "", "%d moves, and %d would do", l.since.moves, c.N)
+	}
+}
+
+func (l *ledger) claimPlans() {
+	if c, ok := l.claim(ClaimPlans); ok && l.since.sliced > c.N {
+		l.break_(PromiseSettles, "", "%d plans with slices, and %d would do; the last because of %q", l.since.sliced, c.N, l.head.Why)
+	}
+}
+
+// poisoned notes that a partition has crashed the process that ran it.
+func (l *ledger) poisoned(id string) {
+	l.w.stats.Poisoned++
+	if c, ok := l.claim(ClaimCrashes); ok && l.w.stats.Poisoned > c.N {
+		l.break_(PromiseRuns, id, "%s has crashed %d processes, and should be quarantined", id, l.w.stats.Poisoned)
+	}
+}
+
+func (l *ledger) claimKeep(r *run) {
+	if c, ok := l.claim(ClaimKeep); ok && l.since.lost > c.N {
+		l.break_(PromiseMoves, r.lease.Partition, "%s of host %d returned, which nobody has stopped; %d have, and %d would do",
+			r.lease.Partition, r.p.host.n, l.since.lost, c.N)
+	}
+}
+
+// homes is which worker ID runs each partition.
+func (l *ledger) homes() map[string]string {
+	homes := map[string]string{}
+	for id, runs := range l.running {
+		for _, r := range runs {
+			homes[id] = r.p.workerID
+		}
+	}
+	return homes
+}
+
+func (l *ledger) claimHome() {
+	c, ok := l.claim(ClaimHome)
+	if !ok || l.settled < 0 || l.w.over {
+		return
+	}
+	now, same := l.homes(), 0
+	for id, worker := range l.since.home {
+		if now[id] == worker {
+			same++
+		}
+	}
+	if 100*same < c.N*len(l.since.home) {
+		l.break_(PromiseMoves, "", "%d of %d partitions run under the worker ID that had them, and %d percent should", same, len(l.since.home), c.N)
 	}
 }
 

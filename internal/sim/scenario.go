@@ -86,7 +86,16 @@ const (
 	ClaimCalm    ClaimKind = "calm"    // nobody is degraded or fenced, and the idle group's costs are bounded
 	ClaimOrphans ClaimKind = "orphans" // what a lost session had is granted within D of its tombstone
 	ClaimOneTerm ClaimKind = "oneterm" // the leader does not change
+	ClaimPlans   ClaimKind = "plans"   // at most N plans change a slice
+	ClaimKeep    ClaimKind = "keep"    // at most N handlers return in processes that nobody has stopped
+	ClaimCrashes ClaimKind = "crashes" // poisonous partitions crash at most N processes
+	ClaimHome    ClaimKind = "home"    // at the end N percent of the partitions run under the worker ID that had them
 )
+
+// claims are all of them: a script names no others.
+var claims = []ClaimKind{
+	ClaimStill, ClaimMoves, ClaimWithin, ClaimCalm, ClaimOrphans, ClaimOneTerm, ClaimPlans, ClaimKeep, ClaimCrashes, ClaimHome,
+}
 
 // partitionID is the name of the partition with that number.
 func partitionID(n int) string {

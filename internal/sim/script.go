@@ -149,6 +149,9 @@ func (sc *Scenario) line(what string, words []string) (err error) {
 		sc.Faults = append(sc.Faults, f)
 	case "claim":
 		c := Claim{Kind: ClaimKind(p.word())}
+		if !slices.Contains(claims, c.Kind) {
+			p.fail("unknown claim %q", c.Kind)
+		}
 		for k, v := range p.pairs() {
 			switch k {
 			case "n":

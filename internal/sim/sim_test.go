@@ -192,7 +192,7 @@ func TestScript(t *testing.T) {
 			t.Fatalf("wrote\n%s\nand read\n%s", text, got)
 		}
 	}
-	for _, bad := range []string{"", "seed x", "at 1s nothing", "host start=1", "run 1s", "set Nothing 3", "partitions a", "what"} {
+	for _, bad := range []string{"", "seed x", "at 1s nothing", "host start=1", "run 1s", "set Nothing 3", "partitions a", "what", "claim nothing"} {
 		if _, err := sim.Parse(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q is no script", bad)
 		}

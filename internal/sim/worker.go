@@ -275,6 +275,7 @@ func (p *process) pump(rd member.Ready) {
 	if rd.State != p.state || rd.Leading != p.leading || rd.WorkerID != p.workerID {
 		w.say("host %d: %s state %d leading %v", p.host.n, rd.WorkerID, rd.State, rd.Leading)
 		w.ledger.state(p, rd)
+		w.ledger.leads(p, rd.Leading)
 		p.state, p.leading, p.workerID = rd.State, rd.Leading, rd.WorkerID
 	}
 	for _, op := range rd.Ops {
@@ -355,6 +356,8 @@ func (p *process) gone() {
 	if !p.vanished {
 		delete(p.w.answering, p.answering)
 	}
+	p.w.ledger.leads(p, false)
+	p.leading = false
 	p.w.ledger.died(p)
 	if p.host.proc == p {
 		p.host.proc = nil

@@ -34,12 +34,33 @@ type Stats struct {
 	Plans, Grants, Starts      int
 	Moves                      int
 	Older                      int // leases adopted although a younger one may run: the open hole
-	Virtual                    time.Duration
-	Injected                   [64]int // by place in Kinds: faults that took effect
-	Touched                    [64]int // how often a fault of the kind changed what would have happened
-	Fingerprint                uint64  // of everything that happened
-	MaxBare                    time.Duration
+
+	// What became of leaders and of what they decided.
+	Sliced   int // plans that change a slice
+	Led      int // terms that were taken once the group had settled
+	TwoLead  int // how often a process began to lead while another did
+	Declined int // commits that the store refused
+	Refused  int // commits of which their leader says that somebody else had written
+	Midway   int // changes of leadership while a partition was being released
+	// What was said of workers and partitions.
+	Slowed, Suspected, Lost, Quarantined, Poisoned int
+	// Degraded and Fenced count how often a worker became so.
+	Degraded, Fenced int
+	Waiting          int // the most partitions that a plan left unassigned once the group had settled
+
+	Renewed int // how often the store was made anew
+
+	Settled     time.Duration // when the group had settled first; 0: it never had
+	LastPlan    time.Duration // when a plan last changed a slice
+	Virtual     time.Duration
+	Injected    [64]int // by place in Kinds: faults that took effect
+	Touched     [64]int // how often a fault of the kind changed what would have happened
+	Fingerprint uint64  // of everything that happened
+	MaxBare     time.Duration
 }
+
+// Took is how often a fault of the kind has changed what would have happened.
+func (s *Stats) Took(k Kind) int { return s.Touched[index[k]] }
 
 // A timer is something to do at a time; those of one time are done in the order
 // in which they were asked for.

@@ -239,6 +239,11 @@ var All = []Mutant{
 
 	// Liveness.
 	{
+		Rule:    "a partition that two owners crashed with goes to a third",
+		Edits:   []Edit{{"internal/lead/quarantine.go", "if len(p.crashed) < blameOwners-1 {", "if true {"}},
+		Package: "./internal/lead", // profiles poison none for long enough; TestPattern_CascadingFailures_Contained_Poison sees it
+	},
+	{
 		Rule:     "orphans do not wait for a window",
 		Edits:    []Edit{{"internal/lead/decide.go", "urgent, why := m.urgent(&fleet); urgent {", "urgent, why := m.urgent(&fleet); urgent && w.planned == nil {"}},
 		Profiles: "crash", Breaks: []int{7}, Seeds: 60,
