@@ -90,3 +90,56 @@ func TestLedgerOverlappingEffects(t *testing.T) {
 		})
 	}
 }
+
+// Where the clock stands still, an effect within another one is one that overlaps it.
+func TestLedgerEffectsAtOneMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &witness{TB: t}
+		l := NewLedger(w)
+		for token, worker := range []string{1: "a", 2: "b", 3: "c"} {
+			if token > 0 {
+				l.Enter(Entry{What: Started, Worker: worker, Partition: "p", Token: uint64(token)})
+				l.Enter(Entry{What: Frozen, Worker: worker})
+			}
+		}
+		var nest func(token uint64) error
+		nest = func(token uint64) error {
+			if token > 3 {
+				return nil
+			}
+			return l.Effect(parti.NewLease(parti.Partition{ID: "p"}, token, nil, nil), "x", func() error { return nest(token + 1) })
+		}
+		if err := nest(1); err != nil {
+			t.Error(err)
+		}
+		l.Over() // nobody runs it
+		l.Check(parti.Fence)
+		if r := l.Report(); len(w.lines) > 0 || r.Accepted != 3 {
+			t.Errorf("%v\n%v", r, w.lines)
+		}
+	})
+}
+
+// The account may be looked at while effects are under way.
+func TestLedgerLooksWhileTheyAct(t *testing.T) {
+	l := NewLedger(t)
+	l.Enter(Entry{What: Started, Worker: "a", Partition: "p", Token: 1})
+	lease := parti.NewLease(parti.Partition{ID: "p"}, 1, nil, nil)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			for range 100 {
+				if err := l.Act(lease, "x"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 20 {
+		l.Check(parti.Fence)
+	}
+	all.Wait()
+	if r := l.Report(); r.Accepted != 300 {
+		t.Errorf("%v", r)
+	}
+}

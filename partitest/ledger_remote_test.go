@@ -234,6 +234,57 @@ hello
 	}
 }
 
+// What counts is when it happened by the clock of the machine, not when it was heard.
+func TestListenGoesByTheClock(t *testing.T) {
+	now, ok := machineClock()
+	if !ok {
+		t.Fatal("no clock")
+	}
+	w := &witness{TB: t}
+	l := NewLedger(w)
+	hear := func(worker string, lines ...string) {
+		t.Helper()
+		var all strings.Builder
+		for _, text := range lines { // a time in seconds, and the rest
+			at, rest, _ := strings.Cut(text, " ")
+			after, err := time.ParseDuration(at + "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&all, `{"clock":%d,"worker":%q,"partition":"p",%s}`+"\n", now+after, worker, rest)
+		}
+		if err := l.Listen(strings.NewReader(all.String())); err != nil {
+			t.Error(err)
+		}
+	}
+	hear("b",
+		`4 "say":"starts","token":2`,
+		`5 "say":"tries","token":2,"effect":1`,
+		`6 "say":"acts","token":2,"effect":1`,
+		`9 "say":"tries","token":2,"effect":2`, // without an answer
+	)
+	hear("a",
+		`1 "say":"starts","token":1`,
+		`2 "say":"tries","token":1,"effect":1`,
+		`3 "say":"returns","token":1`,
+		`7 "say":"acts","token":1,"effect":1`, // by a goroutine that was left behind
+	)
+	l.Check(parti.Fence)
+	if r := l.Report(); len(w.lines) > 0 || r.Starts != 2 || r.Accepted != 2 || r.LongestGap().Round(time.Millisecond) != time.Second {
+		t.Errorf("%v\n%v", r, w.lines)
+	}
+	if d := time.Until(l.sorted()[0].At.Add(-time.Second)); d > 0 || d < -time.Minute {
+		t.Errorf("it is %v away from the time of this process", d)
+	}
+
+	hear("b", `20 "say":"tries","token":3,"effect":1`)
+	hear("b", `10 "say":"tries","token":3,"effect":1`)
+	hear("b", `11 "say":"tries","token":2,"effect":1`, `12 "say":"refused","token":2,"effect":1`)
+	if l.Check(parti.Fence); len(w.lines) > 0 {
+		t.Error(w.lines)
+	}
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error)  { return 0, errBroken }
