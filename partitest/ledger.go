@@ -1,9 +1,11 @@
 package partitest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +45,8 @@ type Entry struct {
 	Partition string // of Started and Returned
 	Token     uint64 // of Started and Returned
 	Text      string // of a Mark, or of an effect
+
+	called time.Time // of an effect, if known: it took place between that and At
 }
 
 // What an [Entry] says.
@@ -213,7 +217,8 @@ func (l *Ledger) Act(lease parti.Lease, what string) error {
 
 // Effect is an effect of a lease on the user's own sink. do returns nil when it was
 // accepted, an error that wraps [ErrRefused] when it was refused because of its token,
-// and any other when nobody knows.
+// and any other when nobody knows: it may take place later. All effects of a partition
+// must go through here, or a refusal comes from nowhere.
 func (l *Ledger) Effect(lease parti.Lease, what string, do func() error) error {
 	id := lease.Partition.ID
 	l.mu.Lock()
@@ -227,28 +232,49 @@ func (l *Ledger) Effect(lease parti.Lease, what string, do func() error) error {
 		l.mu.Unlock()
 		return ErrCrashed
 	}
-	l.acting++
-	a := act{token: lease.Token, call: l.acting}
+	e := Entry{What: Acted, Worker: run.worker, Partition: id, Token: lease.Token, Text: what, called: time.Now()}
+	i := l.try(e, l.tick())
 	l.mu.Unlock()
 
 	err := do()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acting++
-	a.back = l.acting
-	e := Entry{What: Acted, Worker: run.worker, Partition: id, Token: lease.Token, Text: what}
 	switch {
 	case errors.Is(err, ErrRefused):
-		e.What, a.outcome = Refused, refused
+		e.What = Refused
 	case err != nil:
-		a.outcome = unknown
+		return err
 	}
-	l.acts[id] = append(l.acts[id], a)
-	if a.outcome != unknown {
-		l.enter(e)
-	}
+	l.answer(e, i, l.tick())
 	return err
+}
+
+// try notes that an effect is under way, as one of which nobody knows what becomes. The
+// lock is held.
+func (l *Ledger) try(e Entry, call int64) (i int) {
+	l.acts[e.Partition] = append(l.acts[e.Partition], act{token: e.Token, call: call, back: never, outcome: unknown})
+	return len(l.acts[e.Partition]) - 1
+}
+
+// never is later than all ticks.
+const never = math.MaxInt64
+
+// answer enters what became of the effect i. The lock is held.
+func (l *Ledger) answer(e Entry, i int, back int64) {
+	a := &l.acts[e.Partition][i]
+	a.back, a.outcome = back, accepted
+	if e.What == Refused {
+		a.outcome = refused
+	}
+	l.enter(e)
+}
+
+// tick is the time for the checker: later than the last one also where the clock stands
+// still. The lock is held.
+func (l *Ledger) tick() int64 {
+	l.acting = max(l.acting+1, ticks(time.Now()))
+	return l.acting
 }
 
 // Owner is the worker whose handler of a partition runs, and that could own it: one
@@ -349,7 +375,7 @@ func (l *Ledger) Check(policy parti.Isolation, bounds ...Bound) {
 // no tests.
 func (l *Ledger) Violations(policy parti.Isolation, bounds ...Bound) (texts []string) {
 	r := l.Report()
-	found := append(r.breaches(policy), l.irregular(policy)...)
+	found := append(r.breaches(policy), l.still().irregular(policy)...)
 	for _, b := range bounds {
 		for _, text := range b(r) {
 			found = append(found, breach{text: text})
@@ -388,13 +414,81 @@ func (l *Ledger) Report() Report {
 	return a.report()
 }
 
+// still is a copy for the checker, to which nothing is added. Of the effects with one
+// token of which nobody knows, the first is enough: it may take place at any time later.
+func (l *Ledger) still() *Ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &Ledger{entries: slices.Clone(l.entries), acts: map[string][]act{}}
+	for id, all := range l.acts {
+		first := map[uint64]int{} // by token, in kept
+		var kept []act
+		for _, a := range all {
+			if a.outcome == unknown {
+				if i, more := first[a.token]; more {
+					kept[i].call = min(kept[i].call, a.call)
+					continue
+				}
+				first[a.token] = len(kept)
+			}
+			kept = append(kept, a)
+		}
+		c.acts[id] = kept
+	}
+	return c
+}
+
 // sorted are the entries by time.
 func (l *Ledger) sorted() []Entry {
 	l.mu.Lock()
 	all := slices.Clone(l.entries)
 	l.mu.Unlock()
+	place(all)
 	slices.SortStableFunc(all, func(a, b Entry) int { return a.At.Compare(b.At) })
 	return all
+}
+
+// place settles when effects took place that were accepted while others were under way:
+// before all of the partition that were accepted with a larger token, if that is within
+// the time in which they were tried.
+func place(all []Entry) {
+	acted := map[string][]*Entry{}
+	for i := range all {
+		if e := &all[i]; e.What == Acted {
+			acted[e.Partition] = append(acted[e.Partition], e)
+		}
+	}
+	for _, es := range acted {
+		slices.SortStableFunc(es, func(a, b *Entry) int { return cmp.Compare(b.Token, a.Token) })
+		// Of the effects with larger tokens: the first answer, and the first place.
+		var answered, placed time.Time
+		for len(es) > 0 {
+			same := 1
+			for same < len(es) && es[same].Token == es[0].Token {
+				same++
+			}
+			nextAnswered, nextPlaced := answered, placed
+			for _, e := range es[:same] {
+				nextAnswered = earlier(nextAnswered, e.At)
+				if !answered.IsZero() && !e.At.Before(placed) && !e.called.IsZero() && !answered.Before(e.called) {
+					e.At = placed.Add(-1)
+				}
+				nextPlaced = earlier(nextPlaced, e.At)
+			}
+			answered, placed, es = nextAnswered, nextPlaced, es[same:]
+		}
+	}
+	for i := range all {
+		all[i].called = time.Time{}
+	}
+}
+
+// earlier is the earlier one; a zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // tail is the end of the timeline of a partition, or of all.
