@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long to wait for what must happen; it measures nothing.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A site is a place where a stream can be.
 type site struct {

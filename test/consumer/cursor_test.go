@@ -542,6 +542,7 @@ func TestCursorReconnects(t *testing.T) {
 		}
 		const n, tail = 2000, 100
 		var sending sync.WaitGroup
+		defer sending.Wait() // also when the test fails
 		for p := range all {
 			sending.Go(func() { w.burst(p, n) })
 		}
@@ -609,6 +610,7 @@ func TestCursorChurn(t *testing.T) {
 			holds[i] = held{o, o.run(name(i), token)}
 		}
 		var sending sync.WaitGroup
+		defer sending.Wait() // also when the test fails
 		for i := range partitions {
 			sending.Go(func() { w.burst(name(i), n) })
 		}
