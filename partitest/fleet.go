@@ -22,8 +22,10 @@ import (
 type Fleet struct {
 	*Ledger
 
-	// NATS is where they meet.
-	NATS *NATS
+	// NATS is where they meet, and Group the name of their group there; a second fleet on
+	// the same NATS needs another.
+	NATS  *NATS
+	Group string
 	// Config is that of the workers that join next. The Identity is the worker's name.
 	Config parti.Config
 	// Source lists the partitions for the workers that join next.
@@ -32,7 +34,6 @@ type Fleet struct {
 	Options []parti.Option
 
 	tb         testing.TB
-	group      string
 	partitions []parti.Partition
 	handler    func(*Worker) parti.Handler
 
@@ -82,7 +83,7 @@ func NewFleet(tb testing.TB, on *NATS, partitions []parti.Partition, handler fun
 	tb.Helper()
 	return &Fleet{
 		Ledger: NewLedger(tb), NATS: on, Source: source.Static(partitions...),
-		tb: tb, group: "partitest", partitions: partitions, handler: handler,
+		Group: "partitest", tb: tb, partitions: partitions, handler: handler,
 	}
 }
 
@@ -116,7 +117,7 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	store, err := natskv.Open(ctx, js, f.group)
+	store, err := natskv.Open(ctx, js, f.Group)
 	if err != nil {
 		f.tb.Fatalf("%s: %v", name, err)
 	}

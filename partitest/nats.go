@@ -31,7 +31,8 @@ const patience = 30 * time.Second
 // A NATS is one nats-server with JetStream, or a cluster of some, in this process, on
 // loopback, and the network that lies before and between them. Every connection goes
 // over that network, on which the faults of this package happen. It is stopped, and all
-// faults are healed, when the test ends. It does not run in a testing/synctest bubble:
+// faults are healed, when the test ends. The network reads the protocol, so TLS is not
+// for it. It does not run in a testing/synctest bubble:
 // what goes over sockets is not in the bubble's time.
 type NATS struct {
 	tb    testing.TB
