@@ -28,6 +28,14 @@ type account struct {
 	ghosts  int
 	over    bool
 	last    time.Time
+	beside  []overlap // that are excused for now
+}
+
+// An overlap is a run that began while the handler of a worker that was frozen or
+// isolated ran.
+type overlap struct {
+	partition  string
+	older, run *run
 }
 
 // A book is the account of one partition.
@@ -48,6 +56,7 @@ type run struct {
 	worker string
 	token  uint64
 	dead   bool // its process has crashed
+	over   bool // it has returned
 }
 
 // standing is what was done to a worker's process.
@@ -56,6 +65,22 @@ type standing struct {
 	isolated int
 	woke     time.Time
 	back     time.Time
+}
+
+// still reports whether it is frozen, or was a moment ago.
+func (w *standing) still(at time.Time) bool {
+	return w.frozen > 0 || !w.woke.IsZero() && at.Sub(w.woke) < wakeGrace
+}
+
+// apart reports whether it is isolated, or was a moment ago.
+func (w *standing) apart(at time.Time) bool {
+	return w.isolated > 0 || !w.back.IsZero() && at.Sub(w.back) < backGrace
+}
+
+// excused reports whether it need not know yet what it owns no more. Under Freeze, one
+// that woke hears of it as one that is back.
+func (w *standing) excused(at time.Time) bool {
+	return w.still(at) || w.apart(at) || !w.woke.IsZero() && at.Sub(w.woke) < backGrace
 }
 
 func newAccount() *account {
@@ -83,7 +108,8 @@ func (a *account) book(partition string) *book {
 // apply enters one entry.
 func (a *account) apply(e Entry) {
 	a.last = e.At
-	w := a.worker(e.Worker)
+	a.linger(e.At)
+	a.faults(e)
 	switch e.What {
 	case Started:
 		a.start(e)
@@ -99,8 +125,6 @@ func (a *account) apply(e Entry) {
 	case Refused:
 		a.sum.Refused++
 	case Crashed:
-		a.sum.Crashes++
-		*w = standing{} // what comes after it under that name is another process
 		for _, b := range a.books {
 			if b.lessee == e.Worker {
 				b.lessee = ""
@@ -111,52 +135,90 @@ func (a *account) apply(e Entry) {
 		}
 		a.settle(e.At, "the crash of "+e.Worker)
 	case Frozen:
+		a.settle(e.At, "the freeze of "+e.Worker)
+	case Woke:
+		a.settle(e.At, "")
+	case Mark:
+		a.over = a.over || e.Text == overMark
+	case Isolated, Back:
+	}
+}
+
+// faults enters what was done to workers.
+func (a *account) faults(e Entry) {
+	w := a.worker(e.Worker)
+	switch e.What {
+	case Crashed:
+		a.sum.Crashes++
+		*w = standing{} // what comes after it under that name is another process
+	case Frozen:
 		a.sum.Freezes++
 		w.frozen++
-		a.settle(e.At, "the freeze of "+e.Worker)
 	case Woke:
 		w.frozen = max(w.frozen-1, 0)
 		w.woke = e.At
-		a.settle(e.At, "")
 	case Isolated:
 		a.sum.Isolations++
 		w.isolated++
 	case Back:
 		w.isolated = max(w.isolated-1, 0)
 		w.back = e.At
-	case Mark:
-		a.over = a.over || e.Text == overMark
+	default:
 	}
+}
+
+// linger finds the overlaps that nothing excuses any more.
+func (a *account) linger(at time.Time) {
+	a.beside = slices.DeleteFunc(a.beside, func(o overlap) bool {
+		if o.older.over || o.older.dead || o.run.over || o.run.dead {
+			return true
+		}
+		if a.worker(o.older.worker).excused(at) || !a.owns(o.run) {
+			return false
+		}
+		a.sum.Doubles++
+		a.breachf(o.partition, always, "%s: %s still runs it beside %s, though it is neither frozen nor isolated any more", o.partition, o.older.worker, o.run.worker)
+		return true
+	})
 }
 
 func (a *account) start(e Entry) {
 	b := a.book(e.Partition)
 	a.sum.Starts++
 	b.started++
+	mine := &run{worker: e.Worker, token: e.Token}
+	// Under Freeze, one that is isolated calls its handlers again, whoever has them by now.
+	unknowing := e.Token < b.top && a.worker(e.Worker).apart(e.At)
 	// A handler that returned before its lease was over is called again under it.
-	if e.Token < b.top || e.Token == b.top && b.lessee != e.Worker {
+	if !unknowing && (e.Token < b.top || e.Token == b.top && b.lessee != e.Worker) {
 		a.breachf(e.Partition, always, "%s: %s starts it with token %d after %d", e.Partition, e.Worker, e.Token, b.top)
 	}
 	for _, o := range b.runs {
 		switch w := a.worker(o.worker); {
 		case o.dead:
-		case w.frozen > 0, !w.woke.IsZero() && e.At.Sub(w.woke) < wakeGrace:
-			a.sum.OverlapFrozen++
-		case w.isolated > 0, !w.back.IsZero() && e.At.Sub(w.back) < backGrace:
+		case unknowing:
 			a.sum.OverlapIsolated++
+			a.beside = append(a.beside, overlap{e.Partition, mine, o})
+			a.breachf(e.Partition, underFence, "%s: %s starts it again while %s runs it, and is isolated: under Fence it may not", e.Partition, e.Worker, o.worker)
+		case w.still(e.At):
+			a.sum.OverlapFrozen++
+			a.beside = append(a.beside, overlap{e.Partition, o, mine})
+		case w.apart(e.At):
+			a.sum.OverlapIsolated++
+			a.beside = append(a.beside, overlap{e.Partition, o, mine})
 			a.breachf(e.Partition, underFence, "%s: %s starts it while %s runs it, which is isolated: under Fence it must have stopped by then", e.Partition, e.Worker, o.worker)
 		default:
 			a.sum.Doubles++
 			a.breachf(e.Partition, always, "%s: %s starts it while %s runs it", e.Partition, e.Worker, o.worker)
 		}
 	}
-	if b.owner != "" && b.owner != e.Worker {
+	if b.owner != "" && b.owner != e.Worker && !unknowing {
 		a.sum.Moves++
 	}
 	if e.Token > b.top {
 		b.top, b.owner, b.lessee = e.Token, e.Worker, e.Worker
 	}
-	b.runs = append(b.runs, &run{worker: e.Worker, token: e.Token})
+	b.runs = append(b.runs, mine)
 	a.turn(e.Partition, b, e.At, "")
 }
 
@@ -167,6 +229,7 @@ func (a *account) end(e Entry) {
 		a.breachf(e.Partition, always, "%s: %s returns with token %d and has not started it", e.Partition, e.Worker, e.Token)
 		return
 	}
+	b.runs[i].over = true
 	b.runs = slices.Delete(b.runs, i, i+1)
 	a.turn(e.Partition, b, e.At, "its return on "+e.Worker)
 }

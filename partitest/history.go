@@ -122,13 +122,20 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 	open := map[string]map[string]uint64{} // worker, partition, token
 	tick := int64(0)
 	lives := map[string]int{}
+	top := map[string]uint64{}
+	workers := newAccount()
 	enter := func(id string, h lockOp) {
 		tick++
 		all[id] = append(all[id], porcupine.Operation{Input: h, Call: 2 * tick, Return: 2*tick + 1})
 	}
 	for _, e := range l.sorted() {
+		workers.faults(e)
 		switch e.What {
 		case Started:
+			if policy == parti.Freeze && e.Token < top[e.Partition] && workers.worker(e.Worker).apart(e.At) {
+				continue
+			}
+			top[e.Partition] = max(top[e.Partition], e.Token)
 			enter(e.Partition, lockOp{take: true, token: e.Token, by: fmt.Sprint(e.Worker, " ", lives[e.Worker])})
 			if open[e.Worker] == nil {
 				open[e.Worker] = map[string]uint64{}
@@ -136,7 +143,9 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 			open[e.Worker][e.Partition] = e.Token
 		case Returned:
 			enter(e.Partition, lockOp{token: e.Token})
-			delete(open[e.Worker], e.Partition)
+			if open[e.Worker][e.Partition] == e.Token { // else it is of a process that crashed
+				delete(open[e.Worker], e.Partition)
+			}
 		case Isolated:
 			if policy == parti.Fence {
 				continue
@@ -149,6 +158,7 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 			for id, token := range open[e.Worker] {
 				enter(id, lockOp{token: token})
 			}
+			delete(open, e.Worker)
 		default:
 		}
 	}

@@ -109,6 +109,24 @@ func TestLedgerChecks(t *testing.T) {
 			history: []string{"a starts p 1", "a isolated", "a back", ".", ".", ".", ".", ".", ".", ".", "b starts p 2"},
 			freeze:  "b starts it while a runs it", fence: "b starts it while a runs it",
 		},
+		"it is called again while it is isolated": {
+			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", "a returns p 1"},
+			fence:   "a starts it again while b runs it, and is isolated",
+		},
+		"and goes on when it is back": {
+			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", ".", ".", ".", ".", ".", ".", ".", "b acts p 2"},
+			freeze:  "a still runs it beside b", fence: "a still runs it beside b",
+		},
+		"it wakes and does not return": {
+			history: []string{"a starts p 1", "a freezes", "b starts p 2", "a wakes", ".", ".", ".", ".", ".", ".", "b acts p 2"},
+			freeze:  "a still runs it beside b", fence: "a still runs it beside b",
+		},
+		"it wakes and is isolated": {
+			history: []string{"a starts p 1", "a freezes", "b starts p 2", "a isolated", "a wakes", ".", ".", "a back", "a returns p 1"},
+		},
+		"a late return from a former process": {
+			history: []string{"a starts p 1", "a crashes", "a starts p 2", "a returns p 1", "a crashes", "b starts p 3"},
+		},
 		"an old effect": {
 			history: []string{"a starts p 1", "b acts p 2", "a acts p 1"},
 			freeze:  "an effect of token 1 was accepted after one of token 2", fence: "an effect of token 1",
