@@ -67,6 +67,9 @@ type lockOp struct {
 // lock is the specification of a lock with epochs: it is taken with a larger token than
 // ever before, or again with the last one by whoever had it, while nobody holds it; and
 // given back by whoever holds it.
+//
+// Its operations are moments, which never overlap: so it is a second opinion on what the
+// account finds, where that of effects finds more.
 var lock = porcupine.Model{
 	Init: func() any { return lockState{} },
 	Step: func(state, input, _ any) (bool, any) {
