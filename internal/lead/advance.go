@@ -93,8 +93,11 @@ func (m *Machine) advance() {
 	m.prune()
 	if m.touched > 0 || m.asideNew {
 		m.offer(m.wishes.trigger, m.wishes.about)
-	} else if ph := m.phase(); ph != m.head.Phase && (ph == plan.Stable || ph == plan.Paused) {
-		m.offer(plan.WhyNone, "") // the group has come to rest
+	} else {
+		m.wishes.trigger, m.wishes.about = plan.WhyNone, "" // whatever it was, it changes nothing
+		if ph := m.phase(); ph != m.head.Phase && (ph == plan.Stable || ph == plan.Paused) {
+			m.offer(plan.WhyNone, "") // the group has come to rest
+		}
 	}
 	if more {
 		m.dirty = true

@@ -92,8 +92,8 @@ func (m *Machine) owners() (n int) {
 // assign asks the strategy for targets. With moves it may even out; without, only
 // partitions that have no target get one. Fresh ones are new and wait for a window.
 // It reports whether the strategy answered.
-func (m *Machine) assign(f fleet, why plan.Why, moves, fresh bool) bool {
-	in := plan.Input{Workers: f.workers, Cause: causeOf(why)}
+func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh bool) bool {
+	in := plan.Input{Workers: f.workers, Cause: cause}
 	if !moves {
 		in.Budget = plan.NoMoves()
 	}
@@ -176,7 +176,7 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 		c := f.workers[w].Capacity
 		return c == 0 || load[w]+p.Load() <= c
 	}
-	m.full = ""
+	m.full, m.retargeted, m.diverted = "", false, false
 	for k, i := range which {
 		p, now, then := &m.parts[i], in.Current[k], to[k]
 		pinned := in.Pins != nil && in.Pins[k] >= 0
@@ -190,9 +190,9 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 				if then = m.elsewhere(&f, load, p); then < 0 {
 					m.full = m.members[p.shun].id + " has rejected " + p.ID
 				}
-			case m.crashes(p, w):
-				if other := m.elsewhere(&f, load, p); other >= 0 {
-					then = other
+			case now < 0 && m.crashes(p, w):
+				if other := m.elsewhere(&f, load, p); other >= 0 && other != then {
+					then, m.diverted = other, true
 				}
 			}
 		}
@@ -252,7 +252,7 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 	default:
 		p.why = why
 	}
-	p.target = target
+	p.target, m.retargeted = target, true
 }
 
 // elsewhere is the least loaded worker that may take p and did not reject it, rather

@@ -134,6 +134,8 @@ func (m *Machine) begin() {
 	case m.restarted():
 		w.cold = &window{why: plan.WhyRestarted, about: "most of the group is gone or new", since: m.began, join: m.now}
 		w.planned = nil
+	default:
+		m.lookLater()
 	}
 }
 
@@ -177,6 +179,7 @@ func (m *Machine) restarted() bool {
 // back as they were, and what they run is not to move. Whoever is new joins as ever.
 func (m *Machine) returned() {
 	m.wishes.cold = nil
+	m.lookLater()
 	for _, y := range m.roster.Members() {
 		s := &y.Session
 		if y.State < roster.Suspect && s.Owns && !s.Leaving && m.members[m.member(s.Worker)].session != s.Nonce {
@@ -214,14 +217,15 @@ func (m *Machine) decide() {
 			m.by(due)
 			return
 		}
-		if m.assign(fleet, w.cold.why, true, true) {
+		if m.assign(fleet, w.cold.why, causeOf(w.cold.why), true, true) {
 			m.decided(w.cold)
 			w.cold = nil
 		}
 		return
 	}
 	if urgent, why := m.urgent(&fleet); urgent {
-		m.assign(fleet, why, false, false)
+		m.assign(fleet, why, causeOf(why), false, false)
+		m.lookLater() // what had to be placed may have come where there was most room, and that is uneven
 		w.because(m.now, why, "")
 	}
 	if w.unmet {
@@ -229,7 +233,7 @@ func (m *Machine) decide() {
 	}
 	switch {
 	case w.asked:
-		if m.assign(fleet, plan.WhyRebalance, true, true) {
+		if m.assign(fleet, plan.WhyRebalance, plan.Members, true, true) {
 			m.decided(&window{why: plan.WhyRebalance, about: "an operator asked for it", since: m.now})
 			w.asked = false
 		}
@@ -239,19 +243,45 @@ func (m *Machine) decide() {
 			m.by(due)
 			return
 		}
-		if m.assign(fleet, w.planned.why, !m.controls.paused, true) {
+		if m.assign(fleet, w.planned.why, causeOf(w.planned.why), !m.controls.paused, true) {
 			m.decided(w.planned)
 		}
+	case !w.look.IsZero():
+		due := m.cooled(w.look)
+		if m.now.Before(due) {
+			m.by(due)
+			return
+		}
+		// What is within the band for weights stays where it is: a change of leader moves
+		// nothing that the former leader would have left alone.
+		if m.assign(fleet, plan.WhyBalance, plan.Loads, !m.controls.paused, true) {
+			m.decided(&window{why: plan.WhyBalance, about: "evening out what was left uneven", since: m.now})
+		}
+	}
+}
+
+// lookLater has the strategy asked when nobody else has by then.
+func (m *Machine) lookLater() {
+	if m.wishes.look.IsZero() {
+		m.wishes.look = m.now.Add(m.cfg.Scale)
 	}
 }
 
 // decided closes a window: its plan is made.
 func (m *Machine) decided(w *window) {
 	m.wishes.trigger, m.wishes.about, m.wishes.from = w.why, w.about, w.since
-	if w != m.wishes.cold {
+	if w != m.wishes.cold && m.retargeted {
 		m.wishes.at = m.now
 	}
-	m.wishes.planned = nil
+	m.wishes.planned, m.wishes.look = nil, time.Time{}
+	if m.diverted {
+		m.wishes.look = m.now.Add(m.cfg.Cooldown)
+	}
+	for _, x := range m.members {
+		if s := m.sessionOf(x); m.keeps(x) && !m.takes(x) && (s == nil || !s.Leaving) { // suspect, or its predecessor may still run
+			m.wishes.look = m.now.Add(m.cfg.Cooldown)
+		}
+	}
 	m.welcome()
 }
 

@@ -105,6 +105,7 @@ func has(ls []plan.Lease, p *part) bool {
 // settle frees the partitions whose former lease is over. It reports whether any was.
 func (m *Machine) settle() (freed bool) {
 	lost := map[int32]plan.Version{} // owners that ended without last words, and their newest grant
+	left := map[int32]bool{}         // owners that stop
 	done := 0                        // and not to be recorded
 	for i := range m.parts {
 		p := &m.parts[i]
@@ -128,12 +129,16 @@ func (m *Machine) settle() (freed bool) {
 			continue
 		}
 		freed = true
-		if how == roster.EndTombstone || how == roster.EndConcluded {
+		switch session := m.sessionOf(x); {
+		case how == roster.EndTombstone || how == roster.EndConcluded:
 			if _, again := lost[p.owner]; !again {
 				lost[p.owner] = m.newest(p.owner)
 			}
 			m.blame(p, lost[p.owner])
-		} else if p.state == granted {
+		case !m.succeeded(x) && (session == nil || session.Leaving):
+			left[p.owner] = true
+			fallthrough
+		case p.state == granted:
 			p.crashed = m.blamed(p)
 		}
 		m.release(p, x, how)
@@ -142,6 +147,9 @@ func (m *Machine) settle() (freed bool) {
 	for _, w := range slices.Sorted(maps.Keys(lost)) {
 		m.wishes.lost(m.now, m.members[w].id)
 	}
+	for _, w := range slices.Sorted(maps.Keys(left)) {
+		m.wishes.left(m.now, m.members[w].id)
+	}
 	for _, x := range m.members { // an ended session's slice is to go, or to name its successor
 		if x.session != "" && x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown && m.room(x) {
 			m.touch(x)
@@ -149,6 +157,12 @@ func (m *Machine) settle() (freed bool) {
 		}
 	}
 	return freed
+}
+
+// succeeded reports whether a session that may own has taken the place of x's.
+func (m *Machine) succeeded(x *member) bool {
+	y := m.roster.Member(x.id)
+	return y != nil && y.Session.Nonce != x.session && y.Session.Owns && !y.Session.Leaving && y.State < roster.Suspect
 }
 
 // unrecorded reports whether p is done, and there is no room to record that. It stays

@@ -101,17 +101,19 @@ type Machine struct {
 	asideNew   bool
 	asideBytes int // what the record of asides takes, estimated
 
-	dirty    bool      // something has happened that Ready has not looked at
-	receipts time.Time // when the oldest evidence not acted upon came; zero: none
-	touched  int
-	log      []plan.Move
-	account  *plan.Explanation
-	alerts   alerts
-	full     string // what an unplaced partition lacks
-	round    int    // grows whenever an unplaced partition is worth another try
-	stepDown bool
-	wake     time.Time
-	probeAt  time.Time
+	dirty      bool      // something has happened that Ready has not looked at
+	receipts   time.Time // when the oldest evidence not acted upon came; zero: none
+	touched    int
+	log        []plan.Move
+	account    *plan.Explanation
+	alerts     alerts
+	retargeted bool   // by the last answer of the strategy
+	diverted   bool   // something, from where it wanted it
+	full       string // what an unplaced partition lacks
+	round      int    // grows whenever an unplaced partition is worth another try
+	stepDown   bool
+	wake       time.Time
+	probeAt    time.Time
 }
 
 // New begins a term with what was found.

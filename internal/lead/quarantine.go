@@ -78,6 +78,7 @@ func (m *Machine) blamed(p *part) []string {
 // crashes reports whether p is to be given to another worker than w: two have crashed
 // with it lately, and w is one of them. Those that have crashed have the most room when
 // they are back, so that p would go to and fro between the two, and never to a third.
+// Once it runs, it moves for balance like any other.
 func (m *Machine) crashes(p *part, w int32) bool {
 	if len(p.crashed) < blameOwners-1 {
 		return false
@@ -119,6 +120,7 @@ func (m *Machine) putAside(p *part, a plan.Aside) {
 	m.asides[a.Partition] = a
 	p.aside, p.target, m.asideNew = true, nobody, true
 	m.wishes.because(m.now, a.Why, a.Partition)
+	m.lookLater()
 }
 
 // dropAside lets a partition into the plan again.

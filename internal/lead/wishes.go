@@ -18,15 +18,20 @@ type window struct {
 //
 //	first plan, restart of most   ExpectedWorkers, or Settle without a join, at most ColdStart
 //	joined, partitions, settings  Settle without a join, at most Scale; and the Cooldown
-//	evening out after a loss      the same
+//	evening out after a loss      Scale, since a replacement may come; and the Cooldown
 //	leaving, lost, drained        nothing; these are not here, but read off the partitions
 type wishes struct {
 	cold    *window
 	planned *window
 	at      time.Time // of the last voluntary plan
 	asked   bool      // an operator wants to rebalance at once
-	retry   time.Time // the strategy failed; not before
-	unmet   bool      // somebody has no slice yet, for want of room in a commit
+
+	// look is when to ask the strategy about what nobody tells of: the former leader's
+	// last wishes, or what could not go to somebody who took nothing then. Zero: never.
+	look time.Time
+
+	retry time.Time // the strategy failed; not before
+	unmet bool      // somebody has no slice yet, for want of room in a commit
 
 	trigger plan.Why // why the next commit is made, when it is no window
 	about   string
@@ -43,7 +48,9 @@ func (w *wishes) open(now time.Time, why plan.Why, about string) *window {
 	switch {
 	case w.planned == nil:
 		w.planned = &window{why: why, about: about, since: now, join: now}
-	case w.planned.why == plan.WhyBalance, w.planned.why == plan.WhyWeights && why != plan.WhyBalance:
+	case w.planned.why == plan.WhyBalance && why != plan.WhyBalance: // it did not settle: it waited for a replacement
+		w.planned.why, w.planned.about, w.planned.join = why, about, now
+	case w.planned.why == plan.WhyWeights && why != plan.WhyBalance:
 		w.planned.why, w.planned.about = why, about
 	}
 	return w.planned
@@ -66,6 +73,11 @@ func (w *wishes) lost(now time.Time, id string) {
 	w.open(now, plan.WhyBalance, "evening out after the loss of "+id)
 }
 
+// left is lost for a worker that has let go of something and stops.
+func (w *wishes) left(now time.Time, id string) {
+	w.open(now, plan.WhyBalance, "evening out after "+id+" has left")
+}
+
 // back is the return of a worker to what waited for it, or what it still holds.
 func (w *wishes) back(now time.Time, id string) {
 	w.because(now, plan.WhyReturn, id+" is back")
@@ -80,9 +92,13 @@ func (w *wishes) because(now time.Time, why plan.Why, about string) {
 	}
 }
 
-// due is when a window closes: early once nobody has joined for Settle.
+// due is when a window closes: early once nobody has joined for Settle, unless it only
+// waits for a replacement.
 func (m *Machine) due(w *window) time.Time {
 	settle, most := w.join.Add(m.cfg.Settle), w.since.Add(m.cfg.Scale)
+	if w.why == plan.WhyBalance {
+		settle = most
+	}
 	if w == m.wishes.cold {
 		most = w.since.Add(m.cfg.ColdStart)
 		if n := m.cfg.ExpectedWorkers; n > 0 && m.owners() >= n {
@@ -93,8 +109,16 @@ func (m *Machine) due(w *window) time.Time {
 	if most.Before(at) {
 		at = most
 	}
-	if cool := m.wishes.at.Add(m.cfg.Cooldown); w != m.wishes.cold && !m.wishes.at.IsZero() && cool.After(at) {
-		at = cool
+	if w == m.wishes.cold {
+		return at
+	}
+	return m.cooled(at)
+}
+
+// cooled is at, or when the Cooldown is over if that is later.
+func (m *Machine) cooled(at time.Time) time.Time {
+	if cool := m.wishes.at.Add(m.cfg.Cooldown); !m.wishes.at.IsZero() && cool.After(at) {
+		return cool
 	}
 	return at
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/parti-go/parti/internal/member"
 	"github.com/parti-go/parti/internal/roster"
 	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/strategy"
 )
 
 // Promise is the number of a promise of the design.
 type Promise int
 
-// The promises, as the design numbers them; and four that go without saying.
+// The promises, as the design numbers them; and five that go without saying.
 const (
 	PromiseOnePlan  Promise = 1
 	PromiseRevoke   Promise = 2
@@ -31,6 +32,7 @@ const (
 	PromiseNoPanic  Promise = 21
 	PromiseFlapping Promise = 22 // no state is entered without a reason
 	PromiseRoom     Promise = 23 // nobody is given more than it has room for
+	PromiseEven     Promise = 24 // what is at rest is even: the strategy would move nothing
 )
 
 var promiseWords = map[Promise]string{
@@ -38,7 +40,7 @@ var promiseWords = map[Promise]string{
 	PromiseTokens: "tokens grow", PromiseSource: "a failing source loses nothing", PromiseRuns: "runs again",
 	PromiseSettles: "settles", PromiseRecovers: "recovers", PromiseMoves: "moves little", PromiseCost: "costs little",
 	PromiseTruth: "state tells the truth", PromiseNoPanic: "no panic", PromiseFlapping: "no flapping",
-	PromiseRoom: "room for all of it",
+	PromiseRoom: "room for all of it", PromiseEven: "ends even",
 }
 
 func (p Promise) String() string { return fmt.Sprintf("%d (%s)", int(p), promiseWords[p]) }
@@ -236,7 +238,8 @@ func (l *ledger) granted(to *session, g *plan.Grant) {
 	if len(all) > 6 {
 		all = slices.DeleteFunc(all, func(x *lease) bool { return x.closed && l.w.now-x.granted > 3*time.Minute })
 	}
-	l.leases[g.ID] = append(all, &lease{Lease: this, s: to, granted: l.w.now})
+	// A session that was leaving already starts nothing: its record speaks of this lease, too.
+	l.leases[g.ID] = append(all, &lease{Lease: this, s: to, granted: l.w.now, receipt: to.leaving, closed: to.leaving})
 }
 
 // over tells whether there is evidence, that a leader can have, for the end of a
@@ -612,8 +615,58 @@ func (l *ledger) end() {
 	if leaders != 1 {
 		l.break_(PromiseSettles, "", "%d leaders, %s after the last fault", leaders, l.w.now-sc.Run)
 	}
+	l.even()
 	l.claimCost()
 	l.claimHome()
+}
+
+// even checks that nothing is left to be done once plans have stopped: asked about the
+// fleet as it is, the strategy moves nothing, even if no more than weights had changed.
+func (l *ledger) even() {
+	if l.w.store.controlled() {
+		return // operators want it otherwise
+	}
+	in := plan.Input{Cause: plan.Loads}
+	at := map[string]int{}
+	for _, h := range l.w.hosts {
+		if p := h.proc; p != nil && !p.leaving && p.workerID != "" {
+			in.Workers = append(in.Workers, plan.Worker{ID: p.workerID, Share: h.spec.Share, Capacity: h.spec.Capacity})
+		}
+	}
+	slices.SortFunc(in.Workers, func(a, b plan.Worker) int { return strings.Compare(a.ID, b.ID) })
+	for i, x := range in.Workers {
+		at[x.ID] = i
+	}
+	for _, p := range l.w.source.all() {
+		for _, r := range l.running[p.ID] {
+			in.Partitions = append(in.Partitions, p)
+			in.Current = append(in.Current, at[r.p.workerID])
+			in.Home = append(in.Home, r.p.workerID)
+		}
+	}
+	to, err := strategy.Sticky().Assign(in)
+	if err != nil {
+		l.break_(PromiseEven, "", "the strategy refuses the fleet as it is: %v", err)
+		return
+	}
+	for i, w := range to {
+		if w == in.Current[i] {
+			continue
+		}
+		load := make([]string, len(in.Workers))
+		for j, x := range in.Workers {
+			var sum int64
+			for k := range in.Partitions {
+				if in.Current[k] == j {
+					sum += in.Partitions[k].Load()
+				}
+			}
+			load[j] = fmt.Sprintf("%s %d", x.ID, sum)
+		}
+		id := in.Partitions[i].ID
+		l.break_(PromiseEven, "", "at rest, and %s should still move from %s: %s", id, in.Workers[in.Current[i]].ID, strings.Join(load, ", "))
+		return
+	}
 }
 
 // The claims of one scenario.

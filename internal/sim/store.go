@@ -318,3 +318,6 @@ func (b *bucket) aside() []plan.Aside {
 	a, _ := b.records[member.Key{Kind: member.KindAside}].Value.([]plan.Aside)
 	return a
 }
+
+// controlled reports whether a wish of an operator stands.
+func (b *bucket) controlled() bool { return len(b.view().list(member.KindControl)) > 0 }

@@ -249,6 +249,21 @@ var All = []Mutant{
 		Profiles: "crash", Breaks: []int{7}, Seeds: 60,
 	},
 	{
+		Rule:     "a new leader evens out what the former one would have",
+		Edits:    []Edit{{"internal/lead/decide.go", "\tdefault:\n\t\tm.lookLater()", "\tdefault:"}},
+		Profiles: "leaders", Breaks: []int{24}, Seeds: 120,
+	},
+	{
+		Rule:     "who was suspect when the others were evened out is thought of later",
+		Edits:    []Edit{{"internal/lead/decide.go", "m.keeps(x) && !m.takes(x) &&", "false &&"}},
+		Profiles: "network", Breaks: []int{24}, Seeds: 120,
+	},
+	{
+		Rule:     "what had to be placed at once is evened out later",
+		Edits:    []Edit{{"internal/lead/decide.go", "\t\tm.lookLater() // what had", "\t\t// what had"}},
+		Profiles: "fence", Breaks: []int{24}, Seeds: 60,
+	},
+	{
 		Rule:     "a listing that drops more than half needs a second that agrees",
 		Edits:    []Edit{{"internal/lead/listing.go", "return before > 0 && 2*kept < before", "return false"}},
 		Profiles: "source", Breaks: []int{6}, Seeds: 60,
