@@ -366,6 +366,7 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo, 
 	}
 	rec.Begun, rec.Done, rec.Trying, rec.Tries = true, next-1, 0, 0
 	err := t.replace(ctx, &rec)
+	t.unsure = err != nil
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {

@@ -177,7 +177,28 @@ func (t *tenure) release(h *hub) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lateTime)
 		defer cancel()
 	}
+	t.ascertain(ctx, h)
 	t.write(ctx, h, true)
+}
+
+// ascertain looks whether the beginning was written after all: the lease may end before
+// the answer comes, and the next owner would take this one for crashed.
+func (t *tenure) ascertain(ctx context.Context, h *hub) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if !t.unsure {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	rec, token, rev, err := t.cursor.read(ctx, t.lease.Partition.ID)
+	if err != nil || token != t.lease.Token || !rec.Begun {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.have, t.rev, t.unsure = rec, rev, false
+	t.next, t.head, t.tries = rec.Done+1, rec.Trying, rec.Tries
 }
 
 // lateTime is how long the last cursor may take when the lease is over.

@@ -37,6 +37,7 @@ type tenure struct {
 	writing sync.Mutex // of the cursor; covers what follows
 	have    record     // as it was written last
 	rev     uint64     // the sequence of the cursor in its bucket
+	unsure  bool       // the beginning may have been written, but that was not answered
 }
 
 // A letter is a message in this process.
