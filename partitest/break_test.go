@@ -33,6 +33,7 @@ func newPoller(w *partitest.Worker) parti.Handler {
 }
 
 func TestPollerCrash(t *testing.T) {
+	t.Parallel()
 	parts := partitest.Numbered(20)
 	fleet := partitest.NewFleet(t, partitest.StartNATS(t), parts, newPoller)
 	a := fleet.Join("a")
@@ -48,6 +49,7 @@ func TestPollerCrash(t *testing.T) {
 }
 
 func TestPollerPartition(t *testing.T) {
+	t.Parallel()
 	fleet := partitest.NewFleet(t, partitest.StartNATSCluster(t, 3), partitest.Numbered(20), newPoller)
 	fleet.Config.Isolation = parti.Fence // who is cut off stops before others begin
 	a := fleet.Join("a")
@@ -64,6 +66,7 @@ func TestPollerPartition(t *testing.T) {
 }
 
 func TestPollerRollingUpdate(t *testing.T) {
+	t.Parallel()
 	fleet := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(20), newPoller)
 	fleet.Config.RestartGrace = 20 * time.Second
 	workers := []*partitest.Worker{fleet.Join("a"), fleet.Join("b"), fleet.Join("c")}

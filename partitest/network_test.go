@@ -86,6 +86,7 @@ func numbers(n int) (all []string) {
 }
 
 func TestDelay(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in := listen(t, b, "x")
@@ -119,6 +120,7 @@ func TestDelay(t *testing.T) {
 }
 
 func TestDropAndDuplicate(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in := listen(t, b, "x")
@@ -144,6 +146,7 @@ func TestDropAndDuplicate(t *testing.T) {
 }
 
 func TestHold(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in, other := listen(t, b, "x.*"), listen(t, b, "y")
@@ -164,6 +167,7 @@ func TestHold(t *testing.T) {
 
 // A write is stored, and its acknowledgement is lost.
 func TestAnswersTo(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	nc := s.Connect()
 	js, err := jetstream.New(nc)
@@ -194,6 +198,7 @@ func TestAnswersTo(t *testing.T) {
 }
 
 func TestCutAndBlackHole(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in := listen(t, b, "x")
@@ -244,6 +249,7 @@ func TestCutAndBlackHole(t *testing.T) {
 }
 
 func TestLimitBandwidth(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	a, b := s.Connect(), s.Connect()
 	in := listen(t, b, "x")
@@ -264,6 +270,7 @@ func TestLimitBandwidth(t *testing.T) {
 }
 
 func TestNodes(t *testing.T) {
+	t.Parallel()
 	s := StartNATS(t)
 	nc := s.Connect()
 	js, err := jetstream.New(nc)
@@ -308,6 +315,7 @@ func TestNodes(t *testing.T) {
 // Two nodes of three are apart from the one that leads a stream: another leads it, and
 // the first one does again take part when they are together.
 func TestPartitionNodes(t *testing.T) {
+	t.Parallel()
 	s := StartNATSCluster(t, 3)
 	nc := s.Connect()
 	js, err := jetstream.New(nc)
@@ -374,6 +382,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 }
 
 func TestSubjectMatches(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		pattern, subject string
 		want             bool

@@ -3,6 +3,7 @@ package partitest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"runtime"
 	"strings"
@@ -17,7 +18,14 @@ import (
 	"github.com/parti-go/parti/source"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Most of these tests wait most of the time: more of them than there are cores go side by side.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestLease(t *testing.T) {
 	p := parti.Partition{ID: "x"}

@@ -28,6 +28,7 @@ func hurried(t *testing.T, on *NATS) (f *Fleet, a, b *Worker) {
 // A worker that crashed is found lost by its connection, long before LostAfter; its
 // goroutines are still there, and end with the test.
 func TestCrashWorker(t *testing.T) {
+	t.Parallel()
 	f, a, _ := hurried(t, StartNATS(t))
 	before := f.Report() // the second may have come too late for the first plan
 	a.Crash()
@@ -47,6 +48,7 @@ func TestCrashWorker(t *testing.T) {
 // A worker that is frozen is found lost by its silence. What it goes on with is
 // excused; what it writes when it has woken is refused.
 func TestFreezeWorker(t *testing.T) {
+	t.Parallel()
 	f, a, b := hurried(t, StartNATS(t))
 	ice := FreezeWorker(t, a.Manager, 0)
 	f.Await("b has everything", patience, func() bool { return f.Shares()[b.Name] == 12 })
@@ -63,6 +65,7 @@ func TestFreezeWorker(t *testing.T) {
 
 // One that works a third of its time only is late with everything, and keeps what it has.
 func TestSlowdownWorker(t *testing.T) {
+	t.Parallel()
 	f, a, _ := hurried(t, StartNATS(t))
 	before := f.Report()
 	slow := SlowdownWorker(t, a.Manager, 3)
@@ -79,6 +82,7 @@ func TestSlowdownWorker(t *testing.T) {
 // Workers that reach nobody go on under Freeze, and are told the truth when they are
 // back: nothing moves for an outage of everybody.
 func TestPartitionWorkers(t *testing.T) {
+	t.Parallel()
 	f, a, b := hurried(t, StartNATS(t))
 	before := f.Report()
 	apart := PartitionNetwork(t, Group{a.Manager, b.Conn}, Group{f.NATS.Node(0)})
@@ -98,6 +102,7 @@ func TestPartitionWorkers(t *testing.T) {
 // Under Freeze, one that is cut off and goes on costs an overlap; it is reported, and
 // no more than that.
 func TestIsolatedUnderFreeze(t *testing.T) {
+	t.Parallel()
 	f, a, b := hurried(t, StartNATS(t))
 	cut := CutConnection(t, a.Manager)
 	f.Await("b has everything", patience, func() bool { return f.Shares()[b.Name] == 12 })

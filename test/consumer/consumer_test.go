@@ -27,6 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	natstest.Register()
+	natstest.SideBySide()
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
@@ -327,6 +328,7 @@ func (o *owner) make(partitions ...string) {
 
 // The backlog of a partition follows it, and no other.
 func TestBacklogFollows(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		stopAt := make(chan struct{})
 		a := w.owner("a", func(_ context.Context, m *consumer.Msg) error {
@@ -355,6 +357,7 @@ func TestBacklogFollows(t *testing.T) {
 
 // A worker without partitions is given nothing, whatever there is, and asks for nothing.
 func TestEmptyShareConsumesNothing(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		idle := w.owner("idle", nil)
 		busy := w.owner("busy", nil, consumer.PullBatch(1))
@@ -389,6 +392,7 @@ func consumers(t *testing.T, w *world) (names []string) {
 
 // A partition moves again and again under load: nothing is lost, repeated or reordered.
 func TestMovesUnderLoad(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		work := func(context.Context, *consumer.Msg) error { return nil }
 		owners := []*owner{w.owner("a", work), w.owner("b", work), w.owner("c", work)}
@@ -417,6 +421,7 @@ func TestMovesUnderLoad(t *testing.T) {
 
 // The owner dies with a message in hand: the next one has it at once, and once.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		inHand := make(chan struct{})
 		a := w.owner("a", func(ctx context.Context, m *consumer.Msg) error {
@@ -446,6 +451,7 @@ func TestCrash(t *testing.T) {
 
 // With several in flight, all that the dead owner had in hand come at once.
 func TestCrashWithMany(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		var out atomic.Int64
 		full := make(chan struct{})
@@ -482,6 +488,7 @@ func TestCrashWithMany(t *testing.T) {
 
 // An owner that was frozen wakes when its lease is over, and acknowledges nothing.
 func TestZombie(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		inHand, thaw := make(chan struct{}), make(chan struct{})
 		a := w.owner("a", func(context.Context, *consumer.Msg) error {
@@ -522,6 +529,7 @@ func TestZombie(t *testing.T) {
 // it gives that back untouched as soon as it knows that its time is over, and the next
 // owner need not wait for AckWait.
 func TestZombieGivesBack(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		patient := []consumer.Option{w.ackWait(time.Hour), consumer.PullExpiry(time.Minute)}
 		a, b := w.owner("a", nil, patient...), w.owner("b", nil, patient...)
@@ -549,6 +557,7 @@ func TestZombieGivesBack(t *testing.T) {
 
 // An owner that cannot prove that it is one lets go all the same, when it is asked to.
 func TestLetsGoUnproven(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		inHand, finish := make(chan struct{}), make(chan struct{})
 		o := w.owner("o", func(context.Context, *consumer.Msg) error {
@@ -568,6 +577,7 @@ func TestLetsGoUnproven(t *testing.T) {
 
 // What cannot be processed goes to the dead letters with its reason, and the partition goes on.
 func TestDeadLetter(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
 		if err != nil {
@@ -626,6 +636,7 @@ func TestDeadLetter(t *testing.T) {
 // A message that kills its worker each time is given up in the end, though nobody lives
 // to tell of an error; those before and after it are not.
 func TestPoison(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
 		if err != nil {
@@ -689,6 +700,7 @@ func TestPoison(t *testing.T) {
 
 // A partition may wait for its turn when it is to move: what it was given goes back.
 func TestTurns(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		inHand, finish := make(chan struct{}), make(chan struct{})
 		a := w.owner("a", func(context.Context, *consumer.Msg) error {
@@ -717,6 +729,7 @@ func TestTurns(t *testing.T) {
 
 // A long work is not given out again, however short AckWait is.
 func TestLongWork(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		a := w.owner("a", func(ctx context.Context, _ *consumer.Msg) error {
 			<-ctx.Done() // of the time-out
@@ -754,6 +767,7 @@ func (o *owner) pending(partition string, want uint64) {
 
 // How many messages are not done, before, while and after they are.
 func TestPending(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		inHand, finish := make(chan struct{}), make(chan struct{})
 		o := w.owner("o", func(_ context.Context, m *consumer.Msg) error {
@@ -782,6 +796,7 @@ func TestPending(t *testing.T) {
 
 // Each thing that is wrong is told before anything runs, with what to do.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	ns := natstest.Start(t, func(o *server.Options) { o.JetStreamLimits.MaxAckPending = 0 })
 	js := jetStream(t, natstest.Connect(t, ns))
 	stream := func(cfg jetstream.StreamConfig) {

@@ -79,6 +79,7 @@ func (w *world) cursorIs(partition string, so func(cursor) bool) {
 
 // Where a partition begins that was never seen, and that it stays.
 func TestCursorStarts(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		w.send("p", 3)
 		w.send("q", 3)
@@ -125,6 +126,7 @@ func TestCursorStarts(t *testing.T) {
 // A partition that is stuck holds up no other of its worker, and loses nothing, however
 // many messages wait for it.
 func TestCursorStuckHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})
 		o := w.owner("o", func(_ context.Context, m *consumer.Msg) error {
@@ -197,6 +199,7 @@ func (w *world) burst(partition string, n int) {
 // Partitions come and go one after the other, and go on from where they were. The worker
 // has few consumers all the time.
 func TestCursorFewReaders(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		o := w.owner("o", nil)
 		const n = 40
@@ -236,6 +239,7 @@ func TestCursorFewReaders(t *testing.T) {
 // What an idle partition's next owner need not read, as there is nothing of it in there,
 // it is told.
 func TestCursorOfIdle(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		o := w.owner("o", nil)
 		for token := uint64(1); ; token++ {
@@ -265,6 +269,7 @@ func TestCursorOfIdle(t *testing.T) {
 
 // One partition's ID may be the beginning of another's.
 func TestCursorOverlap(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		var mu sync.Mutex
 		got := map[string][]string{}
@@ -298,6 +303,7 @@ func TestCursorOverlap(t *testing.T) {
 
 // A crash repeats at most what was done since the last cursor, and loses nothing.
 func TestCursorCrashRepeatsLittle(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		a := w.owner("a", nil, consumer.CursorEvery(10*time.Millisecond))
 		b := w.owner("b", nil)
@@ -349,6 +355,7 @@ func (w *world) anew() {
 
 // The stream is made anew, or has lost its end: nothing that comes then is passed over.
 func TestCursorOfAnotherStream(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		var mu sync.Mutex
 		var troubles []string
@@ -431,6 +438,7 @@ func (g *gate) Dial(network, address string) (net.Conn, error) {
 // The stream is made anew while its reader is cut off: what is stored meanwhile is not
 // passed over.
 func TestCursorCutOffFromAnotherStream(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		var g gate
 		nc := w.site.connect(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(&g))...)
@@ -461,6 +469,7 @@ func TestCursorCutOffFromAnotherStream(t *testing.T) {
 
 // A former owner cannot move the cursor once the next one has begun, and hears why.
 func TestCursorZombieCannotMoveIt(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		inHand, thaw := make(chan struct{}), make(chan struct{})
 		a := w.owner("a", func(context.Context, *consumer.Msg) error {
@@ -499,6 +508,7 @@ func TestCursorZombieCannotMoveIt(t *testing.T) {
 
 // The node that a reader's consumer lives on goes: another consumer goes on.
 func TestCursorNodeLost(t *testing.T) {
+	t.Parallel()
 	three := natstest.StartCluster(t, 3)
 	w := newWorld(t, site{"three", 3, func(t *testing.T, opts ...nats.Option) *nats.Conn {
 		t.Helper()
@@ -533,6 +543,7 @@ func TestCursorNodeLost(t *testing.T) {
 // The connection breaks in the middle of a stream of messages: none is left out, none
 // comes twice.
 func TestCursorReconnects(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		o := w.owner("o", nil, consumer.CursorEvery(100*time.Millisecond))
 		all := map[string]*tenure{}
@@ -579,6 +590,7 @@ func TestCursorReconnects(t *testing.T) {
 // Owners come, go and die at random, fast ones and slow ones: each partition's messages
 // come in order, none is left out, and only what a dead one had not written down is repeated.
 func TestCursorChurn(t *testing.T) {
+	t.Parallel()
 	cursors(t, func(t *testing.T, w *world) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -671,6 +683,7 @@ func TestCursorChurn(t *testing.T) {
 
 // Each thing that is wrong with a stream or a bucket is told before anything runs.
 func TestCursorRefused(t *testing.T) {
+	t.Parallel()
 	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: "LIMITS", Subjects: []string{"limits.>"}},

@@ -18,6 +18,7 @@ import (
 // Each permission that a worker needs and does not have is told before anything runs, by
 // the name of its subject; and what was asked leaves nothing behind.
 func TestDenied(t *testing.T) {
+	t.Parallel()
 	durable := func(ctx context.Context, js jetstream.JetStream) error {
 		_, err := consumer.NewDurable(ctx, js, "g", "S", "s.{partition}", func(context.Context, *consumer.Msg) error { return nil }, consumer.DeadLetter("dead"))
 		return err
@@ -89,6 +90,7 @@ func TestDenied(t *testing.T) {
 
 // Who cannot hear answers is told so, at once, by the name of the subject.
 func TestDeaf(t *testing.T) {
+	t.Parallel()
 	ns := natstest.Start(t, func(o *server.Options) {
 		o.Users = []*server.User{
 			{Username: "all", Password: "x"},

@@ -20,6 +20,7 @@ import (
 // Who provides consumers is told how many there may be, how many there are and how many
 // are missing: before any is made, where that can be known.
 func TestConsumerLimit(t *testing.T) {
+	t.Parallel()
 	tiers := func(of ...int) map[string]server.JetStreamAccountLimits {
 		limits := map[string]server.JetStreamAccountLimits{}
 		for i, n := range of {
@@ -102,6 +103,7 @@ func TestConsumerLimit(t *testing.T) {
 // A worker that may make no consumers, or remove none, is told which permission it lacks
 // as soon as it is asked to, and not by silence.
 func TestDeniedToManage(t *testing.T) {
+	t.Parallel()
 	cases := []struct{ deny, named string }{
 		{"$JS.API.CONSUMER.CREATE.S.>", "$JS.API.CONSUMER.CREATE.S.g~nobody.s.nobody"},
 		{"$JS.API.CONSUMER.NAMES.S", "$JS.API.CONSUMER.NAMES.S"},

@@ -118,6 +118,7 @@ func (w *world) copies(partition string) {
 // What is left of partitions that are not there any more goes after the grace, and not
 // while it has messages, or an owner; one that comes back is as if nothing had been.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
 		o := w.owner("o", nil)
 		o.make("a", "b", "c")
@@ -231,6 +232,7 @@ func (s lateStream) ListConsumers(ctx context.Context) jetstream.ConsumerInfoLis
 // partition that is back by another one's list, an owner who pulls, a consumer that is
 // gone or was made anew.
 func TestSweepLooksAgain(t *testing.T) {
+	t.Parallel()
 	for _, s := range sites(t) {
 		for _, r := range []jetstream.RetentionPolicy{jetstream.LimitsPolicy, jetstream.WorkQueuePolicy} {
 			t.Run(s.name+"/"+r.String(), func(t *testing.T) {

@@ -20,8 +20,10 @@ import (
 // and without another pod that surges ahead. What others run stays where it is, and what
 // was restarted comes back.
 func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
+	t.Parallel()
 	for _, surge := range []bool{false, true} {
 		t.Run(fmt.Sprintf("surge=%v", surge), func(t *testing.T) {
+			t.Parallel()
 			f := newFleet(t, partitest.StartNATS(t), 40, parti.Freeze)
 			f.Config.RestartGrace = 10 * time.Second
 			all := crew(t, f, 4)
@@ -74,6 +76,7 @@ func owners(f *partitest.Fleet) map[string]string {
 // The network falls into two halves for half a minute: the smaller one, a node and the
 // workers at it, is without the store. Then it is whole again.
 func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
 		on := partitest.StartNATSCluster(t, 3)
 		f := newFleet(t, on, 40, isolation)
@@ -122,6 +125,7 @@ func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 // A worker joins, leaves or crashes all the time. Nothing breaks, nothing leaks, and in
 // the end everything runs and plans stop.
 func TestIntegration_HighChurn_SystemStable(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
 	live := crew(t, f, 4)
 	churn := 30 * time.Second
@@ -151,11 +155,12 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 	live = append(live, join())
 	f.Settled(patience)
 	t.Logf("%d workers are left", len(live))
-	was := f.Report()
+	starts, since := 0, time.Now()
 	eventually(t, "plans stop", func() bool {
-		r := f.Report()
-		defer func() { was = r }()
-		return r.Starts == was.Starts
+		if n := f.Report().Starts; n != starts {
+			starts, since = n, time.Now()
+		}
+		return time.Since(since) > 2*(f.Config.ScaleWindow+f.Config.Cooldown)
 	})
 	f.Check(parti.Fence, partitest.MaxGap(30*time.Second))
 	r := f.Report()
@@ -168,6 +173,7 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 // Four of five workers are gone at once. The rest takes over when it is sure that it is
 // not itself who is alone.
 func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := newFleet(t, partitest.StartNATS(t), 50, isolation)
 		all := crew(t, f, 10)
@@ -190,6 +196,7 @@ func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 // The leader is lost between asking a partition back and granting it: the next one goes
 // on where it stopped.
 func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
 		var holding atomic.Bool
 		let := make(chan struct{})
@@ -241,6 +248,7 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 // One partition crashes whoever runs it. It is set aside before it has felled everybody;
 // and when too few are left for everything, none is given more than it can hold.
 func TestIntegration_CascadingFailures_Contained(t *testing.T) {
+	t.Parallel()
 	const poison = "p-0007"
 	var mu sync.Mutex
 	var felled []string

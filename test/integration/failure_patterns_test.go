@@ -14,6 +14,7 @@ import (
 // Ten workers are restarted within a hundred milliseconds. Within RestartGrace the same
 // identities get what they had: nothing moves, and there is no storm of plans.
 func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
 	f.Config.RestartGrace = 20 * time.Second
 	old := crew(t, f, 10)
@@ -43,6 +44,7 @@ func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 // Two leaders: what the first wrote lies in the network, all but its renewals, until
 // another was elected. It arrives late, and is refused; nobody helps.
 func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
 		all := crew(t, f, 4)
@@ -85,6 +87,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 
 // A worker that is slow, but not dead, keeps what it has.
 func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, partitest.StartNATS(t), 30, parti.Freeze)
 	f.Config.LostAfter = 6 * time.Second // the default; slow is less than dead
 	all := crew(t, f, 3)

@@ -13,9 +13,13 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/test/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.SideBySide()
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long anything may take on a machine that does other work as well.
 const patience = time.Minute
@@ -125,6 +129,9 @@ func oneSequence(t *testing.T, all []*partitest.Worker) {
 func both(t *testing.T, test func(t *testing.T, isolation parti.Isolation)) {
 	t.Helper()
 	for _, isolation := range []parti.Isolation{parti.Freeze, parti.Fence} {
-		t.Run(isolation.String(), func(t *testing.T) { test(t, isolation) })
+		t.Run(isolation.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, isolation)
+		})
 	}
 }

@@ -4,6 +4,7 @@
 package natstest
 
 import (
+	"flag"
 	"testing"
 	"time"
 
@@ -78,4 +79,13 @@ func dial(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 		<-closed
 	})
 	return nc
+}
+
+// SideBySide lets more tests go side by side than there are cores, where most of them
+// wait most of the time. It is for TestMain.
+func SideBySide() {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 }

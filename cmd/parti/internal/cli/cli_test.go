@@ -181,6 +181,7 @@ func TestDemo(t *testing.T) {
 
 // TestBrokenPromises breaks each promise on purpose.
 func TestBrokenPromises(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		sabotage demo.Sabotage
 		says     string
@@ -191,6 +192,7 @@ func TestBrokenPromises(t *testing.T) {
 		{demo.SabotageLose, "no message is lost by a move: 1 lost: p-0"},
 	} {
 		t.Run(string(c.sabotage), func(t *testing.T) {
+			t.Parallel()
 			code, out, talk := try(t.Context(), nil,
 				"demo", "--once", "--workers", "3", "--partitions", "6", "--rate", "60", "--seed", "7", "--sabotage", string(c.sabotage))
 			if code != Failed || !strings.Contains(out, "BROKEN") || !strings.Contains(out, c.says) ||
@@ -202,6 +204,7 @@ func TestBrokenPromises(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		once bool
 		want Code
