@@ -3,6 +3,8 @@ package integration
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,6 +19,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(asWorker); name != "" {
+		if err := worker(name); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	natstest.SideBySide()
 	goleak.VerifyTestMain(m)
 }

@@ -1,0 +1,368 @@
+package integration
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/partitest"
+)
+
+// bucket is the stream in which a fleet keeps its state.
+func bucket(f *partitest.Fleet) string { return "KV_parti-" + f.Group }
+
+// jetStream is a client that no fault touches.
+func jetStream(t *testing.T, on *partitest.NATS) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(on.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// are waits until all workers are in one of these states.
+func are(t *testing.T, all []*partitest.Worker, what string, states ...parti.State) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		return !slices.ContainsFunc(all, func(w *partitest.Worker) bool { return !slices.Contains(states, w.State()) })
+	})
+}
+
+// alone waits until each of the workers knows that it is without the store.
+func alone(t *testing.T, all []*partitest.Worker, isolation parti.Isolation) {
+	t.Helper()
+	state := parti.StateDegraded
+	if isolation == parti.Fence {
+		state = parti.StateFenced
+	}
+	are(t, all, "everybody knows that the store is away", state)
+}
+
+// as checks that a fault has moved nothing; under Freeze it has not stopped a handler.
+func as(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
+	t.Helper()
+	f.Check(isolation, partitest.MaxMoves(before.Moves))
+	if r := f.Report(); isolation == parti.Freeze && r.Starts != before.Starts {
+		t.Errorf("%d handlers were started again", r.Starts-before.Starts)
+	}
+}
+
+// pass lets a fault last.
+func pass(d time.Duration) { <-time.After(d) }
+
+// The only server is away for longer than a session lasts. Under Freeze nobody's work
+// stops; under Fence everybody's does; afterwards each has what it had.
+func TestStore_AwayForAll(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		f.Mark("the server is gone")
+		f.NATS.Node(0).Kill()
+		alone(t, all, isolation)
+		pass(f.Config.SessionTTL)
+		if n := f.Report().Starts; n != before.Starts {
+			t.Errorf("%d handlers were started meanwhile", n-before.Starts)
+		}
+		f.Mark("the server is back")
+		f.NATS.Node(0).Start()
+		f.Settled(patience)
+		are(t, all, "everybody is stable", parti.StateStable)
+		as(t, f, before, isolation)
+		oneSequence(t, all)
+	})
+}
+
+// Two of three nodes are gone: the third answers, and nothing can be written.
+func TestStore_QuorumLost(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		f.Mark("two nodes are gone")
+		f.NATS.Node(0).Kill()
+		f.NATS.Node(1).Kill()
+		alone(t, all, isolation)
+		pass(f.Config.SessionTTL)
+		f.Mark("they are back")
+		f.NATS.Node(0).Start()
+		f.NATS.Node(1).Start()
+		f.Settled(patience)
+		are(t, all, "everybody is stable", parti.StateStable)
+		as(t, f, before, isolation)
+		oneSequence(t, all)
+	})
+}
+
+// The node that leads the bucket's stream stands still, as under SIGSTOP or behind a wall:
+// no connection closes. Another leads, and the fleet finds it.
+func TestStore_StreamLeaderFallsSilent(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		silent, rest := f.NATS.Leader(bucket(f)), partitest.Group{}
+		for _, n := range f.NATS.Nodes() {
+			if n != silent {
+				rest = append(rest, n)
+			}
+		}
+		for _, w := range all {
+			rest = append(rest, w.Manager)
+		}
+		f.Mark("%s, which leads the stream, falls silent", silent.Name())
+		apart := partitest.PartitionNetwork(t, partitest.Group{silent}, rest)
+		eventually(t, "another leads the stream", func() bool {
+			for _, n := range f.NATS.Nodes() {
+				if ns := n.Server(); n != silent && ns.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, bucket(f)) {
+					return true
+				}
+			}
+			return false
+		})
+		are(t, all, "everybody has found it", parti.StateStable)
+		f.Settled(patience)
+		apart.Heal()
+		f.Settled(patience)
+		as(t, f, before, isolation)
+		oneSequence(t, all)
+		if apart.Count() == 0 {
+			t.Error("nobody was struck")
+		}
+	})
+}
+
+// A node comes back without its volume. The others fill it again, so that another may go.
+func TestStore_NodeWithoutItsVolume(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, parti.Freeze)
+	all := crew(t, f, 3)
+	before := f.Report()
+	empty := f.NATS.Leader(bucket(f))
+	f.Mark("%s loses its volume", empty.Name())
+	empty.LoseStorage()
+	empty.Start()
+	f.NATS.AwaitWhole(t)
+	js := jetStream(t, f.NATS)
+	eventually(t, "all replicas are current", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // a question may be lost with the node
+		defer cancel()
+		s, err := js.Stream(ctx, bucket(f))
+		if err != nil {
+			return false
+		}
+		c := s.CachedInfo().Cluster
+		return c != nil && c.Leader != "" && len(c.Replicas) == 2 &&
+			!slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Offline })
+	})
+	f.Settled(patience)
+	as(t, f, before, parti.Freeze)
+	for _, n := range f.NATS.Nodes() {
+		if n != empty {
+			f.Mark("%s is gone, too", n.Name())
+			n.Kill()
+			break
+		}
+	}
+	f.Mark("and %s crashes, so that there is something to write", all[0].Name)
+	all[0].Crash()
+	f.Settled(patience)
+	f.Check(parti.Freeze)
+	oneSequence(t, all)
+}
+
+// The bucket is deleted under a fleet that works. It is made anew, and the plan rebuilt
+// from what workers hold.
+func TestStore_BucketDeleted(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		f.Mark("the bucket is deleted")
+		if err := jetStream(t, f.NATS).DeleteStream(t.Context(), bucket(f)); err != nil {
+			t.Fatal(err)
+		}
+		rebuilt(t, f, all)
+		gone(t, f, before, isolation)
+	})
+}
+
+// gone checks what the loss of the whole bucket may cost: under Freeze nothing. Under
+// Fence nobody can prove anything any more: all stop, and join again as others.
+func gone(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
+	t.Helper()
+	if isolation == parti.Freeze {
+		as(t, f, before, isolation)
+		return
+	}
+	f.Check(isolation, partitest.MaxGap(patience))
+}
+
+// rebuilt waits until a plan of a later incarnation than all before has given everything
+// to somebody.
+func rebuilt(t *testing.T, f *partitest.Fleet, all []*partitest.Worker) {
+	t.Helper()
+	first := all[0].Status().Version.Incarnation()
+	for _, w := range all {
+		eventually(t, w.Name+" has heard of the new bucket", func() bool { return w.Status().Version.Incarnation() > first })
+	}
+	f.Settled(patience)
+	are(t, all, "everybody is stable", parti.StateStable)
+}
+
+// A bucket in memory is gone with its server.
+func TestStore_InMemory(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		js := jetStream(t, f.NATS)
+		made, err := natskv.Open(t.Context(), js, f.Group, natskv.WithMemory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(made.Close)
+		all := crew(t, f, 3)
+		s, err := js.Stream(t.Context(), bucket(f))
+		if err != nil || s.CachedInfo().Config.Storage != jetstream.MemoryStorage {
+			t.Fatalf("no bucket in memory: %v", err)
+		}
+		before := f.Report()
+		f.Mark("the server restarts")
+		f.NATS.Node(0).Kill()
+		f.NATS.Node(0).Start()
+		rebuilt(t, f, all)
+		gone(t, f, before, isolation)
+	})
+}
+
+// The server comes back with a copy of its volume that is older than the last plans: it
+// is found out, and versions and tokens go on above what anybody has seen. Under Fence
+// the outage outlasts the trust of all, as docs/GUARANTEES.md asks for.
+func TestStore_OlderCopy(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		all := crew(t, f, 3)
+		node := f.NATS.Node(0)
+		dir := node.Server().JetStreamConfig().StoreDir
+		old := filepath.Join(t.TempDir(), "old")
+		node.Stop()
+		if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		node.Start()
+		f.Settled(patience)
+		all = append(all, f.Join("joiner")) // so that there are plans to forget
+		f.Settled(patience)
+		before := f.Report()
+		version := all[0].Status().Version
+		f.Mark("the server is gone, and comes back with an older volume")
+		node.Kill()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(dir, os.DirFS(old)); err != nil {
+			t.Fatal(err)
+		}
+		alone(t, all, isolation)
+		node.Start()
+		rebuilt(t, f, all)
+		f.Check(isolation)
+		if now := all[0].Status().Version; now <= version {
+			t.Errorf("version %v after %v", now, version)
+		}
+		// The copy knows nothing of the joiner, whose session is over with it: what that had
+		// may be started again. What the others have goes on.
+		if n := f.Report().Starts - before.Starts; isolation == parti.Freeze && n > 30/len(all)+1 {
+			t.Errorf("%d handlers were started again", n)
+		}
+	})
+}
+
+// Somebody takes away the right to write the bucket, and gives it back. Work goes on, and
+// the workers say what they lack.
+func TestStore_PermissionRevoked(t *testing.T) {
+	t.Parallel()
+	var options *server.Options
+	limit := func(o *server.Options, deny ...string) {
+		o.NoAuthUser = "fleet"
+		o.Users = []*server.User{{Username: "fleet", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: deny}}}}
+	}
+	f := newFleet(t, partitest.StartNATS(t, func(o *server.Options) {
+		limit(o)
+		options = o
+	}), 30, parti.Freeze)
+	all := crew(t, f, 3)
+	before := f.Report()
+	node := f.NATS.Node(0)
+	grant := func(deny ...string) {
+		o := options.Clone()
+		limit(o, deny...)
+		if err := node.Server().ReloadOptions(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Mark("nobody may write the bucket")
+	grant("$KV.>")
+	alone(t, all, parti.Freeze)
+	for _, w := range all {
+		eventually(t, w.Name+" says why", func() bool { return w.Status().LastError != "" })
+		t.Logf("%s: %s", w.Name, w.Status().LastError)
+	}
+	pass(f.Config.SessionTTL)
+	f.Mark("everybody may again")
+	grant()
+	f.Settled(patience)
+	are(t, all, "everybody is stable", parti.StateStable)
+	as(t, f, before, parti.Freeze)
+	oneSequence(t, all)
+}
+
+// A worker reads, and answers probes, and not one of its writes gets through. For its
+// TTL it is believed; then it is lost, and finds that out when it reads.
+func TestStore_WritesFail(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		all := crew(t, f, 3)
+		mute := all[0]
+		if mute == f.Leader() {
+			mute = all[1]
+		}
+		f.Mark("what %s writes is lost", mute.Name)
+		f.Enter(partitest.Entry{What: partitest.Isolated, Worker: mute.Name}) // under Freeze it costs what isolation costs
+		lost := partitest.DropMessages(t, mute.Conn, 1, partitest.Going(partitest.ToServer), partitest.Subject("$KV.>"))
+		f.Await("the others have everything", patience, func() bool { return f.Shares()[mute.Name] == 0 })
+		eventually(t, "the leader says why", func() bool {
+			for _, w := range all {
+				for _, e := range partitest.Happened[event.Lost](w) {
+					t.Logf("%s", e.Why)
+					return true
+				}
+			}
+			return false
+		})
+		lost.Heal()
+		f.Enter(partitest.Entry{What: partitest.Back, Worker: mute.Name})
+		f.Settled(patience)
+		f.Check(isolation)
+		if f.Shares()[mute.Name] == 0 || lost.Count() == 0 {
+			t.Errorf("%d writes were lost, and %s has nothing", lost.Count(), mute.Name)
+		}
+		oneSequence(t, all)
+	})
+}
