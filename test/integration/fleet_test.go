@@ -3,32 +3,15 @@ package integration
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/plan"
-	"github.com/parti-go/parti/test/natstest"
 )
-
-func TestMain(m *testing.M) {
-	if name := os.Getenv(asWorker); name != "" {
-		if err := worker(name); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	natstest.SideBySide()
-	goleak.VerifyTestMain(m)
-}
 
 // patience is how long anything may take on a machine that does other work as well.
 const patience = time.Minute
@@ -92,8 +75,14 @@ func name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+
 // eventually is [partitest.Ledger.Await] for what no entry tells.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
+	look(t, what, 10*time.Millisecond, so)
+}
+
+// look is eventually for what takes long to find out.
+func look(t *testing.T, what string, every time.Duration, so func() bool) {
+	t.Helper()
 	late := time.After(patience)
-	again := time.NewTicker(10 * time.Millisecond)
+	again := time.NewTicker(every)
 	defer again.Stop()
 	for !so() {
 		select {

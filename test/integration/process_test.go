@@ -142,7 +142,10 @@ func start(t *testing.T, l *partitest.Ledger, on *partitest.NATS, name string, i
 		partitest.Resume(t, p.Process)
 		_ = p.stdin.Close()
 		select {
-		case <-p.heard:
+		case err := <-p.heard:
+			if err != nil {
+				t.Error(err)
+			}
 		case <-time.After(patience):
 			partitest.Kill(t, p.Process)
 			t.Errorf("%s does not end", p.name)

@@ -1,0 +1,185 @@
+package integration
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/source"
+)
+
+// idle is a handler that does nothing, for tests of many.
+func idle(*partitest.Worker) parti.Handler {
+	return parti.HandlerFunc(func(ctx context.Context, _ parti.Lease) error {
+		<-ctx.Done()
+		return nil
+	})
+}
+
+// lines writes a file of partitions in one step.
+func lines(t *testing.T, path string, all []parti.Partition) {
+	t.Helper()
+	var b strings.Builder
+	for _, p := range all {
+		b.WriteString(p.ID + "\n")
+	}
+	if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spread waits until so many partitions run, as many on each worker as on any other, or
+// one more.
+func spread(t *testing.T, f *partitest.Fleet, workers []*partitest.Worker, partitions int) {
+	t.Helper()
+	look(t, "the partitions run evenly", time.Second/4, func() bool {
+		shares, sum := f.Shares(), 0
+		for _, w := range workers {
+			n := shares[w.Name]
+			if n < partitions/len(workers) || n > (partitions+len(workers)-1)/len(workers) {
+				return false
+			}
+			sum += n
+		}
+		return sum == partitions
+	})
+}
+
+// A hundred partitions become ten thousand, and a hundred again. The first hundred never
+// notice. Under the race detector a tenth of that is as much work.
+func TestPartitions_TenThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	few, many := partitest.Numbered(100), partitest.Numbered(10_000)
+	if raced {
+		many = many[:1000]
+	}
+	file := filepath.Join(t.TempDir(), "partitions")
+	lines(t, file, few)
+	listed, err := source.File(file, source.Lines())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := partitest.NewFleet(t, partitest.StartNATS(t), few, idle)
+	f.Config, f.Source = hurry(parti.Freeze), listed
+	f.Config.SessionTTL, f.Config.LostAfter = 30*time.Second, 15*time.Second // nobody is lost here, only busy
+	all := crew(t, f, 4)
+	before := f.Report()
+	f.Mark("ten thousand")
+	lines(t, file, many)
+	spread(t, f, all, len(many))
+	if r := f.Report(); r.Starts != before.Starts+len(many)-len(few) || r.Moves != before.Moves {
+		t.Errorf("%v", r)
+	}
+	f.Mark("a hundred")
+	lines(t, file, few)
+	look(t, "only a hundred run", time.Second/4, func() bool {
+		shares, n := f.Shares(), 0
+		for _, w := range all {
+			n += shares[w.Name]
+		}
+		return n == len(few)
+	})
+	f.Covered(patience, few...)
+	for _, p := range few {
+		if _, token, ok := f.Owner(p.ID); !ok || token == 0 {
+			t.Fatalf("%s does not run", p.ID)
+		}
+	}
+	if r := f.Report(); r.Starts != before.Starts+len(many)-len(few) {
+		t.Errorf("%v", r)
+	}
+}
+
+// What lists the partitions is deleted under a fleet: the work goes on, with an alert.
+// When it is back, so is the fleet, with what is new.
+func TestPartitions_SourceDeleted(t *testing.T) {
+	t.Parallel()
+	parts := partitest.Numbered(12)
+	more := append(partitest.Numbered(12), parti.Partition{ID: "q-0000"})
+	for name, make := range map[string]func(t *testing.T, on *partitest.NATS) (s parti.PartitionSource, list func([]parti.Partition), remove func()){
+		"file": func(t *testing.T, _ *partitest.NATS) (parti.PartitionSource, func([]parti.Partition), func()) {
+			t.Helper()
+			file := filepath.Join(t.TempDir(), "partitions")
+			lines(t, file, parts)
+			s, err := source.File(file, source.Lines())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s, func(ps []parti.Partition) { lines(t, file, ps) }, func() {
+				if err := os.Remove(file); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		"bucket": func(t *testing.T, on *partitest.NATS) (parti.PartitionSource, func([]parti.Partition), func()) {
+			t.Helper()
+			js := jetStream(t, on)
+			list := func(ps []parti.Partition) {
+				kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "partitions"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range ps {
+					if _, err := kv.Create(t.Context(), p.ID, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			list(parts)
+			s, err := source.KV(js, "partitions")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s, list, func() {
+				if err := js.DeleteKeyValue(t.Context(), "partitions"); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			on := partitest.StartNATS(t)
+			s, list, remove := make(t, on)
+			f := partitest.NewFleet(t, on, parts, acting)
+			f.Config, f.Source = hurry(parti.Freeze), s
+			all := crew(t, f, 3)
+			before := f.Report()
+			f.Mark("it is deleted")
+			remove()
+			eventually(t, "the leader says so", func() bool {
+				leader := f.Leader()
+				if leader == nil {
+					return false
+				}
+				if err := leader.RefreshPartitions(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range leader.Status().Alerts {
+					if a.About == "source" {
+						t.Log(a.Text)
+						return true
+					}
+				}
+				return false
+			})
+			f.Mark("it is back")
+			list(more)
+			spread(t, f, all, len(more))
+			if r := f.Report(); r.Starts != before.Starts+1 || r.Moves != before.Moves {
+				t.Errorf("%v", r)
+			}
+			f.Check(parti.Fence)
+		})
+	}
+}
