@@ -106,7 +106,7 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 	t.Parallel()
 	parts := partitest.Numbered(12)
 	more := append(partitest.Numbered(12), parti.Partition{ID: "q-0000"})
-	for name, make := range map[string]func(t *testing.T, on *partitest.NATS) (s parti.PartitionSource, list func([]parti.Partition), remove func()){
+	for name, made := range map[string]func(t *testing.T, on *partitest.NATS) (s parti.PartitionSource, list func([]parti.Partition), remove func()){
 		"file": func(t *testing.T, _ *partitest.NATS) (parti.PartitionSource, func([]parti.Partition), func()) {
 			t.Helper()
 			file := filepath.Join(t.TempDir(), "partitions")
@@ -150,7 +150,7 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			on := partitest.StartNATS(t)
-			s, list, remove := make(t, on)
+			s, list, remove := made(t, on)
 			f := partitest.NewFleet(t, on, parts, acting)
 			f.Config, f.Source = hurry(parti.Freeze), s
 			all := crew(t, f, 3)
