@@ -28,8 +28,7 @@ func (o *owner) keep(t *testing.T, partition string, token uint64) {
 				case <-ctx.Done():
 				}
 			case <-ctx.Done():
-				x.stop()
-				<-x.ended
+				x.release(t)
 			}
 		}
 	}()
