@@ -139,6 +139,9 @@ func (m *Machine) adopt(found Found) {
 		m.asides[a.Partition] = a
 		m.asideBytes += asideSize(a)
 		m.until[a.Partition] = m.now.Add(a.For.Duration())
+		if !isAside(a) { // on probation: the time counts from now
+			m.until[a.Partition] = m.now.Add(blameFor)
+		}
 	}
 	for _, s := range found.Slices {
 		w := m.member(s.Worker)

@@ -10,10 +10,11 @@ import (
 )
 
 // A partition whose owners keep crashing is quarantined, so that one poisonous
-// partition cannot take a fleet down: crashes of so many different owners within
-// blameFor, each time among the owner's newest grants.
+// partition cannot take a fleet down: crashes of so many different owners, or so many of
+// fewer, each within blameFor of its grant and each time among the owner's newest grants.
 const (
 	blameOwners    = 3
+	blameCrashes   = 5
 	blameFor       = 5 * time.Minute
 	quarantineOnce = time.Minute // the first time; each lasts twice as long as the one before
 	quarantineMost = time.Hour
@@ -26,16 +27,16 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	if p.state != granted || p.token < newest || p.token.Incarnation() == 0 {
 		return
 	}
-	p.crashed = m.blamed(p)
-	id := m.members[p.owner].id
-	if !slices.Contains(p.crashed, id) {
-		p.crashed = append(slices.Clone(p.crashed), id)
+	p.crashed = append(slices.Clone(m.blamed(p)), m.members[p.owner].id)
+	p.crashed = p.crashed[max(0, len(p.crashed)-blameCrashes):]
+	var owners []string
+	for _, id := range p.crashed {
+		if !slices.Contains(owners, id) {
+			owners = append(owners, id)
+		}
 	}
-	limit := blameOwners
-	if a, tried := m.asides[p.ID]; tried && a.Times > 0 {
-		limit = 1 // on probation
-	}
-	if len(p.crashed) < limit {
+	if a, tried := m.asides[p.ID]; !(tried && a.Times > 0) && // on probation
+		len(owners) < blameOwners && len(p.crashed) < blameCrashes {
 		return
 	}
 	quarantined := 0
@@ -48,7 +49,7 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 		return
 	}
 	a := m.asides[p.ID]
-	a.Partition, a.Why, a.Owners = p.ID, plan.WhyQuarantine, p.crashed
+	a.Partition, a.Why, a.Owners = p.ID, plan.WhyQuarantine, owners
 	a.Times++
 	a.For = plan.ToMillis(min(quarantineOnce<<min(a.Times-1, 10), quarantineMost))
 	for _, y := range m.roster.Members() {
@@ -76,9 +77,9 @@ func (m *Machine) blamed(p *part) []string {
 }
 
 // crashes reports whether p is to be given to another worker than w: two have crashed
-// with it lately, and w is one of them. Those that have crashed have the most room when
-// they are back, so that p would go to and fro between the two, and never to a third.
-// Once it runs, it moves for balance like any other.
+// with it lately, or one has twice, and w is one of them. Those that have crashed have the
+// most room when they are back, so that p would go to and fro between the two, and never
+// to a third. Once it runs, it moves for balance like any other.
 func (m *Machine) crashes(p *part, w int32) bool {
 	if len(p.crashed) < blameOwners-1 {
 		return false
