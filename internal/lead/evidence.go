@@ -133,6 +133,7 @@ func (m *Machine) settle() (freed bool) {
 		case how == roster.EndTombstone || how == roster.EndConcluded:
 			if _, again := lost[p.owner]; !again {
 				lost[p.owner] = m.newest(p.owner)
+				m.losses++
 			}
 			m.blame(p, lost[p.owner])
 		case !m.succeeded(x) && (session == nil || session.Leaving):
@@ -332,7 +333,7 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 		if slices.Contains(s.Draining, plan.Lease{Partition: g.ID, Token: g.Token}) {
 			p.state, p.since, p.target = releasing, m.next(), nobody
 		}
-		p.at, p.home, p.why, p.placed, p.crashed = m.now, s.Worker, plan.WhyRecovered, true, g.Crashed
+		p.at, p.home, p.why, p.placed, p.crashed, p.calm = m.now, s.Worker, plan.WhyRecovered, true, g.Crashed, m.losses-len(g.Crashed)
 		m.carry(p, 1)
 		m.touch(x)
 		m.note(plan.Move{Partition: p.ID, Step: plan.Adopted, To: s.Worker, Why: plan.WhyRecovered})

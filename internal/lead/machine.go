@@ -45,6 +45,7 @@ type part struct {
 	rejections int       // in a row, without a good run between them
 	tried      int       // the round in which nobody could take it
 	crashed    []string  // owners that were lost with it, lately
+	calm       int       // how many losses there had been before the first of these
 }
 
 // A member is a worker ID that the plan names or is about to.
@@ -96,6 +97,7 @@ type Machine struct {
 	wishes     wishes
 	listing    listing
 	controls   controls
+	losses     int // of owners, in this term
 	asides     map[string]plan.Aside
 	until      map[string]time.Time // end of quarantine, by partition
 	asideNew   bool
@@ -154,7 +156,7 @@ func (m *Machine) adopt(found Found) {
 		for _, g := range s.Granted {
 			m.parts = append(m.parts, part{
 				Partition: g.Partition, state: granted, listed: true, placed: true, owner: w, token: g.Token,
-				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, shun: nobody, crashed: g.Crashed,
+				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, shun: nobody, crashed: g.Crashed, calm: -len(g.Crashed),
 			})
 		}
 		for _, r := range s.Releasing {
@@ -164,7 +166,7 @@ func (m *Machine) adopt(found Found) {
 			}
 			m.parts = append(m.parts, part{
 				Partition: r.Partition, state: releasing, listed: true, placed: true, owner: w, token: r.Token,
-				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, shun: nobody, crashed: r.Crashed,
+				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, shun: nobody, crashed: r.Crashed, calm: -len(r.Crashed),
 			})
 		}
 	}

@@ -12,9 +12,13 @@ import (
 // A partition whose owners keep crashing is quarantined, so that one poisonous
 // partition cannot take a fleet down: crashes of so many different owners, or so many of
 // fewer, each within blameFor of its grant and each time among the owner's newest grants.
+// Where workers are lost for other reasons all the time, that happens to any partition: so
+// these must be one in blameShare of all losses of the group meanwhile, or very many.
 const (
 	blameOwners    = 3
 	blameCrashes   = 5
+	blameShare     = 3
+	blameAnyhow    = 10
 	blameFor       = 5 * time.Minute
 	quarantineOnce = time.Minute // the first time; each lasts twice as long as the one before
 	quarantineMost = time.Hour
@@ -27,16 +31,22 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	if p.state != granted || p.token < newest || p.token.Incarnation() == 0 {
 		return
 	}
-	p.crashed = append(slices.Clone(m.blamed(p)), m.members[p.owner].id)
-	p.crashed = p.crashed[max(0, len(p.crashed)-blameCrashes):]
+	if p.crashed = slices.Clone(m.blamed(p)); len(p.crashed) == 0 {
+		p.calm = m.losses - 1 // without this one
+	}
+	p.crashed = append(p.crashed, m.members[p.owner].id)
+	p.crashed = p.crashed[max(0, len(p.crashed)-blameAnyhow):]
 	var owners []string
 	for _, id := range p.crashed {
 		if !slices.Contains(owners, id) {
 			owners = append(owners, id)
 		}
 	}
-	if a, tried := m.asides[p.ID]; !(tried && a.Times > 0) && // on probation
-		len(owners) < blameOwners && len(p.crashed) < blameCrashes {
+	switch a, tried := m.asides[p.ID]; {
+	case tried && a.Times > 0: // on probation
+	case len(owners) < blameOwners && len(p.crashed) < blameCrashes:
+		return
+	case len(p.crashed) < blameAnyhow && blameShare*len(p.crashed) < m.losses-p.calm:
 		return
 	}
 	quarantined := 0

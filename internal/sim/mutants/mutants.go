@@ -244,6 +244,11 @@ var All = []Mutant{
 		Package: "./internal/lead", // profiles poison none for long enough; TestPattern_CascadingFailures_Contained_Poison sees it
 	},
 	{
+		Rule:    "where workers are lost for other reasons, a partition is not blamed for being there",
+		Edits:   []Edit{{"internal/lead/quarantine.go", "blameShare*len(p.crashed) < m.losses-p.calm", "false"}},
+		Package: "./internal/lead", // it matters to one partition in a hundred, for a minute
+	},
+	{
 		Rule:     "orphans do not wait for a window",
 		Edits:    []Edit{{"internal/lead/decide.go", "urgent, why := m.urgent(&fleet); urgent {", "urgent, why := m.urgent(&fleet); urgent && w.planned == nil {"}},
 		Profiles: "crash", Breaks: []int{7}, Seeds: 60,
