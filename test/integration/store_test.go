@@ -285,9 +285,10 @@ func TestStore_OlderCopy(t *testing.T) {
 		if now := all[0].Status().Version; now <= version {
 			t.Errorf("version %v after %v", now, version)
 		}
-		// The copy knows nothing of the joiner, whose session is over with it: what that had
+		// The copy knows nothing of the joiner, which is a newcomer to it and may take the ID of
+		// somebody who has not come back yet (docs/GUARANTEES.md, Known holes): what these two had
 		// may be started again. What the others have goes on.
-		if n := f.Report().Starts - before.Starts; isolation == parti.Freeze && n > 30/len(all)+1 {
+		if n := f.Report().Starts - before.Starts; isolation == parti.Freeze && n > 2*(30/len(all)+1) {
 			t.Errorf("%d handlers were started again", n)
 		}
 	})
