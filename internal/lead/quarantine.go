@@ -17,7 +17,7 @@ import (
 const (
 	blameOwners    = 3
 	blameCrashes   = 5
-	blameShare     = 3
+	blameShare     = 2
 	blameAnyhow    = 10
 	blameFor       = 5 * time.Minute
 	quarantineOnce = time.Minute // the first time; each lasts twice as long as the one before
@@ -31,7 +31,9 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	if p.state != granted || p.token < newest || p.token.Incarnation() == 0 {
 		return
 	}
-	if p.crashed = slices.Clone(m.blamed(p)); len(p.crashed) == 0 {
+	a, tried := m.asides[p.ID]
+	trial := tried && a.Times > 0 // it counts from its beginning
+	if p.crashed = slices.Clone(m.blamed(p)); len(p.crashed) == 0 && !trial {
 		p.calm = m.losses - 1 // without this one
 	}
 	p.crashed = append(p.crashed, m.members[p.owner].id)
@@ -42,9 +44,8 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 			owners = append(owners, id)
 		}
 	}
-	switch a, tried := m.asides[p.ID]; {
-	case tried && a.Times > 0: // on probation
-	case len(owners) < blameOwners && len(p.crashed) < blameCrashes:
+	switch {
+	case !trial && len(owners) < blameOwners && len(p.crashed) < blameCrashes:
 		return
 	case len(p.crashed) < blameAnyhow && blameShare*len(p.crashed) < m.losses-p.calm:
 		return
@@ -58,7 +59,6 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	if quarantined >= max(1, len(m.parts)/quarantinePart) {
 		return
 	}
-	a := m.asides[p.ID]
 	a.Partition, a.Why, a.Owners = p.ID, plan.WhyQuarantine, owners
 	a.Times++
 	a.For = plan.ToMillis(min(quarantineOnce<<min(a.Times-1, 10), quarantineMost))
@@ -155,7 +155,7 @@ func (m *Machine) readmit(id string) {
 	m.alerts.set("quarantine "+id, "")
 	if i, ok := m.index[id]; ok && m.parts[i].aside {
 		p := &m.parts[i]
-		p.aside, p.placed, p.why, p.tried = false, true, plan.WhyQuarantine, 0
+		p.aside, p.placed, p.why, p.tried, p.calm = false, true, plan.WhyQuarantine, 0, m.losses
 		m.dirty = true
 	}
 }
