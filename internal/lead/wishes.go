@@ -19,6 +19,7 @@ type window struct {
 //	first plan, restart of most   ExpectedWorkers, or Settle without a join, at most ColdStart
 //	joined, partitions, settings  Settle without a join, at most Scale; and the Cooldown
 //	evening out after a loss      Scale, since a replacement may come; and the Cooldown
+//	or a stop
 //	leaving, lost, drained        nothing; these are not here, but read off the partitions
 type wishes struct {
 	cold    *window

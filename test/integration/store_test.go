@@ -30,8 +30,8 @@ func jetStream(t *testing.T, on *partitest.NATS) jetstream.JetStream {
 	return js
 }
 
-// are waits until all workers are in one of these states.
-func are(t *testing.T, all []*partitest.Worker, what string, states ...parti.State) {
+// allAre waits until all workers are in one of these states.
+func allAre(t *testing.T, all []*partitest.Worker, what string, states ...parti.State) {
 	t.Helper()
 	eventually(t, what, func() bool {
 		return !slices.ContainsFunc(all, func(w *partitest.Worker) bool { return !slices.Contains(states, w.State()) })
@@ -45,11 +45,11 @@ func alone(t *testing.T, all []*partitest.Worker, isolation parti.Isolation) {
 	if isolation == parti.Fence {
 		state = parti.StateFenced
 	}
-	are(t, all, "everybody knows that the store is away", state)
+	allAre(t, all, "everybody knows that the store is away", state)
 }
 
-// as checks that a fault has moved nothing; under Freeze it has not stopped a handler.
-func as(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
+// unmoved checks that a fault has moved nothing; under Freeze it has not stopped a handler.
+func unmoved(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
 	t.Helper()
 	f.Check(isolation, partitest.MaxMoves(before.Moves))
 	if r := f.Report(); isolation == parti.Freeze && r.Starts != before.Starts {
@@ -60,27 +60,38 @@ func as(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation par
 // pass lets a fault last.
 func pass(d time.Duration) { <-time.After(d) }
 
-// The only server is away for longer than a session lasts. Under Freeze nobody's work
+// outage takes nodes away for longer than a session lasts. Under Freeze nobody's work
 // stops; under Fence everybody's does; afterwards each has what it had.
+func outage(t *testing.T, on *partitest.NATS, nodes []*partitest.Node, isolation parti.Isolation) {
+	t.Helper()
+	f := newFleet(t, on, 30, isolation)
+	all := crew(t, f, 3)
+	before := f.Report()
+	f.Mark("%d nodes are gone", len(nodes))
+	for _, n := range nodes {
+		n.Kill()
+	}
+	alone(t, all, isolation)
+	pass(f.Config.SessionTTL)
+	if n := f.Report().Starts; n != before.Starts {
+		t.Errorf("%d handlers were started meanwhile", n-before.Starts)
+	}
+	f.Mark("they are back")
+	for _, n := range nodes {
+		n.Start()
+	}
+	f.Settled(patience)
+	allAre(t, all, "everybody is stable", parti.StateStable)
+	unmoved(t, f, before, isolation)
+	oneSequence(t, all)
+}
+
+// The only server is away.
 func TestStore_AwayForAll(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
-		all := crew(t, f, 3)
-		before := f.Report()
-		f.Mark("the server is gone")
-		f.NATS.Node(0).Kill()
-		alone(t, all, isolation)
-		pass(f.Config.SessionTTL)
-		if n := f.Report().Starts; n != before.Starts {
-			t.Errorf("%d handlers were started meanwhile", n-before.Starts)
-		}
-		f.Mark("the server is back")
-		f.NATS.Node(0).Start()
-		f.Settled(patience)
-		are(t, all, "everybody is stable", parti.StateStable)
-		as(t, f, before, isolation)
-		oneSequence(t, all)
+		on := partitest.StartNATS(t)
+		outage(t, on, on.Nodes(), isolation)
 	})
 }
 
@@ -88,21 +99,8 @@ func TestStore_AwayForAll(t *testing.T) {
 func TestStore_QuorumLost(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
-		all := crew(t, f, 3)
-		before := f.Report()
-		f.Mark("two nodes are gone")
-		f.NATS.Node(0).Kill()
-		f.NATS.Node(1).Kill()
-		alone(t, all, isolation)
-		pass(f.Config.SessionTTL)
-		f.Mark("they are back")
-		f.NATS.Node(0).Start()
-		f.NATS.Node(1).Start()
-		f.Settled(patience)
-		are(t, all, "everybody is stable", parti.StateStable)
-		as(t, f, before, isolation)
-		oneSequence(t, all)
+		on := partitest.StartNATSCluster(t, 3)
+		outage(t, on, on.Nodes()[:2], isolation)
 	})
 }
 
@@ -133,11 +131,11 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 			}
 			return false
 		})
-		are(t, all, "everybody has found it", parti.StateStable)
+		allAre(t, all, "everybody has found it", parti.StateStable)
 		f.Settled(patience)
 		apart.Heal()
 		f.Settled(patience)
-		as(t, f, before, isolation)
+		unmoved(t, f, before, isolation)
 		oneSequence(t, all)
 		if apart.Count() == 0 {
 			t.Error("nobody was struck")
@@ -169,7 +167,7 @@ func TestStore_NodeWithoutItsVolume(t *testing.T) {
 			!slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Offline })
 	})
 	f.Settled(patience)
-	as(t, f, before, parti.Freeze)
+	unmoved(t, f, before, parti.Freeze)
 	for _, n := range f.NATS.Nodes() {
 		if n != empty {
 			f.Mark("%s is gone, too", n.Name())
@@ -197,16 +195,16 @@ func TestStore_BucketDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		rebuilt(t, f, all)
-		gone(t, f, before, isolation)
+		afterLoss(t, f, before, isolation)
 	})
 }
 
-// gone checks what the loss of the whole bucket may cost: under Freeze nothing. Under
+// afterLoss checks what the loss of the whole bucket may cost: under Freeze nothing. Under
 // Fence nobody can prove anything any more: all stop, and join again as others.
-func gone(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
+func afterLoss(t *testing.T, f *partitest.Fleet, before partitest.Report, isolation parti.Isolation) {
 	t.Helper()
 	if isolation == parti.Freeze {
-		as(t, f, before, isolation)
+		unmoved(t, f, before, isolation)
 		return
 	}
 	f.Check(isolation, partitest.MaxGap(patience))
@@ -221,7 +219,7 @@ func rebuilt(t *testing.T, f *partitest.Fleet, all []*partitest.Worker) {
 		eventually(t, w.Name+" has heard of the new bucket", func() bool { return w.Status().Version.Incarnation() > first })
 	}
 	f.Settled(patience)
-	are(t, all, "everybody is stable", parti.StateStable)
+	allAre(t, all, "everybody is stable", parti.StateStable)
 }
 
 // A bucket in memory is gone with its server.
@@ -245,7 +243,7 @@ func TestStore_InMemory(t *testing.T) {
 		f.NATS.Node(0).Kill()
 		f.NATS.Node(0).Start()
 		rebuilt(t, f, all)
-		gone(t, f, before, isolation)
+		afterLoss(t, f, before, isolation)
 	})
 }
 
@@ -328,8 +326,8 @@ func TestStore_PermissionRevoked(t *testing.T) {
 	f.Mark("everybody may again")
 	grant()
 	f.Settled(patience)
-	are(t, all, "everybody is stable", parti.StateStable)
-	as(t, f, before, parti.Freeze)
+	allAre(t, all, "everybody is stable", parti.StateStable)
+	unmoved(t, f, before, parti.Freeze)
 	oneSequence(t, all)
 }
 

@@ -249,6 +249,11 @@ var All = []Mutant{
 		Package: "./internal/lead", // it matters to one partition in a hundred, for a minute
 	},
 	{
+		Rule:    "on trial, a partition is not blamed for one loss of many",
+		Edits:   []Edit{{"internal/lead/quarantine.go", "len(p.crashed) == 0 && !trial {", "len(p.crashed) == 0 {"}},
+		Package: "./internal/lead", // it prolongs a quarantine
+	},
+	{
 		Rule:     "orphans do not wait for a window",
 		Edits:    []Edit{{"internal/lead/decide.go", "urgent, why := m.urgent(&fleet); urgent {", "urgent, why := m.urgent(&fleet); urgent && w.planned == nil {"}},
 		Profiles: "crash", Breaks: []int{7}, Seeds: 60,
