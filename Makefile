@@ -64,7 +64,7 @@ explore: ## the model, the simulator, hours of a fleet's life and 10 000 partiti
 .PHONY: flake
 flake: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 flake: $(OLD_NATS) ## every test FLAKE_COUNT times with both cores busy: for tests that pass only mostly
-	.ci/busy go test -race -short -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(call s,PKG)
+	.ci/busy go test -race -short -p 4 -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(call s,PKG)
 
 .PHONY: mutants
 mutants: ## take away each safety rule in turn: the simulator must notice

@@ -403,7 +403,10 @@ func TestAHundredStartTogether(t *testing.T) {
 // all partitions run again, evenly, and nothing was ever run twice.
 func TestHoursOfLife(t *testing.T) {
 	life, seeds := 90*time.Minute, uint64(2)
-	if testing.Short() || raceEnabled { // the race detector does not bear long bubbles
+	switch { // the race detector does not bear long bubbles
+	case testing.Short():
+		life, seeds = 5*time.Minute, 1
+	case raceEnabled:
 		life, seeds = 20*time.Minute, 1
 	}
 	for seed := range seeds {

@@ -18,6 +18,10 @@ const (
 	// backGrace is how long a worker that was isolated may take to hear that it owns
 	// nothing any more: a reconcile interval, and a reconnect.
 	backGrace = 7 * time.Second
+	// nodesGrace is backGrace where nodes of a cluster may have been apart: one that comes
+	// back has voted for itself meanwhile, and deposes the leader of every stream. An
+	// election takes nine seconds, and longer on a busy machine.
+	nodesGrace = 20 * time.Second
 )
 
 // An account is what entries come to.
@@ -74,7 +78,7 @@ func (w *standing) still(at time.Time) bool {
 
 // apart reports whether it is isolated, or was a moment ago.
 func (w *standing) apart(at time.Time) bool {
-	return w.isolated > 0 || !w.back.IsZero() && at.Sub(w.back) < backGrace
+	return w.isolated > 0 || !w.back.IsZero() && at.Sub(w.back) < nodesGrace
 }
 
 // excused reports whether it need not know yet what it owns no more. Under Freeze, one

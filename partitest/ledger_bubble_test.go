@@ -45,14 +45,15 @@ var words = map[string]What{
 }
 
 // history is a ledger of entries a second apart, each as "worker what partition token",
-// and "." for nothing.
+// and for nothing as many dots as seconds.
 func history(tb testing.TB, lines ...string) *Ledger {
 	tb.Helper()
 	l := NewLedger(tb)
 	at := time.Now()
 	for _, line := range lines {
 		at = at.Add(time.Second)
-		if line == "." {
+		if strings.Trim(line, ".") == "" {
+			at = at.Add(time.Duration(len(line)-1) * time.Second)
 			continue
 		}
 		e, what := Entry{At: at}, ""
@@ -106,7 +107,7 @@ func TestLedgerChecks(t *testing.T) {
 			fence:   "under Fence it must have stopped",
 		},
 		"it is back for long": {
-			history: []string{"a starts p 1", "a isolated", "a back", ".", ".", ".", ".", ".", ".", ".", "b starts p 2"},
+			history: []string{"a starts p 1", "a isolated", "a back", "....................", "b starts p 2"},
 			freeze:  "b starts it while a runs it", fence: "b starts it while a runs it",
 		},
 		"it is called again while it is isolated": {
@@ -114,7 +115,7 @@ func TestLedgerChecks(t *testing.T) {
 			fence:   "a starts it again while b runs it, and is isolated",
 		},
 		"and goes on when it is back": {
-			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", ".", ".", ".", ".", ".", ".", ".", "b acts p 2"},
+			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", "....................", "b acts p 2"},
 			freeze:  "a still runs it beside b", fence: "a still runs it beside b",
 		},
 		"it wakes and does not return": {

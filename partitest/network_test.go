@@ -170,7 +170,7 @@ func TestAnswersTo(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
 	nc := s.Connect()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestNodes(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
 	nc := s.Connect()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestPartitionNodes(t *testing.T) {
 	t.Parallel()
 	s := StartNATSCluster(t, 3)
 	nc := s.Connect()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 // Over 200 joins and leaves by chance, what moves is close to the lower bounds,
 // and nobody is ever above the tolerance.
 func TestChurn(t *testing.T) {
+	skipSame(t)
 	for _, c := range []struct {
 		name                string
 		partitions, workers int
@@ -47,6 +48,14 @@ func TestChurn(t *testing.T) {
 	}
 }
 
+// skipSame skips under -short what comes out the same each time: -short is for rounds.
+func skipSame(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it draws no seed: once is enough")
+	}
+}
+
 // nearly draws weights whose logarithm has a standard deviation of 0.3.
 func nearly(n int, seed uint64) []int64 {
 	ws := strategytest.Lognormal(n, seed)
@@ -59,6 +68,7 @@ func nearly(n int, seed uint64) []int64 {
 // Where a few partitions are hundreds of times as heavy as the others, evenness
 // costs much movement: the budget in weight is what bounds it. See what that gives.
 func TestChurnHeavyTail(t *testing.T) {
+	skipSame(t)
 	for seed := range uint64(2) {
 		f := newFleet(strategy.Sticky(), 20, strategytest.HeavyTail(1000, seed))
 		total := f.total()

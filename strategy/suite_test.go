@@ -9,6 +9,7 @@ import (
 
 // All strategies pass the suite that is offered for others.
 func TestSuite(t *testing.T) {
+	skipSame(t)
 	for name, s := range map[string]strategytest.Strategy{
 		"Sticky":         strategy.Sticky(),
 		"PreferSpread":   strategy.Sticky(strategy.PreferSpread("shelf")),

@@ -26,11 +26,19 @@ const begins = 50 * time.Second
 // run's counts, so that the run is a proof: nothing, or what is missing.
 type pattern func(sc *sim.Scenario, rng *rand.Rand) (shown func(*sim.Stats) string)
 
+// rounds counts the calls of each pattern.
+var rounds = map[string]int{}
+
 // patterns runs a pattern with so many seeds; PARTI_SIM_PATTERNS multiplies them.
 // It returns the sum of all runs.
 func patterns(t *testing.T, seeds int, p pattern) *sim.Totals {
 	t.Helper()
-	if raced || testing.Short() {
+	first := 0
+	switch {
+	case testing.Short(): // another one in each round
+		first, seeds = rounds[t.Name()], 1
+		rounds[t.Name()]++
+	case raced:
 		seeds = 2 + seeds/40
 	}
 	seeds *= env(t, "PARTI_SIM_PATTERNS", 1)
@@ -38,7 +46,7 @@ func patterns(t *testing.T, seeds int, p pattern) *sim.Totals {
 		mu    sync.Mutex
 		total sim.Totals
 		wait  sync.WaitGroup
-		next  uint64
+		next  = uint64(first)
 	)
 	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
@@ -46,7 +54,7 @@ func patterns(t *testing.T, seeds int, p pattern) *sim.Totals {
 				mu.Lock()
 				seed := next
 				next++
-				stop := seed >= uint64(seeds) || len(total.Failed) > 0 || t.Failed()
+				stop := seed >= uint64(first+seeds) || len(total.Failed) > 0 || t.Failed()
 				mu.Unlock()
 				if stop {
 					return

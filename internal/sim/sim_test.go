@@ -21,8 +21,12 @@ var (
 	verbose = flag.Bool("sim.trace", false, "print the whole trace of a violation")
 )
 
-// round counts the calls of TestFleets: with -count each takes other seeds.
-var round int
+// round and sames count the calls of TestFleets and TestSame: with -count each takes
+// other seeds.
+var (
+	round int
+	sames uint64
+)
 
 func env(t *testing.T, name string, otherwise int) int {
 	t.Helper()
@@ -42,7 +46,10 @@ func env(t *testing.T, name string, otherwise int) int {
 // PARTI_SIM_FAILURES after how many failures to stop.
 func TestFleets(t *testing.T) {
 	each := 20 // of every profile; as long as 3 under the race detector
-	if raced || testing.Short() {
+	switch {
+	case testing.Short(): // other ones in each round
+		each = 1
+	case raced:
 		each = 2
 	}
 	seeds, minutes := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
@@ -169,7 +176,14 @@ func TestScripts(t *testing.T) {
 
 // TestSame runs some scenarios twice: the same scenario is the same run.
 func TestSame(t *testing.T) {
-	for seed := range uint64(len(sim.Profiles())) {
+	seeds := uint64(len(sim.Profiles()))
+	first := uint64(0)
+	if testing.Short() {
+		first = sames % seeds
+		sames++
+		seeds = first + 1
+	}
+	for seed := first; seed < seeds; seed++ {
 		sc := sim.Generate(sim.Profiles()[seed], seed, sim.Minutes)
 		sc.Run = min(sc.Run, 3*time.Minute)
 		a, b := sim.Run(sc, sim.Options{}), sim.Run(sc, sim.Options{Trace: true})
