@@ -89,9 +89,14 @@ const (
 	Cordon    ControlKind = "cordon"    // give Worker nothing new
 	Drain     ControlKind = "drain"     // empty Worker and give it nothing new
 	Pin       ControlKind = "pin"       // Partition is on Worker and nowhere else
+	Ban       ControlKind = "ban"       // Partition is not on Worker
 	Pause     ControlKind = "pause"     // no voluntary moves
 	Refresh   ControlKind = "refresh"   // list the source again; one-time
 	Rebalance ControlKind = "rebalance" // even out now, without waiting for a window; one-time
 	StepDown  ControlKind = "step-down" // the leader gives up its term; one-time
 	Lift      ControlKind = "lift"      // end the quarantine of Partition; one-time
+	MoveTo    ControlKind = "move"      // move Partition to Worker, from where it may move again; one-time
+	// ForceRelease asks the one session of Worker whose nonce is Number to end its process,
+	// since its handler of Partition ignores Hard. The leader has no part in it.
+	ForceRelease ControlKind = "release"
 )

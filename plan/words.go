@@ -47,6 +47,8 @@ const (
 	WhyOverload        // its worker had more than it should
 	WhyNewCapacity     // its next worker had less than it should
 	WhyZone            // too many of its label were in one zone
+	WhyBan             // an operator does not want it where it was
+	WhyMove            // an operator moved it
 	whyEnd
 )
 
@@ -57,6 +59,7 @@ var whyWords = [...]string{
 	WhyRebalance: "rebalance", WhyBalance: "balance", WhyReceipt: "receipt", WhyQuarantine: "quarantine",
 	WhyRejected: "rejected", WhyDone: "done", WhyCapacity: "capacity", WhyReturn: "return", WhyTerm: "term",
 	WhyOverload: "overload", WhyNewCapacity: "new-capacity", WhyZone: "zone",
+	WhyBan: "ban", WhyMove: "move",
 }
 
 // String is the word for w that records, logs and screens use.

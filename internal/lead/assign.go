@@ -108,7 +108,7 @@ func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh b
 			continue
 		}
 		at := -1
-		if p.target != nobody {
+		if p.target != nobody && !m.banned(p, p.target) {
 			at = f.at[p.target]
 		}
 		which = append(which, int32(i))
@@ -156,7 +156,7 @@ func causeOf(why plan.Why) plan.Cause {
 		return plan.Loads
 	case plan.WhyPartitions:
 		return plan.Partitions
-	case plan.WhySettings, plan.WhyPin:
+	case plan.WhySettings, plan.WhyPin, plan.WhyBan:
 		return plan.Settings
 	default:
 		return plan.Members
@@ -189,6 +189,13 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 			case p.shun == w:
 				if then = m.elsewhere(&f, load, p); then < 0 {
 					m.full = m.members[p.shun].id + " has rejected " + p.ID
+				}
+			case m.banned(p, w) && now >= 0: // it is well where it is
+				then = now
+				load[now] += p.Load()
+			case m.banned(p, w):
+				if then = m.elsewhere(&f, load, p); then < 0 {
+					m.full = p.ID + " is banned from where there is room"
 				}
 			case now < 0 && m.crashes(p, w):
 				if other := m.elsewhere(&f, load, p); other >= 0 && other != then {
@@ -241,6 +248,8 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 	switch {
 	case pinned:
 		p.why = plan.WhyPin
+	case now < 0 && m.banned(p, p.target):
+		p.why = plan.WhyBan
 	case now < 0 && p.target != nobody && m.controls.drained[m.members[p.target].id]:
 		p.why = plan.WhyDrain
 	case now < 0 && p.target != nobody: // its owner leaves
@@ -261,7 +270,7 @@ func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
 	best, guilty := -1, false
 	for w := range f.workers {
 		x := &f.workers[w]
-		if x.NoNew || f.index[w] == p.shun || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
+		if x.NoNew || f.index[w] == p.shun || m.banned(p, f.index[w]) || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
 			continue
 		}
 		again := m.crashes(p, f.index[w])

@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,8 @@ type controls struct {
 	cordoned map[string]bool
 	drained  map[string]bool
 	pins     map[string]string // partition to worker
+	bans     map[string]bool   // a partition and a worker, joined by a space
+	moves    []plan.Control    // that were not acted upon yet
 	paused   bool
 	seen     map[string]bool // one-time requests that were acted upon, or stood before the term
 	told     bool
@@ -21,7 +24,7 @@ type controls struct {
 
 // oneTime reports whether a kind is acted upon once for each Number.
 func oneTime(k plan.ControlKind) bool {
-	return k == plan.Refresh || k == plan.Rebalance || k == plan.StepDown || k == plan.Lift
+	return k == plan.Refresh || k == plan.Rebalance || k == plan.StepDown || k == plan.Lift || k == plan.MoveTo
 }
 
 // controlled takes all that operators want. Requests that stood before the term
@@ -45,6 +48,8 @@ func (m *Machine) controlled(all []plan.Control) {
 			m.wishes.asked = true
 		case x.Kind == plan.StepDown:
 			m.stepDown = true
+		case x.Kind == plan.MoveTo:
+			c.moves = append(c.moves, x)
 		}
 	}
 	m.apply(!first)
@@ -58,7 +63,8 @@ func key(x plan.Control) string {
 func (m *Machine) apply(wish bool) {
 	c := &m.controls
 	before := *c
-	c.cordoned, c.drained, c.pins, c.paused = map[string]bool{}, map[string]bool{}, map[string]string{}, false
+	c.cordoned, c.drained, c.paused = map[string]bool{}, map[string]bool{}, false
+	c.pins, c.bans = map[string]string{}, map[string]bool{}
 	c.next = time.Time{}
 	for _, x := range c.all {
 		if !x.Until.IsZero() {
@@ -76,9 +82,11 @@ func (m *Machine) apply(wish bool) {
 			c.drained[x.Worker] = true
 		case plan.Pin:
 			c.pins[x.Partition] = x.Worker
+		case plan.Ban:
+			c.bans[x.Partition+" "+x.Worker] = true
 		case plan.Pause:
 			c.paused = true
-		case plan.Refresh, plan.Rebalance, plan.StepDown, plan.Lift:
+		case plan.Refresh, plan.Rebalance, plan.StepDown, plan.Lift, plan.MoveTo, plan.ForceRelease:
 		}
 	}
 	m.dirty = true
@@ -89,6 +97,74 @@ func (m *Machine) apply(wish bool) {
 	if wish && !sameSet(before.pins, c.pins) {
 		m.wishes.settings(m.now, "pins changed")
 	}
+	if wish && !sameSet(before.bans, c.bans) {
+		m.wishes.settings(m.now, "bans changed")
+	}
+}
+
+// banned reports whether an operator wants p to be elsewhere than on w.
+func (m *Machine) banned(p *part, w int32) bool {
+	bans := m.controls.bans
+	return len(bans) > 0 && w != nobody && bans[p.ID+" "+m.members[w].id]
+}
+
+// move does what operators asked for once: those partitions go where they were told to,
+// if they can. It is not a pin: the next plan may move them again.
+func (m *Machine) move(f *fleet) {
+	moves := m.controls.moves
+	m.controls.moves = nil
+	for _, x := range moves {
+		text := m.moveOne(f, x)
+		m.alerts.set("move "+x.Partition, text)
+		if text == "" {
+			m.wishes.because(m.now, plan.WhyMove, x.Partition+" to "+x.Worker+by(x))
+		}
+	}
+}
+
+// moveOne moves one partition, or says why not.
+func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
+	i, ok := m.index[x.Partition]
+	w := slices.IndexFunc(f.workers, func(y plan.Worker) bool { return y.ID == x.Worker })
+	cannot := func(why string) string {
+		return x.Partition + " was not moved to " + x.Worker + ": " + why
+	}
+	switch {
+	case !ok || !m.parts[i].listed:
+		return cannot("there is no such partition")
+	case m.parts[i].aside:
+		return cannot("it is kept out of the plan")
+	case w < 0:
+		return cannot("the worker is not there")
+	case f.workers[w].NoNew:
+		return cannot("the worker takes nothing new")
+	}
+	p, to := &m.parts[i], f.index[w]
+	pin, pinned := m.controls.pins[p.ID]
+	load := p.Load()
+	for k := range m.parts {
+		if q := &m.parts[k]; q != p && q.target == to {
+			load += q.Load()
+		}
+	}
+	switch c := f.workers[w].Capacity; {
+	case pinned && pin != x.Worker:
+		return cannot("it is pinned to " + pin)
+	case m.banned(p, to):
+		return cannot("it is banned from there")
+	case c > 0 && load > c:
+		return cannot("the worker has no room for it")
+	}
+	p.target, p.why, p.placed = to, plan.WhyMove, true
+	return ""
+}
+
+// by says who wanted a control, for a sentence.
+func by(x plan.Control) string {
+	if x.Who == "" {
+		return ""
+	}
+	return ", asked for by " + x.Who
 }
 
 func sameSet[V comparable](a, b map[string]V) bool {
@@ -138,7 +214,7 @@ func (c *controls) pinsOf(m *Machine, f *fleet, which []int32) []int {
 		if !pinned {
 			continue
 		}
-		if x, ok := at[w]; ok && !(f.workers[x].NoNew && m.parts[i].target != f.index[x]) {
+		if x, ok := at[w]; ok && !(f.workers[x].NoNew && m.parts[i].target != f.index[x]) && !m.banned(&m.parts[i], f.index[x]) {
 			pins[k] = x
 		} else {
 			missing = append(missing, id+" to "+w)
@@ -146,7 +222,7 @@ func (c *controls) pinsOf(m *Machine, f *fleet, which []int32) []int {
 	}
 	text := ""
 	if len(missing) > 0 {
-		text = "pins that cannot be kept, since the worker is not there or takes nothing new: " + people(missing)
+		text = "pins that cannot be kept, since the worker is not there, takes nothing new, or the partition is banned from it: " + people(missing)
 	}
 	m.alerts.set("pins", text)
 	return pins

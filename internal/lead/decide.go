@@ -223,6 +223,7 @@ func (m *Machine) decide() {
 		}
 		return
 	}
+	m.move(&fleet)
 	if urgent, why := m.urgent(&fleet); urgent {
 		m.assign(fleet, why, causeOf(why), false, false)
 		m.lookLater() // what had to be placed may have come where there was most room, and that is uneven
@@ -313,6 +314,8 @@ func (m *Machine) urgent(f *fleet) (yes bool, why plan.Why) {
 		}
 		reason := p.why
 		switch {
+		case m.banned(p, p.target):
+			reason = plan.WhyBan
 		case p.target != nobody && m.controls.drained[m.members[p.target].id]:
 			reason = plan.WhyDrain
 		case p.target != nobody:
@@ -331,7 +334,7 @@ func (m *Machine) wanting(p *part, f *fleet) bool {
 	if !p.listed || p.aside || !p.placed || p.tried == m.round {
 		return false
 	}
-	if p.target != nobody && f.at[p.target] >= 0 {
+	if p.target != nobody && f.at[p.target] >= 0 && !m.banned(p, p.target) {
 		return false
 	}
 	if p.waitUntil.After(m.now) {

@@ -88,7 +88,9 @@ const (
 const (
 	CtlCordon    Kind = "cordon"
 	CtlDrain     Kind = "drain"
-	CtlPin       Kind = "pin" // partition N to the host
+	CtlPin       Kind = "pin"  // partition N to the host
+	CtlBan       Kind = "ban"  // partition N from the host
+	CtlMove      Kind = "move" // partition N to the host, once
 	CtlPause     Kind = "pause"
 	CtlRebalance Kind = "rebalance"
 	CtlStepDown  Kind = "step-down"
@@ -103,7 +105,7 @@ var Kinds = []Kind{
 	StoreDown, NoQuorum, Expire, StoreLost, GoBack, Restore, Garble, NoCommit, Replaced,
 	SourceError, SourceSlow, SourceHalf, SourceEmpty, SourceGarbage, SourceFlap, Add, Remove, Reweigh,
 	Sluggish, Stubborn, DeafHard, Early, Panic, Done, Reject, Poison,
-	CtlCordon, CtlDrain, CtlPin, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh, NoLeader,
+	CtlCordon, CtlDrain, CtlPin, CtlBan, CtlMove, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh, NoLeader,
 }
 
 // index finds the place of a kind, for counting.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/internal/member"
@@ -407,6 +408,10 @@ func (w *world) injectOperator(f *Fault, h *host, undo func(func())) {
 		c.Kind = plan.Drain
 	case CtlPin:
 		c.Kind, c.Partition = plan.Pin, id
+	case CtlBan:
+		c.Kind, c.Partition = plan.Ban, id
+	case CtlMove:
+		c.Kind, c.Partition = plan.MoveTo, id
 	case CtlPause:
 		c.Kind = plan.Pause
 	case CtlRebalance:
@@ -418,7 +423,7 @@ func (w *world) injectOperator(f *Fault, h *host, undo func(func())) {
 	default:
 		panic("sim: unknown fault " + string(f.Kind))
 	}
-	if h != nil && (c.Kind == plan.Cordon || c.Kind == plan.Drain || c.Kind == plan.Pin) {
+	if h != nil && slices.Contains([]plan.ControlKind{plan.Cordon, plan.Drain, plan.Pin, plan.Ban, plan.MoveTo}, c.Kind) {
 		if h.proc == nil || h.proc.workerID == "" {
 			return
 		}

@@ -40,7 +40,7 @@ var (
 	losses    = each(2, StoreLost, GoBack, Restore, Replaced)
 	sources   = each(3, SourceError, SourceSlow, SourceHalf, SourceEmpty, SourceGarbage, SourceFlap, Add, Remove, Reweigh)
 	handlers  = each(3, Sluggish, Stubborn, DeafHard, Early, Panic, Done, Reject, Poison)
-	operators = each(3, CtlCordon, CtlDrain, CtlPin, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh)
+	operators = each(3, CtlCordon, CtlDrain, CtlPin, CtlBan, CtlMove, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh)
 	leaders   = each(4, NoLeader, CtlStepDown)
 )
 
@@ -321,7 +321,7 @@ func draw(sc *Scenario, kind Kind, rng *rand.Rand) Fault {
 		f.N = 1000 + rng.IntN(30_000)
 	case CtlCordon, CtlDrain:
 		f.Who = []int{rng.IntN(len(sc.Hosts))}
-	case CtlPin:
+	case CtlPin, CtlBan, CtlMove:
 		f.Who = []int{rng.IntN(len(sc.Hosts))}
 		partition()
 	case CtlPause:
