@@ -54,7 +54,10 @@ type executor struct {
 	fence   bool        // never go on without trust
 	deadman *time.Timer // of the fence
 
+	exit func(why string) // ends the process; called once or more
+
 	gate *gate // that a test may shut
+	asks asks
 
 	mu    sync.Mutex
 	notes []Event // of the shell's own, for the next turn
@@ -108,6 +111,7 @@ func (e *executor) loop() error {
 // turn tells the brain what has happened, and sets the timer for the next turn. It
 // reports whether the member has ended.
 func (e *executor) turn(timer *time.Timer) (done bool, err error) {
+	e.answerAsks()
 	facts := e.queue.take()
 	if e.clock.look() {
 		facts = append([]member.Fact{member.Jumped{}}, facts...)
@@ -184,6 +188,9 @@ func (e *executor) carryOut(rd member.Ready) {
 	if e.ready != nil && (rd.State == member.Stable || rd.State == member.WaitingAssignment && e.runner.handler == nil) {
 		e.ready()
 		e.ready = nil
+	}
+	if rd.Exit != nil {
+		e.exit(fmt.Sprintf("the handler of %s ignores Hard, and %s asked for this process to end: %s", rd.Exit.Partition, rd.Exit.Who, cmp.Or(rd.Exit.Why, "no reason given")))
 	}
 	if rd.Closed && rd.State == member.ShuttingDown && !e.runner.busy() {
 		e.abandon(errClosed) // nobody takes the last words any more

@@ -134,6 +134,8 @@ func (f *hookFeed) add(e Event) {
 		f.addError(fmt.Errorf("parti: list partitions: not believed: %s", e.Err))
 	case event.Stuck:
 		f.addError(fmt.Errorf("parti: handler of %s has ignored Hard for %v", e.Partition, e.For))
+	case event.Exiting:
+		f.addError(fmt.Errorf("parti: the process ends, since the handler of %s ignores Hard and %s asked for it", e.Partition, e.By))
 	case event.Alert:
 		if e.Text != "" {
 			f.addError(fmt.Errorf("parti: %s: %s", e.About, e.Text))

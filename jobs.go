@@ -12,6 +12,7 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/wire"
 )
 
 // Back-off of what is begun again when it has failed.
@@ -27,6 +28,7 @@ type jobs struct {
 	watch  func(ctx context.Context, changed func()) error // nil: the source does not
 	report func(...member.Fact)
 	note   func(Event)
+	about  func(ctx context.Context) []byte // what this worker says when it is asked about itself
 	gate   *gate
 
 	ctx    context.Context //nolint:containedctx // the life of all jobs
@@ -36,7 +38,7 @@ type jobs struct {
 	following []member.Follow
 	follower  *job
 	nonce     string
-	answerer  *job
+	answerers [2]*job // to probes, and to questions
 	watcher   *job
 }
 
@@ -81,9 +83,12 @@ func (j *jobs) set(rd member.Ready) {
 	}
 	if rd.Answering != j.nonce {
 		j.nonce = rd.Answering
-		j.answerer.end()
+		for _, a := range j.answerers {
+			a.end()
+		}
 		if worker, nonce := rd.WorkerID, j.nonce; nonce != "" {
-			j.answerer = j.begin(j.answerer, func(ctx context.Context) { j.answer(ctx, worker, nonce) })
+			j.answerers[0] = j.begin(j.answerers[0], func(ctx context.Context) { j.answerProbes(ctx, worker, nonce) })
+			j.answerers[1] = j.begin(j.answerers[1], func(ctx context.Context) { j.answer(ctx, wire.AboutName(nonce), j.about) })
 		}
 	}
 	if j.watch != nil && rd.Leading != (j.watcher != nil) {
@@ -151,22 +156,27 @@ type answer struct {
 	Session string `json:"session"`
 }
 
-// answer lets this session be probed until ctx ends.
-func (j *jobs) answer(ctx context.Context, worker, nonce string) {
+// answerProbes lets this session be probed until ctx ends.
+func (j *jobs) answerProbes(ctx context.Context, worker, nonce string) {
 	text, err := json.Marshal(answer{Worker: worker, Session: nonce})
 	if err != nil {
 		panic(err) // two strings
 	}
+	j.answer(ctx, nonce, func(context.Context) []byte { return text })
+}
+
+// answer answers to a name until ctx ends.
+func (j *jobs) answer(ctx context.Context, name string, what func(context.Context) []byte) {
 	reply := func() []byte {
 		select {
 		case <-j.gate.isOpen():
 		case <-ctx.Done():
 		}
-		return text
+		return what(ctx)
 	}
 	pause := againSoon
 	for ctx.Err() == nil {
-		stop, err := j.store.Answer(nonce, reply)
+		stop, err := j.store.Answer(name, reply)
 		if err == nil {
 			<-ctx.Done()
 			stop()

@@ -37,6 +37,8 @@ func logEvent(log *slog.Logger, e Event) {
 			"partition", e.Partition, "token", e.Token, "err", e.Err, "panicked", e.Panicked, "backoff", e.Backoff)
 	case event.Stuck:
 		log.Error("handler ignores Hard", "partition", e.Partition, "token", e.Token, "for", e.For)
+	case event.Exiting:
+		log.Error("the process ends: its handler ignores Hard", "partition", e.Partition, "token", e.Token, "by", e.By, "why", e.Why)
 	case event.Led:
 		log.Info("leading", "term", e.Term)
 	case event.Deposed:

@@ -53,6 +53,7 @@ type Manager struct {
 	board    *board
 	couriers []*courier
 	force    sync.Once
+	leave    sync.Once // the process ends
 }
 
 // NewManager makes a worker of the group whose state is in store. It starts nothing.
@@ -252,6 +253,7 @@ func (m *Manager) live(values context.Context) {
 	queue := newQueue()
 	e := &executor{
 		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence, gate: newGate(),
+		exit:  m.exit,
 		ready: func() { close(m.ready) }, force: make(chan struct{}),
 		publish: func(events []Event) {
 			m.board.fold(events)
@@ -265,7 +267,7 @@ func (m *Manager) live(values context.Context) {
 		timeout: m.patience(), ctx: life, cancel: cancel,
 	}
 	e.runner = newRunner(m.handler, values, m.cfg.MovesInFlight, e.check, queue.push, m.opts.log)
-	e.jobs = &jobs{store: m.store, report: queue.push, note: e.note, gate: e.gate, ctx: life, cancel: cancel}
+	e.jobs = &jobs{store: m.store, report: queue.push, note: e.note, about: m.aboutText, gate: e.gate, ctx: life, cancel: cancel}
 	if w, ok := m.source.(Watcher); ok {
 		e.jobs.watch = w.Watch
 	}
@@ -285,6 +287,18 @@ func (m *Manager) live(values context.Context) {
 		}
 		close(m.done)
 	}()
+}
+
+// exit ends the process, or has it ended.
+func (m *Manager) exit(why string) {
+	m.leave.Do(func() {
+		if m.opts.exit != nil {
+			m.opts.exit(why)
+			return
+		}
+		fmt.Fprintln(os.Stderr, "parti: this process ends: "+why)
+		os.Exit(1) //nolint:forbidigo // it is what was asked for
+	})
 }
 
 // lastEvents tell that it is over.

@@ -24,6 +24,7 @@ type options struct {
 	hooks     Hooks
 	log       *slog.Logger
 	observers []func(Event)
+	exit      func(why string)
 }
 
 type option func(o *options)
@@ -62,6 +63,16 @@ func WithObserver(f func(Event)) Option {
 			o.observers = append(o.observers, f)
 		}
 	})
+}
+
+// WithExit says how this process ends when an operator asks for it, because a handler
+// ignores Hard and blocks its partition: `parti release --force`. What runs in this process
+// ends with it, and that is the only safe way to let go of the partition. f is called by the
+// worker's own goroutine, must end the process, and soon; meanwhile the worker goes on as
+// before. Nil, or without this option: the reason is written to standard error, and the
+// process exits with the code 1.
+func WithExit(f func(why string)) Option {
+	return option(func(o *options) { o.exit = f })
 }
 
 // EventBuffer is how many events wait for a slow observer, or a slow logger: the

@@ -205,6 +205,8 @@ func (b *board) fold(events []Event) {
 			}
 		case event.Stuck:
 			b.failed("handler of " + e.Partition + " ignores Hard")
+		case event.Exiting:
+			b.failed("handler of " + e.Partition + " ignores Hard; the process ends, as " + e.By + " asked for")
 		case event.Failed:
 			b.failed(e.Doing + ": " + e.Err)
 		case event.SourceFailed:

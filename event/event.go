@@ -70,6 +70,14 @@ type (
 		For       time.Duration
 	}
 
+	// Exiting says that the process of this member ends now, since somebody asked for it
+	// because its handler of Partition ignores Hard.
+	Exiting struct {
+		Partition string
+		Token     uint64
+		By, Why   string
+	}
+
 	// Led says that this member took a term; Deposed that its term is over.
 	Led     struct{ Term uint64 }
 	Deposed struct {
@@ -128,6 +136,7 @@ func (Revoked) event()        {}
 func (Released) event()       {}
 func (Returned) event()       {}
 func (Stuck) event()          {}
+func (Exiting) event()        {}
 func (Led) event()            {}
 func (Deposed) event()        {}
 func (Planned) event()        {}

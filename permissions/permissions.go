@@ -23,12 +23,16 @@ const (
 	// the group's bucket anew when it was lost, mends its settings, and removes leftovers:
 	// see consumer.ProvisionOnly. A worker that has both roles needs nobody to provide for it.
 	Provisioner Role = "provisioner"
-	// Observer reads the group's bucket and follows it.
+	// Observer reads the group's bucket, follows it, and asks workers about themselves: all
+	// of package admin that changes nothing. The one key that it may write is a fence, which
+	// nobody reads: following waits until the refusal of such a write has come back.
 	Observer Role = "observer"
+	// Operator does what an observer does, and steers: the rest of package admin.
+	Operator Role = "operator"
 )
 
 // Roles are all of them.
-func Roles() []Role { return []Role{Worker, Provisioner, Observer} }
+func Roles() []Role { return []Role{Worker, Provisioner, Observer, Operator} }
 
 // Use is what the fleet uses.
 type Use struct {
@@ -90,7 +94,7 @@ func For(u Use, roles ...Role) (Set, error) {
 		return Set{}, err
 	}
 	if len(roles) == 0 {
-		return Set{}, errors.New("permissions: no role is given: worker, provisioner or observer")
+		return Set{}, errors.New("permissions: no role is given: worker, provisioner, observer or operator")
 	}
 	if u.Consumers == "" {
 		u.Consumers = u.Group
@@ -111,8 +115,10 @@ func For(u Use, roles ...Role) (Set, error) {
 			s.provisioner(u)
 		case Observer:
 			s.observer(u)
+		case Operator:
+			s.operator(u)
 		default:
-			return Set{}, fmt.Errorf("permissions: role %q: it is worker, provisioner or observer", r)
+			return Set{}, fmt.Errorf("permissions: role %q: it is worker, provisioner, observer or operator", r)
 		}
 	}
 	for _, a := range []*Allow{&s.Publish, &s.Subscribe} {
@@ -130,14 +136,21 @@ func (s *Set) subscribe(subjects ...string) {
 
 func (s *Set) observer(u Use) {
 	bucket := "KV_parti-" + u.Group
-	s.publish("$JS.API.STREAM.INFO."+bucket, "$JS.API.STREAM.MSG.GET."+bucket)
+	s.publish("$JS.API.STREAM.INFO."+bucket, "$JS.API.STREAM.MSG.GET."+bucket,
+		"$KV.parti-"+u.Group+".fence", "$PARTI."+u.Group+".probe.about.*")
 	s.subscribe("$PARTI." + u.Group + ".kv.>")
 }
 
-func (s *Set) worker(u Use) {
+func (s *Set) operator(u Use) {
 	s.observer(u)
+	s.publish("$KV.parti-"+u.Group+".control.>", "$KV.parti-"+u.Group+".leader")
+}
+
+func (s *Set) worker(u Use) {
+	bucket := "KV_parti-" + u.Group
+	s.publish("$JS.API.STREAM.INFO."+bucket, "$JS.API.STREAM.MSG.GET."+bucket)
 	s.publish("$KV.parti-"+u.Group+".>", "$PARTI."+u.Group+".probe.>")
-	s.subscribe("$PARTI." + u.Group + ".probe.>")
+	s.subscribe("$PARTI."+u.Group+".kv.>", "$PARTI."+u.Group+".probe.>")
 	s.Responses = true // to probes
 	switch {
 	case u.Stream == "":

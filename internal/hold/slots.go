@@ -55,6 +55,15 @@ type table struct {
 // running counts the handlers that have not returned.
 func (t *table) running() int { return t.runs }
 
+// Stuck is the token of the run of that partition whose handler goes on although its Hard
+// has ended; zero: there is none.
+func (m *Machine) Stuck(partition string) plan.Version {
+	if s := m.slots.at(partition); s != nil && s.run != nil && s.run.end == closed {
+		return s.run.grant.Token
+	}
+	return 0
+}
+
 // at is the slot of a partition, or nil.
 func (t *table) at(id string) *slot {
 	i, ok := slices.BinarySearchFunc(t.all, id, func(s *slot, id string) int { return strings.Compare(s.id, id) })

@@ -42,6 +42,8 @@ type Machine struct {
 	state      State
 	connection Connected
 
+	exit *plan.Control // why the process is to end at once; nil: it is not
+
 	leaving   bool
 	abandoned bool
 	resigned  bool // the leadership is being given up
@@ -187,6 +189,7 @@ func (m *Machine) health(class Class, write bool) {
 
 func (m *Machine) told(r Record) {
 	m.store.shows(r.Rev.Incarnation())
+	m.asked(r)
 	if m.claim != nil {
 		m.claim.told(r)
 	}
@@ -208,8 +211,9 @@ func (m *Machine) told(r Record) {
 func (m *Machine) following(kinds []Follow) {
 	var sessions, rest bool
 	for _, k := range kinds {
-		switch k.Kind {
-		case KindSession, KindControl:
+		switch {
+		case k.Kind == KindControl && k.Name != "": // who asks will ask again
+		case k.Kind == KindSession, k.Kind == KindControl:
 			sessions = true
 		default:
 			rest = true

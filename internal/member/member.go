@@ -264,6 +264,10 @@ type Ready struct {
 	// Closed says that the connection does not come back, and so nothing gets better.
 	Closed bool
 
+	// Exit says that the process is to end at once, since an operator wants it: a handler
+	// of it ignores Hard. Nil: it is not.
+	Exit *plan.Control
+
 	// Done says that the member has ended and nothing runs any more. Err is nil
 	// after a clean stop.
 	Done bool

@@ -27,6 +27,7 @@ func (m *Machine) Ready() Ready {
 	}
 	rd.Leading = m.term != nil && m.term.took
 	rd.Closed = m.connection.Closed
+	rd.Exit = m.exit
 	return rd
 }
 
@@ -43,6 +44,9 @@ func (m *Machine) follow() []Follow {
 	}
 	if m.session != nil {
 		fs = append(fs, Follow{Kind: KindPlan}, Follow{Kind: KindLeader}, Follow{KindSlice, m.session.base.Worker})
+		if m.term == nil {
+			fs = append(fs, Follow{KindControl, releaseName(m.session.base.Worker)})
+		}
 	}
 	if m.term != nil {
 		fs = append(fs, Follow{Kind: KindSession}, Follow{Kind: KindControl})

@@ -42,6 +42,10 @@ type Key struct {
 	Name string
 }
 
+// AboutName is the name under which the session of that nonce answers, in JSON, what
+// it is doing: see parti.About. Its nonce alone is what it is probed by.
+func AboutName(nonce string) string { return "about." + nonce }
+
 // LogKey is the key of the decision behind that plan. As text, such keys are in
 // the order of versions.
 func LogKey(v plan.Version) Key { return Key{Log, fmt.Sprintf("%020d", uint64(v))} }

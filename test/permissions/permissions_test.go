@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/consumer"
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/permissions"
@@ -429,24 +430,92 @@ func TestCursorBucketOfTheKVAPI(t *testing.T) {
 	}
 }
 
-// An observer opens the bucket, reads and follows it, and cannot write.
-func TestObserver(t *testing.T) {
+// An observer sees all, and an operator steers; neither is refused anything, and an
+// observer that steers is told what it lacks.
+func TestAdmin(t *testing.T) {
 	s := newSite(t, permissions.Use{Group: "g"})
-	store, err := natskv.Open(t.Context(), s.connect(string(permissions.Provisioner)), "g")
-	if err != nil {
+	open := func(r permissions.Role) *natskv.Store {
+		t.Helper()
+		store, err := natskv.Open(t.Context(), s.connect(string(r)), "g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		return store
+	}
+	open(permissions.Provisioner)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var workers []*parti.Manager
+	for range 2 {
+		m, err := parti.NewManager(open(permissions.Worker), source.Static(parti.Partition{ID: "p"}, parti.Partition{ID: "q"}),
+			parti.HandlerFunc(func(ctx context.Context, _ parti.Lease) error { <-ctx.Done(); return nil }),
+			parti.Config{SettleTime: 100 * time.Millisecond, Cooldown: 100 * time.Millisecond, ScaleWindow: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := m.Stop(context.WithoutCancel(ctx)); err != nil {
+				t.Error(err)
+			}
+		}()
+		workers = append(workers, m)
+	}
+
+	observer, operator := admin.Open(open(permissions.Observer)), admin.Open(open(permissions.Operator))
+	began, told := make(chan struct{}), make(chan struct{}, 1)
+	events, end := context.WithCancel(ctx)
+	followed := make(chan error, 1)
+	go func() {
+		followed <- observer.Events(events, func() { close(began) }, func(e admin.Event) {
+			if e.Kind == admin.ControlSet {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}()
+	<-began
+	if err := observer.AwaitSettled(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
-	store.Close()
-	o, err := natskv.Open(t.Context(), s.connect(string(permissions.Observer)), "g")
-	if err != nil {
-		t.Fatal(err)
+	now, err := observer.Snapshot(ctx)
+	if err != nil || now.Leader == nil || !now.Leader.Answers {
+		t.Fatalf("%+v, %v", now, err)
 	}
-	defer o.Close()
-	if _, _, err := o.List(t.Context(), ""); err != nil {
+	if _, err := observer.Explain(ctx, "p"); err != nil {
 		t.Error(err)
 	}
-	if len(s.refused) > 0 {
-		t.Error(s.refused)
+	id := workers[0].WorkerID()
+	for what, order := range map[string]func() (admin.Change, error){
+		"pause":     func() (admin.Change, error) { return operator.Pause(ctx, admin.Order{}) },
+		"resume":    func() (admin.Change, error) { return operator.Resume(ctx) },
+		"cordon":    func() (admin.Change, error) { return operator.Cordon(ctx, id, admin.Order{}) },
+		"rebalance": func() (admin.Change, error) { return operator.Rebalance(ctx, admin.Order{}) },
+		"step down": func() (admin.Change, error) { return operator.StepDown(ctx, admin.Order{}) },
+	} {
+		if _, err := order(); err != nil && what != "resume" { // in whatever order
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	<-told
+	end()
+	if err := <-followed; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	s.mu.Lock()
+	for _, r := range s.refused {
+		t.Error(r)
+	}
+	s.refused = nil
+	s.mu.Unlock()
+
+	if _, err := observer.Pause(ctx, admin.Order{}); err == nil || !strings.Contains(err.Error(), `not permitted to publish to "$KV.parti-g.control.pause"`) {
+		t.Errorf("an observer steers: %v", err)
 	}
 }
 

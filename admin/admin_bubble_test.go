@@ -1,0 +1,512 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/plan"
+)
+
+func TestSnapshot(t *testing.T) {
+	inBubble(t, 3, 12, func(t *testing.T, f *fleet) {
+		s := f.snapshot()
+		if s.Sentence != "Settled. 12 partitions on 3 workers. Nothing pending." || !s.Settled {
+			t.Errorf("%q, settled: %v, pending %v", s.Sentence, s.Settled, s.Pending)
+		}
+		if s.Leader == nil || !s.Leader.Answers || s.Term != 1 || s.Phase != plan.Stable {
+			t.Errorf("leader %+v, term %d, %v", s.Leader, s.Term, s.Phase)
+		}
+		if s.Counts != (admin.Counts{Workers: 3, Partitions: 12, Running: 12}) {
+			t.Errorf("%+v", s.Counts)
+		}
+		leaders := 0
+		for _, w := range s.Workers {
+			if w.State != "live" || w.Does != "Stable" || w.Partitions != 4 || w.Load != 1000 || w.Running != 4 || w.Status == nil {
+				t.Errorf("%+v", w)
+			}
+			if w.Leader {
+				leaders++
+			}
+		}
+		if leaders != 1 || len(s.Workers) != 3 {
+			t.Errorf("%d of %d workers lead", leaders, len(s.Workers))
+		}
+		for _, p := range s.Partitions {
+			if p.State != admin.Owned || p.Owner == "" || p.Token == 0 || p.Why != plan.WhyFirstPlan {
+				t.Errorf("%+v", p)
+			}
+		}
+		if len(s.Partitions) != 12 {
+			t.Errorf("%d partitions", len(s.Partitions))
+		}
+		all, err := s.Match("p-00*")
+		if !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("* is a whole token: %v, %v", all, err)
+		}
+		if all, err = s.Match("*"); err != nil || len(all) != 12 {
+			t.Errorf("%v, %v", all, err)
+		}
+		var missing *admin.NotFoundError
+		if _, err := s.Partition("p-0111"); !errors.As(err, &missing) || missing.Nearest != "p-011" {
+			t.Errorf("%v", err)
+		}
+		if _, err := s.Worker("w-0"); !errors.As(err, &missing) || missing.Nearest != "w0-0" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestNoGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t}
+		inNothing(t, f)
+		if _, err := f.group.Snapshot(t.Context()); !errors.Is(err, admin.ErrNoGroup) {
+			t.Errorf("%v", err)
+		}
+		if _, err := f.group.Pause(t.Context(), admin.Order{}); !errors.Is(err, admin.ErrNoGroup) {
+			t.Errorf("%v", err)
+		}
+		for _, err := range f.group.History(t.Context(), admin.Query{}) {
+			if !errors.Is(err, admin.ErrNoGroup) {
+				t.Errorf("%v", err)
+			}
+		}
+		found, err := f.group.Doctor(t.Context())
+		if err != nil || !slices.ContainsFunc(found, func(x admin.Finding) bool { return x.Level == admin.Wrong }) {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
+}
+
+// What is pending, what a move waits for, and who is stuck is said in the sentence.
+func TestSentences(t *testing.T) {
+	inBubble(t, 3, 12, func(t *testing.T, f *fleet) {
+		f.join("w3", parti.Config{})
+		time.Sleep(time.Second)
+		if s := f.snapshot(); !strings.HasPrefix(s.Sentence, "Settled. 12 partitions on 4 workers. A plan follows in ") || !strings.HasSuffix(s.Sentence, ": w3-0 joined.") {
+			t.Error(s.Sentence)
+		}
+		f.settled()
+
+		s := f.snapshot()
+		p := s.Partitions[0]
+		free := f.stick(p.ID)
+		defer free()
+		if _, err := f.group.Ban(t.Context(), p.ID, p.Owner, admin.Order{Why: "a test"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(8500 * time.Millisecond)
+		s = f.snapshot()
+		if want := "Moving 1 of 12: waiting for " + p.Owner + " to let go (8 s)."; s.Sentence != want || s.Settled {
+			t.Errorf("%q, want %q", s.Sentence, want)
+		}
+		if now, _ := s.Partition(p.ID); now.State != admin.Moving || now.Owner != p.Owner || now.Next == p.Owner || !slices.Equal(now.Banned, []string{p.Owner}) {
+			t.Errorf("%+v", now)
+		}
+		e, err := f.group.Explain(t.Context(), p.ID)
+		if err != nil || !strings.Contains(e.Sentence, "because an operator banned it from where it was; "+p.Owner+" has not let go yet, after 8 s") {
+			t.Errorf("%q, %v", e.Sentence, err)
+		}
+		time.Sleep(2 * time.Minute) // DrainTimeout and StuckAfter
+		s = f.snapshot()
+		if !slices.ContainsFunc(s.Alerts, func(a admin.Alert) bool {
+			return a.Leader && strings.Contains(a.Text, "wait for "+p.Owner+" to let go")
+		}) {
+			t.Errorf("%+v", s.Alerts)
+		}
+		if h := s.Health(admin.DefaultLimits()); h.Level != admin.Warning || len(h.Problems) == 0 {
+			t.Errorf("%+v", h)
+		}
+		free()
+		f.settled()
+	})
+}
+
+func TestExplain(t *testing.T) {
+	inBubble(t, 2, 8, func(t *testing.T, f *fleet) {
+		s := f.snapshot()
+		e, err := f.group.Explain(t.Context(), "p-000")
+		if err != nil || !strings.HasPrefix(e.Sentence, "p-000 is on "+s.Partitions[0].Owner+" since ") || !strings.HasSuffix(e.Sentence, ", because it was the group's first plan (the group's first plan).") {
+			t.Errorf("%q, %v", e.Sentence, err)
+		}
+		f.join("w2", parti.Config{})
+		s = f.settled()
+		moved := ""
+		for _, p := range s.Partitions {
+			if p.Owner == "w2-0" {
+				moved = p.ID
+			}
+		}
+		if e, err = f.group.Explain(t.Context(), moved); err != nil {
+			t.Fatal(err)
+		}
+		if l := e.Last; l == nil || l.To != "w2-0" || l.From == "" || l.From == l.To || l.About != "w2-0 joined" {
+			t.Errorf("%+v", e.Last)
+		}
+		if !strings.Contains(e.Sentence, "it came from "+e.Last.From+" because its next worker had less than it should (w2-0 joined).") &&
+			!strings.Contains(e.Sentence, "because a worker had joined (w2-0 joined).") {
+			t.Error(e.Sentence)
+		}
+		if len(e.Next) != 2 || !strings.HasPrefix(e.Next[0], "If w2-0 were lost, it would go to w") || !strings.HasPrefix(e.Next[1], "Evening out now would leave it where it is") {
+			t.Errorf("%q", e.Next)
+		}
+		if _, err := f.group.Explain(t.Context(), "p-00"); !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Plan does not write, and says what then comes about.
+func TestPlanIsWhatComesAbout(t *testing.T) {
+	inBubble(t, 4, 40, func(t *testing.T, f *fleet) {
+		before := f.snapshot()
+		lost := before.Workers[2].ID
+		o, err := f.group.Plan(t.Context(), admin.WhatIf{Without: []string{lost}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.snapshot().Version != before.Version {
+			t.Fatal("it has written")
+		}
+		if o.Forced != 10 || len(o.Moves) < 10 || len(o.Unassigned) > 0 {
+			t.Errorf("%q, %+v", o.Sentence, o.Moves)
+		}
+		drained, err := f.group.Drain(t.Context(), lost, admin.Order{})
+		if err != nil || drained.Control.Who != "ada" {
+			t.Fatalf("%+v, %v", drained, err)
+		}
+		if err := f.group.AwaitDrained(t.Context(), lost, nil); err != nil {
+			t.Fatal(err)
+		}
+		after := f.settled()
+		for _, l := range o.Loads {
+			if w, err := after.Worker(l.Worker); err != nil || int64(w.Partitions) != l.After {
+				t.Errorf("%s was to have %d, and has %d (%v)", l.Worker, l.After, w.Partitions, err)
+			}
+		}
+
+		if o, err = f.group.Plan(t.Context(), admin.WhatIf{With: 2}); err != nil || len(o.Moves) == 0 {
+			t.Errorf("%+v, %v", o, err)
+		}
+		for _, l := range o.Loads {
+			if l.New && l.After < 6 {
+				t.Errorf("%+v", l)
+			}
+		}
+		if o, err = f.group.Plan(t.Context(), admin.WhatIf{}); err != nil || len(o.Moves) > 0 {
+			t.Errorf("an even group: %+v, %v", o.Moves, err)
+		}
+		if _, err = f.group.Plan(t.Context(), admin.WhatIf{Without: []string{"w9-0"}}); !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("%v", err)
+		}
+		if o, err = f.group.Plan(t.Context(), admin.WhatIf{Reweigh: map[string]int64{"p-000": 30, "p-001": 30}}); err != nil || len(o.Moves) == 0 {
+			t.Errorf("%+v, %v", o, err)
+		}
+	})
+}
+
+func TestHistory(t *testing.T) {
+	inBubble(t, 2, 8, func(t *testing.T, f *fleet) {
+		f.join("w2", parti.Config{})
+		f.settled()
+		var ds []plan.Decision
+		for d, err := range f.group.History(t.Context(), admin.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ds = append(ds, d)
+		}
+		if len(ds) < 3 || ds[len(ds)-1].Why != plan.WhyFirstPlan || !slices.IsSortedFunc(ds, func(a, b plan.Decision) int { return int(int64(b.Version) - int64(a.Version)) }) {
+			t.Errorf("%+v", ds)
+		}
+		n := 0
+		for _, err := range f.group.History(t.Context(), admin.Query{Last: 2}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != 2 {
+			t.Errorf("%d, want the last 2", n)
+		}
+		for d, err := range f.group.History(t.Context(), admin.Query{Worker: "w2-0"}) {
+			if err != nil || d.Why == plan.WhyFirstPlan {
+				t.Errorf("%+v, %v", d, err)
+			}
+		}
+	})
+}
+
+func TestEvents(t *testing.T) {
+	inBubble(t, 2, 8, func(t *testing.T, f *fleet) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began, done := make(chan struct{}), make(chan error, 1)
+		var kinds []string
+		go func() {
+			done <- f.group.Events(ctx, func() { close(began) }, func(e admin.Event) { kinds = append(kinds, e.Kind+" "+e.Text) })
+		}()
+		<-began
+		m := f.join("w2", parti.Config{})
+		f.settled()
+		if _, err := f.group.Cordon(t.Context(), "w0-0", admin.Order{Why: "a test"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.group.Uncordon(t.Context(), "w0-0"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled()
+		time.Sleep(time.Second) // all is told
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		all := strings.Join(kinds, "\n")
+		for _, want := range []string{
+			"worker-joined w2-0 joined", ": w2-0 joined; ", "control ada: cordon w0-0 (a test)", "control-ended taken back: cordon w0-0",
+			"worker-leaving w2-0 stops", "worker-left w2-0 has left", "phase the group is Stable",
+		} {
+			if !strings.Contains(all, want) {
+				t.Errorf("nothing like %q in\n%s", want, all)
+			}
+		}
+	})
+}
+
+// Every order has its effect, and taking it back as well.
+func TestOrders(t *testing.T) {
+	inBubble(t, 3, 12, func(t *testing.T, f *fleet) {
+		ctx := t.Context()
+		g := f.group
+		must := func(_ admin.Change, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		owner := func(id string) string {
+			t.Helper()
+			s := f.snapshot()
+			p, err := s.Partition(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.Owner
+		}
+		other := map[string]string{"w0-0": "w1-0", "w1-0": "w2-0", "w2-0": "w0-0"}
+
+		from := owner("p-000")
+		must(g.Move(ctx, "p-000", other[from], admin.Order{}))
+		if err := g.AwaitOwner(ctx, "p-000", other[from]); err != nil {
+			t.Fatal(err)
+		}
+		f.settled()
+
+		from = owner("p-001")
+		must(g.Pin(ctx, "p-001", other[from], admin.Order{Why: "cache"}))
+		if err := g.AwaitOwner(ctx, "p-001", other[from]); err != nil {
+			t.Fatal(err)
+		}
+		s := f.settled()
+		if p, _ := s.Partition("p-001"); p.Pinned != other[from] {
+			t.Errorf("%+v", p)
+		}
+		if _, err := g.Ban(ctx, "p-001", other[from], admin.Order{}); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("a ban of what is pinned there: %v", err)
+		}
+		must(g.Pin(ctx, "p-001", from, admin.Order{})) // replaces
+		if err := g.AwaitOwner(ctx, "p-001", from); err != nil {
+			t.Fatal(err)
+		}
+		again, err := g.Pin(ctx, "p-001", from, admin.Order{})
+		if err != nil || !again.Already {
+			t.Errorf("%+v, %v", again, err)
+		}
+		must(g.Unpin(ctx, "p-001"))
+		if _, err := g.Unpin(ctx, "p-001"); !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("%v", err)
+		}
+
+		must(g.Pause(ctx, admin.Order{For: time.Hour}))
+		f.join("w3", parti.Config{})
+		time.Sleep(time.Minute)
+		if s := f.snapshot(); !strings.HasPrefix(s.Sentence, "Paused. 12 partitions on 4 workers.") || s.Workers[3].Partitions != 0 {
+			t.Errorf("%s %+v", s.Sentence, s.Workers[3])
+		}
+		must(g.Resume(ctx))
+		if s := f.settled(); s.Workers[3].Partitions != 3 {
+			t.Errorf("%+v", s.Workers[3])
+		}
+
+		must(g.Cordon(ctx, "w3-0", admin.Order{For: time.Minute}))
+		if w := f.snapshot().Workers[3]; !w.Cordoned {
+			t.Errorf("%+v", w)
+		}
+		if _, err := g.Move(ctx, "p-000", "w3-0", admin.Order{}); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("a move to a cordoned worker: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if w := f.snapshot().Workers[3]; w.Cordoned {
+			t.Errorf("it has not ended: %+v", w)
+		}
+
+		leader := f.snapshot().Leader.Worker
+		version := f.snapshot().Version
+		must(g.StepDown(ctx, admin.Order{}))
+		time.Sleep(20 * time.Second)
+		s = f.settled()
+		if s.Leader.Worker == leader || s.Term < 2 {
+			t.Errorf("%s led, and %+v leads term %d", leader, s.Leader, s.Term)
+		}
+		for d, err := range g.History(ctx, admin.Query{}) {
+			if err != nil || d.Version > version && len(d.Moves) > 0 {
+				t.Errorf("%v moves something: %+v", d.Version, d.Moves)
+			}
+		}
+		must(g.Rebalance(ctx, admin.Order{}))
+		must(g.Refresh(ctx, admin.Order{}))
+		if _, err := g.Lift(ctx, "p-000", admin.Order{}); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("%v", err)
+		}
+		if _, err := g.Drain(ctx, "w7-0", admin.Order{}); !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// overtaken is a store in which somebody else is faster, once: between reading and writing.
+type overtaken struct {
+	*memkv.Client
+
+	by func()
+}
+
+func (s *overtaken) Write(ctx context.Context, w kv.Write) (kv.Rev, error) {
+	if by := s.by; by != nil {
+		s.by = nil
+		by()
+	}
+	return s.Client.Write(ctx, w)
+}
+
+// Of two operators at once one wins, and the other is told who and when.
+func TestTwoOperators(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		other := f.server.Client("bob")
+		defer other.Close()
+		bob := admin.Open(other, admin.WithWho("bob"))
+		p := f.snapshot().Partitions[0]
+		store := &overtaken{Client: f.client, by: func() {
+			if _, err := bob.Pin(t.Context(), p.ID, "w1-0", admin.Order{}); err != nil {
+				t.Error(err)
+			}
+		}}
+		ada := admin.Open(store, admin.WithWho("ada"))
+		_, err := ada.Pin(t.Context(), p.ID, "w0-0", admin.Order{})
+		var lost *admin.ConflictError
+		if !errors.As(err, &lost) || lost.Theirs.Who != "bob" || lost.Theirs.Worker != "w1-0" {
+			t.Errorf("%v", err)
+		}
+		if err == nil || !strings.Contains(err.Error(), "another operator was faster: pin "+p.ID+" to w1-0, by bob at ") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// What is not permitted is named by its subject.
+func TestDenied(t *testing.T) {
+	inBubble(t, 1, 2, func(t *testing.T, f *fleet) {
+		f.client.Refuse(func(op memkv.Op) error {
+			if op.Kind == memkv.OpWrite {
+				return &kv.DeniedError{Op: "publish", Subject: "$KV.x." + op.Keys[0]}
+			}
+			return nil
+		})
+		_, err := f.group.Pause(t.Context(), admin.Order{})
+		var denied *kv.DeniedError
+		if !errors.As(err, &denied) || denied.Subject != "$KV.x.control.pause" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Release ends the process whose handler ignores Hard, and nothing before that.
+func TestRelease(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		ctx := t.Context()
+		var ended []string
+		victim := f.join("w2", parti.Config{}, parti.WithExit(func(why string) { ended = append(ended, why) }))
+		s := f.settled()
+		mine := ""
+		for _, p := range s.Partitions {
+			if p.Owner == "w2-0" {
+				mine = p.ID
+			}
+		}
+		if _, err := f.group.Release(ctx, mine, admin.Order{}); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("it was not asked to stop: %v", err)
+		}
+		free := f.stick(mine)
+		defer free()
+		if _, err := f.group.Ban(ctx, mine, "w2-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if _, err := f.group.Release(soon, mine, admin.Order{}); !errors.Is(err, context.DeadlineExceeded) || len(ended) > 0 {
+			t.Errorf("it has time until Hard: %v, %q", err, ended)
+		}
+		time.Sleep(time.Minute)
+		late, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if _, err := f.group.Release(late, mine, admin.Order{Why: "it hangs"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("its process goes on: %v", err)
+		}
+		if len(ended) != 1 || !strings.Contains(ended[0], "the handler of "+mine+" ignores Hard, and ada asked for this process to end: it hangs") {
+			t.Errorf("%q", ended)
+		}
+		_ = victim
+	})
+}
+
+func TestDoctor(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		found, err := f.group.Doctor(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range found {
+			if x.Level != admin.Fine {
+				t.Errorf("%+v", x)
+			}
+		}
+		if len(found) < 2 {
+			t.Errorf("%+v", found)
+		}
+		f.join("w2", parti.Config{Software: "v2", Isolation: parti.Fence, SessionTTL: 9 * time.Second})
+		f.settled()
+		if _, err := f.group.Pin(t.Context(), "p-000", "w0-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		if found, err = f.group.Doctor(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"workers run", "workers differ in what they do when they are cut off", "SessionTTL is 9s on w2-0"} {
+			if !slices.ContainsFunc(found, func(x admin.Finding) bool { return strings.Contains(x.What, want) && x.Level != admin.Fine }) {
+				t.Errorf("nothing about %q in %+v", want, found)
+			}
+		}
+	})
+}

@@ -1,0 +1,51 @@
+package admin
+
+import (
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/strategy"
+)
+
+// A Group is the way to one group. Its methods may be called from several goroutines
+// at once. Their errors are [kv] errors of the store, such as a DeniedError that names the
+// subject which is not permitted, or one of this package's.
+type Group struct {
+	store    parti.Store
+	who      string
+	strategy parti.AssignmentStrategy
+	now      func() time.Time
+}
+
+// An Option changes how a group is looked at.
+type Option func(*Group)
+
+// WithWho says who steers, for the records of it and for other operators. By default it
+// is the user of this process and its host.
+func WithWho(who string) Option { return func(g *Group) { g.who = who } }
+
+// WithStrategy is what [Group.Plan] asks. It should be the fleet's own; by default it is
+// strategy.Sticky, as in a Manager.
+func WithStrategy(s parti.AssignmentStrategy) Option { return func(g *Group) { g.strategy = s } }
+
+// Open returns the way to the group whose state is in store. It reads nothing.
+func Open(store parti.Store, opts ...Option) *Group {
+	g := &Group{store: store, who: whoami(), strategy: strategy.Sticky(), now: time.Now}
+	for _, o := range opts {
+		o(g)
+	}
+	return g
+}
+
+func whoami() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}

@@ -1,0 +1,191 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/parti-go/parti/internal/elect"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/internal/wire"
+	"github.com/parti-go/parti/plan"
+)
+
+// A picture is what the bucket says at one moment, decoded.
+type picture struct {
+	planned bool // a plan stands
+	head    plan.Head
+
+	led       bool
+	leader    elect.Leader
+	leaderRev kv.Rev
+
+	sessions map[string]roster.Session // by worker ID
+	revs     map[string]kv.Rev         // of the sessions
+	slices   map[string]plan.Slice     // by worker ID
+	aside    []plan.Aside
+	controls []plan.Control // sorted by key
+
+	unreadable []Unreadable
+}
+
+// Unreadable is a record that cannot be read: unknown, and not empty.
+type Unreadable struct {
+	Key string `json:"key"`
+	Err string `json:"err"`
+}
+
+// tries is how often a picture is taken again when the plan has changed meanwhile.
+const tries = 4
+
+// read takes a picture. Slices are those of the head's plan or of a later one that was
+// under way: the head is read before and after, and if it has changed, all is read
+// again; a group whose plan changes all the time is shown as it was found at last.
+func (g *Group) read(ctx context.Context) (*picture, error) {
+	var p *picture
+	for range tries {
+		p = &picture{sessions: map[string]roster.Session{}, revs: map[string]kv.Rev{}, slices: map[string]plan.Slice{}}
+		before, err := g.readAll(ctx, p)
+		if err != nil {
+			return nil, lost(err)
+		}
+		after, err := g.store.Get(ctx, wire.Key{Kind: wire.Plan}.String())
+		if err != nil && !errors.Is(err, kv.ErrMissing) {
+			return nil, lost(err)
+		}
+		if after.Rev == before {
+			break
+		}
+	}
+	return p, nil
+}
+
+// lost says it in our words that there is no bucket.
+func lost(err error) error {
+	if errors.Is(err, kv.ErrLost) {
+		return fmt.Errorf("%w: %w", ErrNoGroup, err)
+	}
+	return err
+}
+
+func (g *Group) readAll(ctx context.Context, p *picture) (head kv.Rev, err error) {
+	e, found, err := g.get(ctx, wire.Key{Kind: wire.Plan})
+	if err != nil {
+		return 0, err
+	}
+	head = e.Rev
+	p.planned = found && take(p, e, &p.head)
+	if e, found, err = g.get(ctx, wire.Key{Kind: wire.Leader}); err != nil {
+		return 0, err
+	}
+	p.led, p.leaderRev = found && take(p, e, &p.leader), e.Rev
+	if e, found, err = g.get(ctx, wire.Key{Kind: wire.Aside}); err != nil {
+		return 0, err
+	}
+	if found {
+		take(p, e, &p.aside)
+	}
+	for _, kind := range []wire.Kind{wire.Slice, wire.Session, wire.Control} {
+		entries, _, err := g.store.List(ctx, kind.Prefix())
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			p.take(kind, e)
+		}
+	}
+	return head, nil
+}
+
+// get reads a key that may not be there.
+func (g *Group) get(ctx context.Context, key wire.Key) (e kv.Entry, found bool, err error) {
+	e, err = g.store.Get(ctx, key.String())
+	if errors.Is(err, kv.ErrMissing) {
+		return e, false, nil
+	}
+	return e, err == nil, err
+}
+
+func (p *picture) take(kind wire.Kind, e kv.Entry) {
+	key, err := wire.ParseKey(e.Key)
+	if err != nil {
+		p.unreadable = append(p.unreadable, Unreadable{e.Key, err.Error()})
+		return
+	}
+	switch kind {
+	case wire.Slice:
+		if s := (plan.Slice{}); take(p, e, &s) {
+			p.slices[key.Name] = s
+		}
+	case wire.Session:
+		if s := (roster.Session{}); take(p, e, &s) {
+			p.sessions[key.Name], p.revs[key.Name] = s, e.Rev
+		}
+	case wire.Control:
+		if c := (plan.Control{}); take(p, e, &c) {
+			p.controls = append(p.controls, c)
+		}
+	case wire.Leader, wire.Plan, wire.Aside, wire.Log, wire.Chain:
+	}
+}
+
+// take decodes a record, or notes that it cannot be.
+func take[T any](p *picture, e kv.Entry, into *T) bool {
+	var v T
+	if err := wire.Decode(e.Key, e.Value, &v); err != nil {
+		p.unreadable = append(p.unreadable, Unreadable{e.Key, err.Error()})
+		return false
+	}
+	*into = v
+	return true
+}
+
+// ended says whether a session is provably over, by its own record.
+func ended(s roster.Session) bool { return s.Left || s.Tombstone != nil }
+
+// workerIDs are those that are there or still have something in the plan, sorted.
+func (p *picture) workerIDs() []string {
+	var ids []string
+	for id, s := range p.sessions {
+		if !ended(s) {
+			ids = append(ids, id)
+		}
+	}
+	for id, s := range p.slices {
+		if len(s.Granted)+len(s.Releasing) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, natural)
+	return slices.Compact(ids)
+}
+
+// partitionIDs are those that the plan names, sorted.
+func (p *picture) partitionIDs() []string {
+	var ids []string
+	for _, s := range p.slices {
+		for _, x := range s.Granted {
+			ids = append(ids, x.ID)
+		}
+		for _, x := range s.Releasing {
+			ids = append(ids, x.ID)
+		}
+	}
+	for _, a := range p.aside {
+		ids = append(ids, a.Partition)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// natural orders worker-2 before worker-10.
+func natural(a, b string) int {
+	x, y := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
+	if x != y || len(a) == len(b) {
+		return strings.Compare(a, b)
+	}
+	return len(a) - len(b)
+}

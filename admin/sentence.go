@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parti-go/parti/plan"
+)
+
+// sentence says the most important thing, and whether all is well and at rest.
+func sentence(s *Snapshot) (text string, settled bool) {
+	c := &s.Counts
+	of := number(c.Partitions) + " " + plural(c.Partitions, "partition")
+	on := number(c.Workers) + " " + plural(c.Workers, "worker")
+	switch {
+	case s.Version == 0 && len(s.Workers) == 0:
+		return "Nobody has been here yet.", false
+	case s.Leader == nil:
+		return fmt.Sprintf("Nobody leads. %s on %s go on as they are.", of, on), false
+	case c.Workers == 0:
+		return "No worker is there. " + of + " run nowhere.", false
+	case !s.Leader.Answers:
+		return fmt.Sprintf("The leader, %s, does not answer. %s on %s go on as they are.", s.Leader.Worker, of, on), false
+	case s.Phase == plan.ColdStart:
+		return "No plan yet. " + first(s, "Waiting for workers."), false
+	case c.Moving > 0:
+		return fmt.Sprintf("Moving %s of %s: %s.", number(c.Moving), number(c.Partitions), waits(s)), false
+	case c.Unassigned > 0:
+		return fmt.Sprintf("%s of %s are unassigned. %s", number(c.Unassigned), of, first(s, "")), false
+	case s.Phase == plan.Recovering && s.Doubt != "":
+		return "Nobody is declared lost for the time being: " + s.Doubt + ".", false
+	case s.Phase == plan.Recovering:
+		return "Rebuilding the plan from what workers hold. " + first(s, ""), false
+	case s.Phase == plan.Emergency:
+		return "A worker is lost, and its partitions are being placed. " + first(s, ""), false
+	}
+	text = fmt.Sprintf("Settled. %s on %s.", of, on)
+	if s.Phase == plan.Paused {
+		text = fmt.Sprintf("Paused. %s on %s.", of, on)
+	}
+	switch {
+	case len(s.Pending) > 0:
+		return text + " " + first(s, ""), false
+	case suspects(s) != "":
+		return text + " " + suspects(s), false
+	case idle(s) > 0:
+		return fmt.Sprintf("%s %s of them %s not running.", text, number(idle(s)), map[bool]string{true: "is", false: "are"}[idle(s) == 1]), false
+	case s.Phase == plan.Paused:
+		return text + " Nothing moves for evenness" + until(s, plan.Pause) + ".", false
+	case s.Phase != plan.Stable:
+		return text + " The leader is " + strings.ToLower(s.Phase.String()) + ".", false
+	}
+	return text + " Nothing pending.", true
+}
+
+// idle counts what is granted and does not run: it is about to start, or its handler has
+// returned, and runs again after a back-off. Where somebody does not answer it is 0.
+func idle(s *Snapshot) int {
+	owned, running := 0, 0
+	for _, w := range s.Workers {
+		if w.Status == nil {
+			return 0
+		}
+		owned += w.Partitions
+		running += w.Running
+	}
+	return max(owned-running, 0)
+}
+
+// suspects names who is not well.
+func suspects(s *Snapshot) string {
+	for _, w := range s.Workers {
+		if w.State == "suspect" || w.State == "vanished" {
+			return fmt.Sprintf("%s is %s: %s.", w.ID, w.State, w.Why)
+		}
+	}
+	return ""
+}
+
+// waits says what a move waits for.
+func waits(s *Snapshot) string {
+	for _, p := range s.Pending {
+		if p.In == nil && strings.Contains(p.About, " to let go of ") {
+			who, _, _ := strings.Cut(p.About, " to let go of ")
+			return fmt.Sprintf("waiting for %s to let go (%s)", who, Duration(p.For.Duration()))
+		}
+	}
+	for _, w := range s.Workers {
+		if w.Releasing > 0 {
+			return "waiting for " + w.ID + " to let go"
+		}
+	}
+	return "on their way"
+}
+
+// first says what is pending first.
+func first(s *Snapshot, otherwise string) string {
+	if len(s.Pending) == 0 {
+		return otherwise
+	}
+	switch p := s.Pending[0]; {
+	case p.In == nil:
+		return "Waiting: " + p.About + "."
+	case p.Why == plan.WhyBalance && p.About == "seeing whether the load is even":
+		return fmt.Sprintf("The leader sees whether the load is even in %s.", Duration(p.In.Duration()))
+	default:
+		return fmt.Sprintf("A plan follows in %s at the latest: %s.", Duration(p.In.Duration()), p.About)
+	}
+}
+
+func until(s *Snapshot, kind plan.ControlKind) string {
+	for _, c := range s.Controls {
+		if c.Kind == kind && !c.Until.IsZero() {
+			return " for " + Duration(c.Until.Sub(s.At))
+		}
+	}
+	return ""
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+// number writes n with a space between thousands: 1 024.
+func number(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + " " + digits[i:]
+	}
+	return digits
+}
+
+// Duration writes a time as people say it: 0.4 s, 8 s, 3 m 10 s, 5 h 2 m, 12 d.
+func Duration(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d m %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d m", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%d d", int(d.Hours())/24)
+	}
+}

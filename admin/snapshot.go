@@ -1,0 +1,496 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/internal/wire"
+	"github.com/parti-go/parti/plan"
+)
+
+// Schema numbers the shape of this package's JSON. Fields may be added to it.
+const Schema = 1
+
+// A Snapshot is a group at one moment: what its bucket says, and what its workers said
+// when they were asked.
+type Snapshot struct {
+	Schema int       `json:"schema"`
+	At     time.Time `json:"at"`
+	// Sentence is the most important thing in one sentence.
+	Sentence string `json:"sentence"`
+	// Settled says that nothing moves, nothing waits and nobody is missing.
+	Settled bool `json:"settled"`
+
+	Leader  *Leader      `json:"leader,omitempty"` // nil: nobody leads
+	Term    uint64       `json:"term"`
+	Version plan.Version `json:"version"`
+	Phase   plan.Phase   `json:"phase"`
+	// Why is what triggered the newest plan.
+	Why    plan.Why `json:"why"`
+	Counts Counts   `json:"counts"`
+
+	// Pending is what the leader waits for or is going to do; see [parti.Leading]. Doubt
+	// says why it declares nobody lost for the time being.
+	Pending []parti.Pending `json:"pending,omitempty"`
+	Doubt   string          `json:"doubt,omitempty"`
+	// Alerts are what people should know of now: the leader's first, then the others'.
+	Alerts []Alert `json:"alerts,omitempty"`
+	// Controls are what operators want, as far as it has not expired, sorted.
+	Controls []plan.Control `json:"controls,omitempty"`
+
+	// Workers are those that are there, and those that are not and still have something
+	// in the plan; in the natural order of their IDs.
+	Workers []Worker `json:"workers,omitempty"`
+	// Partitions are those that the plan names, sorted by ID. What has no owner and is
+	// not kept out of the plan is in no record, and so only counted: Counts.Unassigned.
+	Partitions []Partition `json:"partitions,omitempty"`
+
+	// Unreadable are records that this release cannot read. Nothing is known of them.
+	Unreadable []Unreadable `json:"unreadable,omitempty"`
+}
+
+// Counts are sums over a group.
+type Counts struct {
+	Workers    int `json:"workers"`    // that are there and own partitions, or could
+	Partitions int `json:"partitions"` // as the source lists them
+	Unassigned int `json:"unassigned"`
+	Moving     int `json:"moving"` // asked back from their owners, and not released yet
+	Aside      int `json:"aside"`  // kept out of the plan: done or quarantined
+	Running    int `json:"running"`
+}
+
+// Leader is who leads.
+type Leader struct {
+	Worker  string `json:"worker"`
+	Session string `json:"session"`
+	// Answers says that it answered when it was asked.
+	Answers bool `json:"answers"`
+}
+
+// An Alert is something that a person should know of.
+type Alert struct {
+	// Worker is who says so.
+	Worker string `json:"worker"`
+	Leader bool   `json:"leader,omitempty"` // as leader of the group, or at least by it
+	About  string `json:"about"`
+	Text   string `json:"text"`
+}
+
+// A Worker is one worker ID and the session that has it.
+type Worker struct {
+	ID       string            `json:"id"`
+	Session  string            `json:"session,omitempty"`
+	Identity string            `json:"identity,omitempty"`
+	Host     string            `json:"host,omitempty"`
+	Software string            `json:"software,omitempty"`
+	Zone     string            `json:"zone,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Started  time.Time         `json:"started,omitzero"` // on the worker's own clock
+
+	// State is live, slow, suspect, vanished, leaving, ended or silent; Why says more.
+	// What the leader thinks of it comes first, silent is who does not answer and of whom
+	// no leader says anything.
+	State string `json:"state"`
+	Why   string `json:"why,omitempty"`
+	// Does is the worker's own state, such as Stable; empty when it does not answer.
+	Does string `json:"does,omitempty"`
+
+	Leader   bool `json:"leader,omitempty"`
+	Owns     bool `json:"owns"` // it has a handler
+	Cordoned bool `json:"cordoned,omitempty"`
+	Drained  bool `json:"drained,omitempty"`
+
+	Isolation string       `json:"isolation"`
+	TTL       parti.Millis `json:"ttl_ms"`
+	Share     int64        `json:"share"`
+	Capacity  int64        `json:"capacity,omitempty"` // 0: no limit
+
+	Partitions int   `json:"partitions"` // granted to it
+	Weight     int64 `json:"weight"`     // of these
+	// Load is Weight over its fair share, in thousandths: 1000 is just that.
+	Load      int64 `json:"load"`
+	Releasing int   `json:"releasing,omitempty"` // that it was asked to let go of
+	Coming    int   `json:"coming,omitempty"`    // that others were asked to let go of for it
+	Running   int   `json:"running"`             // handlers, as its last renewal said
+
+	// Status is the worker's own; nil when it does not answer.
+	Status *parti.Status `json:"status,omitempty"`
+}
+
+// The states of a partition.
+const (
+	Owned       = "owned"       // granted
+	Moving      = "moving"      // its owner was asked to let go; Next is who gets it
+	Stopping    = "stopping"    // its owner was asked to let go, and nobody gets it
+	Quarantined = "quarantined" // kept out of the plan, since its owners crashed
+	Done        = "done"        // kept out of the plan, since its handler is done with it
+)
+
+// A Partition is one partition that the plan names.
+type Partition struct {
+	ID     string            `json:"id"`
+	Weight int64             `json:"weight"`
+	Labels map[string]string `json:"labels,omitempty"`
+	State  string            `json:"state"`
+	// Owner runs it, under Token, which is also the version of the plan that granted it;
+	// as long as it was not released also while it moves.
+	Owner string       `json:"owner,omitempty"`
+	Token plan.Version `json:"token,omitempty"`
+	Next  string       `json:"next,omitempty"`
+	// Since is the plan that asked its owner to let go, while it moves.
+	Since plan.Version `json:"since,omitempty"`
+	// Why is the reason for which it is where it is, or moves.
+	Why plan.Why `json:"why"`
+	// For is how long a quarantine lasts, Times how many it has had.
+	For   parti.Millis `json:"for_ms,omitempty"`
+	Times int          `json:"times,omitempty"`
+	// Owners are the workers that crashed with it lately, or for which it is quarantined.
+	Owners []string `json:"owners,omitempty"`
+	Pinned string   `json:"pinned,omitempty"`
+	Banned []string `json:"banned,omitempty"`
+}
+
+// Snapshot looks at the group. It asks every worker that is there about itself, for at
+// most two seconds. [ErrNoGroup] when there is no bucket.
+func (g *Group) Snapshot(ctx context.Context) (Snapshot, error) {
+	p, err := g.read(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return g.snapshot(p, g.ask(ctx, p)), nil
+}
+
+// said is what workers answered, by nonce.
+type said map[string]parti.About
+
+// abreast is how many workers are asked at a time; patience how long.
+const (
+	abreast  = 32
+	patience = 2 * time.Second
+)
+
+// ask asks every session that is there.
+func (g *Group) ask(ctx context.Context, p *picture) said {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var (
+		all  = said{}
+		mu   sync.Mutex
+		wait sync.WaitGroup
+		turn = make(chan struct{}, abreast)
+	)
+	for _, s := range p.sessions {
+		if ended(s) {
+			continue
+		}
+		wait.Go(func() {
+			select {
+			case turn <- struct{}{}:
+				defer func() { <-turn }()
+			case <-ctx.Done():
+				return
+			}
+			if a, err := g.about(ctx, s.Nonce); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				all[s.Nonce] = a
+			}
+		})
+	}
+	wait.Wait()
+	return all
+}
+
+func (g *Group) snapshot(p *picture, all said) Snapshot {
+	now := g.now().UTC()
+	s := Snapshot{
+		Schema: Schema, At: now, Term: p.head.Term, Version: p.head.Version, Phase: p.head.Phase, Why: p.head.Why, Unreadable: p.unreadable,
+		Counts: Counts{Partitions: p.head.Partitions, Unassigned: p.head.Unassigned, Moving: p.head.Releasing},
+	}
+	for _, c := range p.controls {
+		if !expired(c, now) {
+			s.Controls = append(s.Controls, c)
+		}
+	}
+	var view *parti.Leading
+	if p.led {
+		a, answers := all[p.leader.Nonce]
+		s.Leader = &Leader{Worker: p.leader.Worker, Session: p.leader.Nonce, Answers: answers}
+		if view = a.Leading; view != nil {
+			s.Pending, s.Doubt = view.Pending, view.Doubt
+		}
+	}
+	s.Workers = p.workers(all, view)
+	s.Partitions = p.partitions()
+	p.steer(&s)
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		s.Counts.Running += w.Running
+		if w.Owns && w.State != stateEnded {
+			s.Counts.Workers++
+		}
+		if w.Status == nil {
+			continue
+		}
+		for _, a := range w.Status.Alerts {
+			s.Alerts = append(s.Alerts, Alert{Worker: w.ID, Leader: w.Leader, About: a.About, Text: a.Text})
+		}
+	}
+	slices.SortStableFunc(s.Alerts, func(a, b Alert) int {
+		if a.Leader != b.Leader {
+			if a.Leader {
+				return -1
+			}
+			return 1
+		}
+		return natural(a.Worker, b.Worker)
+	})
+	s.Counts.Aside = len(p.aside)
+	s.Sentence, s.Settled = sentence(&s)
+	return s
+}
+
+func expired(c plan.Control, now time.Time) bool { return !c.Until.IsZero() && !now.Before(c.Until) }
+
+// The states of a worker that no leader names.
+const (
+	stateLive    = "live"
+	stateLeaving = "leaving"
+	stateEnded   = "ended"
+	stateSilent  = "silent"
+)
+
+// workers are all of them, with what the leader thinks of them, if it says.
+func (p *picture) workers(all said, view *parti.Leading) []Worker {
+	seen := map[string]parti.Seen{}
+	if view != nil {
+		for _, x := range view.Workers {
+			seen[x.Session] = x
+		}
+	}
+	var workers []Worker
+	var weight, share int64
+	for _, id := range p.workerIDs() {
+		session, there := p.sessions[id]
+		w := Worker{ID: id, Leader: p.led && p.leader.Worker == id && p.leader.Nonce == session.Nonce}
+		slice := p.slices[id]
+		for _, x := range slice.Granted {
+			w.Partitions++
+			w.Weight += x.Load()
+		}
+		w.Releasing, w.Coming = len(slice.Releasing), len(slice.Coming)
+		w.Isolation = isolation(slice.Fenced)
+		w.TTL = slice.TTL
+		w.State, w.Why = stateEnded, "its key is not there"
+		if there {
+			w.take(session)
+			w.judge(session, seen[session.Nonce], view != nil)
+			if a, ok := all[session.Nonce]; ok {
+				status := a.Status
+				w.Status, w.Does = &status, a.State.String()
+				w.Running = a.Running
+			} else if w.State == stateLive {
+				w.State, w.Why = stateSilent, "it does not answer"
+			}
+		}
+		if w.Owns && w.State != stateEnded {
+			share += w.Share
+		}
+		weight += w.Weight
+		workers = append(workers, w)
+	}
+	for i := range workers {
+		w := &workers[i]
+		w.Load = perMille(w.Weight, share, weight, w.Share)
+	}
+	return workers
+}
+
+// perMille is a·b ÷ (c·d) in thousandths, and 0 where nothing is shared.
+func perMille(a, b, c, d int64) int64 {
+	if a <= 0 || b <= 0 || c <= 0 || d <= 0 {
+		return 0
+	}
+	high, low := bits.Mul64(uint64(a), uint64(b))
+	if high > 0 || low > 1<<53 || float64(c)*float64(d) > 1<<53 {
+		return int64(1000 * float64(a) * float64(b) / (float64(c) * float64(d)))
+	}
+	return (a*b*1000 + c*d/2) / (c * d)
+}
+
+func isolation(fenced bool) string {
+	if fenced {
+		return parti.Fence.String()
+	}
+	return parti.Freeze.String()
+}
+
+// take takes over what the session says of itself.
+func (w *Worker) take(s roster.Session) {
+	w.Session, w.Identity, w.Host, w.Software, w.Zone, w.Labels, w.Started = s.Nonce, s.Identity, s.Host, s.Software, s.Zone, s.Labels, s.Started
+	w.Owns, w.Share, w.Capacity, w.TTL, w.Isolation, w.Running = s.Owns, max(s.Share, 1), s.Capacity, s.TTL, isolation(s.Fenced), s.Running
+}
+
+// judge says how it is, by its own record first.
+func (w *Worker) judge(s roster.Session, seen parti.Seen, led bool) {
+	switch {
+	case s.Tombstone != nil:
+		w.State, w.Why = stateEnded, "declared lost by "+s.Tombstone.By+": "+s.Tombstone.Why
+	case s.Left:
+		w.State, w.Why = stateEnded, "it has left"
+	case led && seen.State != "" && seen.State != stateLive:
+		w.State, w.Why = seen.State, seen.Why
+	case s.Leaving:
+		w.State, w.Why = stateLeaving, "it stops"
+	default:
+		w.State, w.Why = stateLive, ""
+	}
+}
+
+// partitions are those that the plan names.
+func (p *picture) partitions() []Partition {
+	by := map[string]Partition{}
+	add := func(x Partition) { // of two records of one partition, the younger lease is the one that stands
+		if old, ok := by[x.ID]; !ok || old.Token < x.Token {
+			by[x.ID] = x
+		}
+	}
+	for id, s := range p.slices {
+		for _, x := range s.Granted {
+			add(Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Owned, Owner: id, Token: x.Token, Why: x.Why, Owners: x.Crashed})
+		}
+		for _, x := range s.Releasing {
+			state := Moving
+			if x.Next == "" {
+				state = Stopping
+			}
+			add(Partition{
+				ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: state, Owner: id, Token: x.Token, Next: x.Next, Since: x.Since,
+				Why: x.Why, Owners: x.Crashed,
+			})
+		}
+	}
+	for _, a := range p.aside {
+		switch x, ok := by[a.Partition]; {
+		case a.Why == plan.WhyDone:
+			add(Partition{ID: a.Partition, Weight: 1, State: Done, Why: a.Why})
+		case ok: // on probation
+			x.Times = a.Times
+			by[a.Partition] = x
+		case a.For > 0:
+			add(Partition{ID: a.Partition, Weight: 1, State: Quarantined, Why: a.Why, For: a.For, Times: a.Times, Owners: a.Owners})
+		}
+	}
+	all := make([]Partition, 0, len(by))
+	for _, x := range by {
+		all = append(all, x)
+	}
+	slices.SortFunc(all, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// steer says of each worker and partition what operators want of it.
+func (p *picture) steer(s *Snapshot) {
+	worker, partition := map[string]*Worker{}, map[string]*Partition{}
+	for i := range s.Workers {
+		worker[s.Workers[i].ID] = &s.Workers[i]
+	}
+	for i := range s.Partitions {
+		partition[s.Partitions[i].ID] = &s.Partitions[i]
+	}
+	for _, c := range s.Controls {
+		w, x := worker[c.Worker], partition[c.Partition]
+		switch {
+		case c.Kind == plan.Cordon && w != nil:
+			w.Cordoned = true
+		case c.Kind == plan.Drain && w != nil:
+			w.Drained = true
+		case c.Kind == plan.Pin && x != nil:
+			x.Pinned = c.Worker
+		case c.Kind == plan.Ban && x != nil:
+			x.Banned = append(x.Banned, c.Worker)
+		}
+	}
+}
+
+// Worker finds a worker; a [NotFoundError] names the nearest.
+func (s *Snapshot) Worker(id string) (Worker, error) {
+	ids := make([]string, len(s.Workers))
+	for i, w := range s.Workers {
+		if w.ID == id {
+			return w, nil
+		}
+		ids[i] = w.ID
+	}
+	return Worker{}, notFound("worker", id, ids)
+}
+
+// Partition finds a partition; a [NotFoundError] names the nearest.
+func (s *Snapshot) Partition(id string) (Partition, error) {
+	i, ok := slices.BinarySearchFunc(s.Partitions, id, func(p Partition, id string) int { return strings.Compare(p.ID, id) })
+	if ok {
+		return s.Partitions[i], nil
+	}
+	ids := make([]string, len(s.Partitions))
+	for i, p := range s.Partitions {
+		ids[i] = p.ID
+	}
+	return Partition{}, notFound("partition", id, ids)
+}
+
+// Match finds the partitions that a pattern stands for: a NATS subject with * for one
+// token and > for all that follow. A [NotFoundError] when there are none.
+func (s *Snapshot) Match(pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, "*>") {
+		p, err := s.Partition(pattern)
+		if err != nil {
+			return nil, err
+		}
+		return []string{p.ID}, nil
+	}
+	var ids []string
+	want := strings.Split(pattern, ".")
+	for _, p := range s.Partitions {
+		if matches(want, strings.Split(p.ID, ".")) {
+			ids = append(ids, p.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, notFound("partition like", pattern, nil)
+	}
+	return ids, nil
+}
+
+func matches(want, have []string) bool {
+	for i, token := range want {
+		switch {
+		case token == ">" && i == len(want)-1:
+			return i < len(have)
+		case i >= len(have) || token != "*" && token != have[i]:
+			return false
+		}
+	}
+	return len(want) == len(have)
+}
+
+// about asks the session of that nonce about itself.
+func (g *Group) about(ctx context.Context, nonce string) (parti.About, error) {
+	var a parti.About
+	data, err := g.store.Probe(ctx, wire.AboutName(nonce))
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(data, &a); err != nil {
+		return a, fmt.Errorf("the answer of %s cannot be read: %w", nonce, err)
+	}
+	return a, nil
+}

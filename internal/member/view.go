@@ -1,0 +1,44 @@
+package member
+
+import (
+	"time"
+
+	"github.com/parti-go/parti/internal/lead"
+	"github.com/parti-go/parti/internal/roster"
+)
+
+// A View is what a leader sees and is going to do, for people.
+type View struct {
+	Term    uint64
+	Pending []lead.Pending
+	Doubt   string // why nobody is declared lost for the time being; empty: none
+	Workers []Seen // sorted by worker ID
+}
+
+// Seen is what the leader thinks of a session.
+type Seen struct {
+	Worker, Nonce string
+	State         roster.State
+	Why           string
+	Since         time.Time
+}
+
+// View looks at the term that this member leads; nil: it does not lead.
+func (m *Machine) View() *View {
+	if m.term == nil || !m.term.took {
+		return nil
+	}
+	v := &View{Term: m.term.number(), Doubt: m.term.doubt}
+	brain, ok := m.term.brain.(interface {
+		Pending() []lead.Pending
+		Roster() *roster.Roster
+	})
+	if !ok {
+		return v
+	}
+	v.Pending = brain.Pending()
+	for _, y := range brain.Roster().Members() {
+		v.Workers = append(v.Workers, Seen{y.Session.Worker, y.Session.Nonce, y.State, y.Why, y.Since})
+	}
+	return v
+}
