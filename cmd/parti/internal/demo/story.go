@@ -180,6 +180,9 @@ func (s *story) play(ctx context.Context, n int, st step, tell func(string)) (St
 		Processed: now.Processed, Repeated: now.Repeated,
 	}
 	out.Plans, out.LeaderBound = s.plans(n)
+	if s.late(n) {
+		out.Bound = max(out.Bound, out.LeaderBound)
+	}
 	var gaps []gap
 	for _, g := range s.book.Gaps() {
 		if g.Step == n {
@@ -210,6 +213,21 @@ func (s *story) plans(n int) (count, bound int) {
 		}
 	}
 	return count, bound
+}
+
+// late reports whether the first plan, if it was made in step n, the cold start, went
+// without some: on a busy machine they start more than a settle time apart, and what they
+// get then has to move.
+func (s *story) late(n int) bool {
+	if n != 0 {
+		return false
+	}
+	for _, d := range s.feed.Plans() {
+		if d.Why == plan.WhyFirstPlan {
+			return d.Workers < s.fleet.expected
+		}
+	}
+	return false
 }
 
 // judge says which promise of economy the step broke.
