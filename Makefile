@@ -55,8 +55,8 @@ test: $(OLD_NATS) ## every test of every module, under the race detector
 	go test -race -run '$(call s,RUN)' $(call s,PKG)
 
 .PHONY: explore
-explore: ## the model, the simulator, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
-	.ci/run-tests '.' . ./internal/model/... ./internal/sim ./internal/memkv
+explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
+	.ci/run-tests '.' . ./internal/model/... ./internal/sim ./internal/memkv ./strategy
 	.ci/run-tests 'TenThousand' ./test/integration
 
 # Short leaves out no test that may pass only mostly: it is what one goroutine

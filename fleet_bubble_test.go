@@ -403,11 +403,8 @@ func TestAHundredStartTogether(t *testing.T) {
 // all partitions run again, evenly, and nothing was ever run twice.
 func TestHoursOfLife(t *testing.T) {
 	life, seeds := 90*time.Minute, uint64(2)
-	switch { // the race detector does not bear long bubbles
-	case testing.Short():
+	if testing.Short() || raceEnabled { // the race detector does not bear long bubbles
 		life, seeds = 5*time.Minute, 1
-	case raceEnabled:
-		life, seeds = 20*time.Minute, 1
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

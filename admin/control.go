@@ -69,7 +69,7 @@ func (g *Group) Unpin(ctx context.Context, partition string) (Change, error) {
 }
 
 // Ban keeps a partition away from one worker, and moves it away at once. Where nobody
-// else can take it, it stays.
+// else can take it, it stays; but once it has lost its owner, it waits for another.
 func (g *Group) Ban(ctx context.Context, partition, worker string, o Order) (Change, error) {
 	return g.want(ctx, plan.Control{Kind: plan.Ban, Partition: partition, Worker: worker}, o)
 }

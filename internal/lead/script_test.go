@@ -238,6 +238,8 @@ func (g *group) do(args []string) {
 		g.run(dur(rest[0]))
 	case "show":
 		g.show()
+	case "pending":
+		g.pending()
 	default:
 		g.t.Fatal("what is ", args[0])
 	}
@@ -588,6 +590,19 @@ func (g *group) control(rest []string) {
 	if g.m != nil {
 		g.m.Step(g.now, Controlled{slices.Clone(g.ctl)})
 		g.pump()
+	}
+}
+
+func (g *group) pending() {
+	for _, p := range g.m.Pending() {
+		text := fmt.Sprintf("pending: %v, %s", p.Why, p.About)
+		if !p.Since.IsZero() {
+			text += fmt.Sprintf(", since %.3f", p.Since.Sub(g.start).Seconds())
+		}
+		if !p.At.IsZero() {
+			text += fmt.Sprintf(", at %.3f", p.At.Sub(g.start).Seconds())
+		}
+		g.sayf("%s", text)
 	}
 }
 
