@@ -229,7 +229,7 @@ func (g *Group) snapshot(p *picture, all said) Snapshot {
 			s.Pending, s.Doubt = view.Pending, view.Doubt
 		}
 	}
-	s.Workers = p.workers(all, view)
+	s.Workers = p.workers(all, view, drained(s.Controls))
 	s.Partitions = p.partitions()
 	p.steer(&s)
 	for i := range s.Workers {
@@ -269,8 +269,20 @@ const (
 	stateSilent  = "silent"
 )
 
-// workers are all of them, with what the leader thinks of them, if it says.
-func (p *picture) workers(all said, view *parti.Leading) []Worker {
+// drained are the worker IDs that are to be emptied.
+func drained(controls []plan.Control) map[string]bool {
+	ids := map[string]bool{}
+	for _, c := range controls {
+		if c.Kind == plan.Drain {
+			ids[c.Worker] = true
+		}
+	}
+	return ids
+}
+
+// workers are all of them, with what the leader thinks of them, if it says. The fair share
+// of one is what it would have if the load were even over those that are to have any.
+func (p *picture) workers(all said, view *parti.Leading, drained map[string]bool) []Worker {
 	seen := map[string]parti.Seen{}
 	if view != nil {
 		for _, x := range view.Workers {
@@ -302,7 +314,7 @@ func (p *picture) workers(all said, view *parti.Leading) []Worker {
 				w.State, w.Why = stateSilent, "it does not answer"
 			}
 		}
-		if w.Owns && w.State != stateEnded {
+		if w.Owns && w.State != stateEnded && w.State != stateLeaving && !drained[id] {
 			share += w.Share
 		}
 		weight += w.Weight

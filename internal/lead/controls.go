@@ -159,6 +159,24 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 	return ""
 }
 
+// ordered says which orders are behind a plan of that reason that is about to be made.
+func (m *Machine) ordered(why plan.Why) string {
+	var orders []string
+	for _, x := range m.controls.all {
+		w, known := m.byID[x.Worker]
+		switch {
+		case !known:
+		case why == plan.WhyDrain && x.Kind == plan.Drain && m.members[w].leases > 0:
+			orders = append(orders, x.Worker+" is drained"+by(x))
+		case why == plan.WhyBan && x.Kind == plan.Ban:
+			if i, ok := m.index[x.Partition]; ok && m.parts[i].target == w {
+				orders = append(orders, x.Partition+" is banned from "+x.Worker+by(x))
+			}
+		}
+	}
+	return people(orders)
+}
+
 // by says who wanted a control, for a sentence.
 func by(x plan.Control) string {
 	if x.Who == "" {

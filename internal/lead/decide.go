@@ -225,9 +225,10 @@ func (m *Machine) decide() {
 	}
 	m.move(&fleet)
 	if urgent, why := m.urgent(&fleet); urgent {
+		about := m.ordered(why)
 		m.assign(fleet, why, causeOf(why), false, false)
 		m.lookLater() // what had to be placed may have come where there was most room, and that is uneven
-		w.because(m.now, why, "")
+		w.because(m.now, why, about)
 	}
 	if w.unmet {
 		m.welcome()
