@@ -107,7 +107,9 @@ func republish(r *jetstream.RePublish) string {
 // streamInfo is what the server says of the stream.
 type streamInfo struct {
 	Config jetstream.StreamConfig `json:"config"`
+	Now    time.Time              `json:"ts"` // by the clock of the stream's leader
 	State  struct {
+		Bytes       uint64            `json:"bytes"`
 		LastSeq     uint64            `json:"last_seq"`
 		NumSubjects int               `json:"num_subjects"`
 		Subjects    map[string]uint64 `json:"subjects"`
@@ -177,11 +179,7 @@ func (s *Store) inspect(ctx context.Context, info *streamInfo) error {
 
 // establish makes the bucket, for Open. If somebody else was faster, it is as good.
 func (s *Store) establish(ctx context.Context) error {
-	var account struct {
-		API struct {
-			Level int `json:"level"`
-		} `json:"api"`
-	}
+	var account account
 	if err := s.manage(ctx, "INFO", nil, &account); err != nil {
 		return classify(err)
 	}

@@ -57,6 +57,23 @@ const headroom = 1 << 10
 // [SettingsError] when the connection, the server or the bucket will not do; the
 // error says what to do.
 func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Option) (*Store, error) {
+	s, err := newStore(js, group, opts)
+	if err != nil {
+		return nil, err
+	}
+	if missing := lacking(s.nc.Opts); len(missing) > 0 {
+		s.log.Warn("the NATS connection lacks what natskv.ConnectOptions gives", slog.String("group", group), slog.Any("missing", missing))
+	}
+	s.watchLink()
+	if err := s.prepare(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStore makes a Store that has not been in touch with anybody.
+func newStore(js jetstream.JetStream, group string, opts []Option) (*Store, error) {
 	if !groupName.MatchString(group) {
 		return nil, fmt.Errorf("natskv: group %q: a name is letters, digits, - and _", group)
 	}
@@ -79,14 +96,6 @@ func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Opt
 	s.maxBatch.Store(defaultMaxBatch)
 	if n := s.replicas; n < 0 || n > maxReplicas {
 		return nil, fmt.Errorf("natskv: WithReplicas(%d): it must be 1 to %d, or 0 for as many as the cluster has, at most 3", n, maxReplicas)
-	}
-	if missing := lacking(s.nc.Opts); len(missing) > 0 {
-		s.log.Warn("the NATS connection lacks what natskv.ConnectOptions gives", slog.String("group", group), slog.Any("missing", missing))
-	}
-	s.watchLink()
-	if err := s.prepare(ctx); err != nil {
-		s.Close()
-		return nil, err
 	}
 	return s, nil
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/parti-go/parti/plan"
 )
@@ -24,23 +23,12 @@ func Hashed(n int) (Func, error) {
 	return func(context.Context) ([]plan.Partition, error) {
 		all := make([]plan.Partition, n)
 		for i := range all {
-			all[i].ID = strconv.Itoa(i)
+			all[i].ID = plan.HashedID(i)
 		}
 		return all, nil
 	}, nil
 }
 
-// PartitionOf is the number of the partition, from 0 to n-1, that a key of so many parts
-// is in: FNV-1a of 32 bits over the parts one after the other, modulo n. That is what the
-// partition function of a nats-server's subject mappings does with the tokens that it
-// names, in that order; with none named, with the whole subject. n must be positive.
-func PartitionOf(n int, parts ...string) int {
-	const offset, prime = 2166136261, 16777619
-	h := uint32(offset)
-	for _, part := range parts {
-		for i := range len(part) {
-			h = (h ^ uint32(part[i])) * prime
-		}
-	}
-	return int(h % uint32(n))
-}
+// PartitionOf is [plan.PartitionOf]: the number of the partition, from 0 to n-1, that a
+// key of so many parts is in. n must be positive.
+func PartitionOf(n int, parts ...string) int { return plan.PartitionOf(n, parts...) }
