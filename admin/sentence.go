@@ -75,6 +75,9 @@ func suspects(s *Snapshot) string {
 		if w.State == "suspect" || w.State == "vanished" {
 			return fmt.Sprintf("%s is %s: %s.", w.ID, w.State, w.Why)
 		}
+		if n := w.Partitions + w.Releasing; w.State == stateEnded && n > 0 {
+			return fmt.Sprintf("%s is gone (%s), and %s still stand in its name.", w.ID, w.Why, counted(n))
+		}
 	}
 	return ""
 }

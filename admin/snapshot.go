@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/pattern"
 	"github.com/parti-go/parti/internal/roster"
 	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
@@ -461,37 +462,24 @@ func (s *Snapshot) Partition(id string) (Partition, error) {
 
 // Match finds the partitions that a pattern stands for: a NATS subject with * for one
 // token and > for all that follow. A [NotFoundError] when there are none.
-func (s *Snapshot) Match(pattern string) ([]string, error) {
-	if !strings.ContainsAny(pattern, "*>") {
-		p, err := s.Partition(pattern)
+func (s *Snapshot) Match(subject string) ([]string, error) {
+	if !strings.ContainsAny(subject, "*>") {
+		p, err := s.Partition(subject)
 		if err != nil {
 			return nil, err
 		}
 		return []string{p.ID}, nil
 	}
 	var ids []string
-	want := strings.Split(pattern, ".")
 	for _, p := range s.Partitions {
-		if matches(want, strings.Split(p.ID, ".")) {
+		if pattern.Within(p.ID, subject) {
 			ids = append(ids, p.ID)
 		}
 	}
 	if len(ids) == 0 {
-		return nil, notFound("partition like", pattern, nil)
+		return nil, notFound("partition like", subject, nil)
 	}
 	return ids, nil
-}
-
-func matches(want, have []string) bool {
-	for i, token := range want {
-		switch {
-		case token == ">" && i == len(want)-1:
-			return i < len(have)
-		case i >= len(have) || token != "*" && token != have[i]:
-			return false
-		}
-	}
-	return len(want) == len(have)
 }
 
 // about asks the session of that nonce about itself.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 // A core is what the two ways to consume a stream have in common.
@@ -78,7 +79,7 @@ func (c *core) look(ctx context.Context, name string) error {
 		all = strings.Replace(string(c.subject), placeholder, ">", 1) // an ID may have several tokens
 	}
 	switch {
-	case !covers(cfg.Subjects, strings.Replace(string(c.subject), placeholder, "x", 1)) && !covers(cfg.Subjects, all):
+	case !pattern.WithinAny(strings.Replace(string(c.subject), placeholder, "x", 1), cfg.Subjects) && !pattern.WithinAny(all, cfg.Subjects):
 		return &StreamError{name, fmt.Sprintf("does not have the subjects %s, but %s", c.subject, strings.Join(cfg.Subjects, ", ")), "give it these as well, or use another subject"}
 	case cfg.Retention == jetstream.WorkQueuePolicy && c.opts.start.kind != startFirst:
 		return &StreamError{name, "is a work queue, whose consumers begin with the first message", "use consumer.FromFirst(), or a stream with limits retention"}
@@ -96,7 +97,7 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 	if strings.ContainsAny(c.opts.dead, " *>\t") {
 		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: "use a subject without wildcards"}
 	}
-	if covers([]string{strings.Replace(string(c.subject), placeholder, "*", 1)}, c.opts.dead) {
+	if pattern.Within(c.opts.dead, strings.Replace(string(c.subject), placeholder, "*", 1)) {
 		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", c.subject)}
 	}
 	if err := c.allowed(ctx, c.api()+"STREAM.NAMES"); err != nil {

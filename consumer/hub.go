@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 // A hub reads for all partitions that a Cursor holds, through few readers.
@@ -210,20 +212,7 @@ func groups(ts []*tenure) (all [][]*tenure) {
 // overlaps says whether a message can be of both. They may be two leases of one partition,
 // the first of which is ending. Otherwise only what ends with > has room for another ID.
 func (t *tenure) overlaps(o *tenure) bool {
-	return t.filter == o.filter || strings.HasSuffix(t.filter, ">") && meet(strings.Split(t.filter, "."), strings.Split(o.filter, "."))
-}
-
-// meet says whether something is matched by both.
-func meet(a, b []string) bool {
-	for i := range min(len(a), len(b)) {
-		switch {
-		case a[i] == ">" || b[i] == ">":
-			return true
-		case a[i] != b[i] && a[i] != "*" && b[i] != "*":
-			return false
-		}
-	}
-	return len(a) == len(b)
+	return t.filter == o.filter || strings.HasSuffix(t.filter, ">") && pattern.Meet(t.filter, o.filter)
 }
 
 // read begins a reader. h.mu is held.

@@ -71,29 +71,3 @@ func (t template) of(partition string) (string, error) {
 	}
 	return strings.Replace(string(t), placeholder, partition, 1), nil
 }
-
-// covers says whether the stream's subjects include everything that the subject can match.
-func covers(subjects []string, subject string) bool {
-	for _, s := range subjects {
-		if within(strings.Split(subject, "."), strings.Split(s, ".")) {
-			return true
-		}
-	}
-	return false
-}
-
-// within says whether all that a matches is matched by b.
-func within(a, b []string) bool {
-	for i, want := range b {
-		switch {
-		case want == ">":
-			return len(a) > i
-		case i >= len(a), a[i] == ">":
-			return false
-		case want == "*", want == a[i]:
-		default:
-			return false
-		}
-	}
-	return len(a) == len(b)
-}

@@ -43,28 +43,3 @@ func FuzzConsumerName(f *testing.F) {
 		}
 	})
 }
-
-func TestCovers(t *testing.T) {
-	for _, c := range []struct {
-		subjects, subject string
-		want              bool
-	}{
-		{"a.>", "a.b", true},
-		{"a.>", "a", false},
-		{"a.*", "a.b.c", false},
-		{"a.*", "a.*", true},
-		{"a.*", "a.>", false},
-		{"a.>", "a.>", true},
-		{"a.>", "a.*.c.>", true},
-		{"a.*.c", "a.b.c", true},
-		{"a.b", "a.*", false},
-		{">", "a.>", true},
-		{"x a.b", "a.b", true},
-		{"a.b", "a.b.c", false},
-		{"a.b.c", "a.b", false},
-	} {
-		if got := covers(strings.Fields(c.subjects), c.subject); got != c.want {
-			t.Errorf("%s covers %s: %v", c.subjects, c.subject, got)
-		}
-	}
-}

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 // A reader reads for some partitions, in the order of the stream. Its consumer knows
@@ -367,9 +369,9 @@ func (t template) partitions(subject string) (ids []string) {
 	for want[at] != placeholder {
 		at++
 	}
-	rest := want[at+1:]
+	rest := strings.Join(want[at+1:], ".")
 	for n := 1; at+n <= len(have); n++ {
-		if within(have[at+n:], rest) {
+		if pattern.Within(strings.Join(have[at+n:], "."), rest) {
 			ids = append(ids, strings.Join(have[at:at+n], "."))
 		}
 	}

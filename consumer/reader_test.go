@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 func TestTemplatePartitions(t *testing.T) {
@@ -46,8 +48,7 @@ func TestFiltersAndSubjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		split := func(s string) []string { return strings.Split(s, ".") }
-		in, out := within(split(subject), split(f)), within(split(subject), split(g))
+		in, out := pattern.Within(subject, f), pattern.Within(subject, g)
 		if found, ok := tmpl.shape().id(subject, func(x string) bool { return x == id }); in && ok && found != id {
 			t.Fatalf("%s is of %s, and found as %s", subject, f, found)
 		}
@@ -57,7 +58,7 @@ func TestFiltersAndSubjects(t *testing.T) {
 		if in && !slices.Contains(tmpl.partitions(subject), id) {
 			t.Fatalf("%s is of %s, and found only %v", subject, f, tmpl.partitions(subject))
 		}
-		if in && out && !meet(split(f), split(g)) {
+		if in && out && !pattern.Meet(f, g) {
 			t.Fatalf("%s is of %s and of %s", subject, f, g)
 		}
 	})

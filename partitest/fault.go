@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 // A Fault is something that was done to a fleet. It lasts until it is healed, at the
@@ -156,40 +156,13 @@ func (f *filter) match(dir Direction, fr frame, a *asked) bool {
 	if !f.direction(dir) {
 		return false
 	}
-	if len(f.subjects) > 0 && !matchesAny(f.subjects, fr.subject) {
+	if len(f.subjects) > 0 && !pattern.WithinAny(fr.subject, f.subjects) {
 		return false
 	}
-	if len(f.answers) > 0 && (dir != ToClient || !matchesAny(f.answers, a.of(fr.subject))) {
+	if len(f.answers) > 0 && (dir != ToClient || !pattern.WithinAny(a.of(fr.subject), f.answers)) {
 		return false
 	}
 	return true
-}
-
-func matchesAny(patterns []string, subject string) bool {
-	for _, p := range patterns {
-		if subject != "" && matches(p, subject) {
-			return true
-		}
-	}
-	return false
-}
-
-// matches reports whether a subject matches a pattern with * and >.
-func matches(pattern, subject string) bool {
-	for {
-		p, morePattern, more := strings.Cut(pattern, ".")
-		if p == ">" {
-			return true
-		}
-		s, moreSubject, also := strings.Cut(subject, ".")
-		if p != "*" && p != s || more != also {
-			return false
-		}
-		if !more {
-			return true
-		}
-		pattern, subject = morePattern, moreSubject
-	}
 }
 
 // asked remembers to what subjects a client's requests went, by where their answers

@@ -381,29 +381,6 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
-func TestSubjectMatches(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		pattern, subject string
-		want             bool
-	}{
-		{"a.b", "a.b", true},
-		{"a.*", "a.b", true},
-		{"a.>", "a.b.c", true},
-		{">", "a", true},
-		{"*.b", "a.b", true},
-		{"a", "a.b", false},
-		{"a.b", "a", false},
-		{"a.>", "a", false},
-		{"a.*", "a.b.c", false},
-		{"b", "a", false},
-	} {
-		if matches(c.pattern, c.subject) != c.want {
-			t.Errorf("%s matches %s: %v", c.pattern, c.subject, !c.want)
-		}
-	}
-}
-
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("PUB a.b 5\r\nhello\r\nPING\r\n"))
 	f.Add([]byte("HPUB a r 12 17\r\nNATS/1.0\r\n\r\nhello\r\n"))

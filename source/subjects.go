@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/parti-go/parti/internal/pattern"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -128,24 +129,11 @@ func (s *subjects) check(info *streamInfo) error {
 		return nil // which subjects there can be is not known here
 	}
 	for _, subject := range c.Subjects {
-		if overlaps(strings.Split(subject, "."), strings.Split(s.filter, ".")) {
+		if pattern.Meet(subject, s.filter) {
 			return nil
 		}
 	}
 	return fmt.Errorf("it has no subjects like %s, but %s: use a template for these, or give it those", s.filter, strings.Join(c.Subjects, ", "))
-}
-
-// overlaps says whether there is a subject that both patterns match.
-func overlaps(a, b []string) bool {
-	for i := range min(len(a), len(b)) {
-		switch {
-		case a[i] == ">" || b[i] == ">":
-			return true
-		case a[i] != b[i] && a[i] != "*" && b[i] != "*":
-			return false
-		}
-	}
-	return len(a) == len(b)
 }
 
 // partitions makes partitions of subjects and counts of messages.

@@ -8,28 +8,6 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-func TestOverlaps(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a.b", "a.b", true},
-		{"a.b", "a.c", false},
-		{"a.b", "a.*", true},
-		{"a.*", "*.b", true},
-		{"a.b", "a.b.c", false},
-		{"a.>", "a.*.c", true},
-		{"a.b.>", "a.*", false},
-		{">", "a.*", true},
-		{"a.>", "b.>", false},
-	} {
-		a, b := strings.Split(c.a, "."), strings.Split(c.b, ".")
-		if overlaps(a, b) != c.want || overlaps(b, a) != c.want {
-			t.Errorf("%s and %s: not %t", c.a, c.b, c.want)
-		}
-	}
-}
-
 func TestSubjectsBecomePartitions(t *testing.T) {
 	counts := map[string]uint64{"o.b.x": 5, "o.a.x": 1, "o.b.y": 4}
 	for _, c := range []struct {

@@ -31,7 +31,7 @@ const Floors = `
 3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/kv/kvtest (tests)
 2  internal/lead  internal/hold  internal/join  internal/elect
 1  strategy  strategy/strategytest (tests)  event  internal/roster
-0  plan  internal/kv (port)
+0  plan  internal/kv (port)  internal/pattern
 -  internal/model/...  internal/archtest
 `
 
