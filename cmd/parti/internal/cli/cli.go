@@ -5,9 +5,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,12 +25,16 @@ func Main(args []string) int {
 // Run runs one command line.
 func Run(ctx context.Context, args []string, s *Streams) Code {
 	root := newRoot(s) //nolint:contextcheck // commands get theirs when they run
+	if len(args) == 1 && args[0] == introspect {
+		return report(s.Err, writeJSON(s.Out, plugin(root)))
+	}
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return Done
 	}
-	if e := (*Error)(nil); !errors.As(err, &e) {
+	e, said := (*Error)(nil), (*silent)(nil)
+	if !errors.As(err, &e) && !errors.As(err, &said) {
 		// What fails before a command runs is the command line's fault.
 		err = usage(err, cmd.CommandPath()+" --help")
 	}
@@ -78,7 +82,24 @@ Standard output is data, standard error is talk.`,
 	flags.StringVar(&g.color, "color", colorAuto, "colours: auto, always or never; also NO_COLOR, CLICOLOR_FORCE and TERM=dumb")
 	flags.BoolVar(&g.json, "json", false, "write data as JSON")
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{colorAuto, colorAlways, colorNever}, cobra.ShellCompDirectiveNoFileComp))
-	root.SetUsageTemplate(strings.TrimRight(root.UsageTemplate(), "\n") + "\n\n" + codeHelp())
-	root.AddCommand(newDemo(s, g), newPermissions(s, g), newVersion(s, g))
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		_, err := io.WriteString(cmd.OutOrStderr(), usageOf(cmd))
+		return err
+	})
+	root.SetGlobalNormalizationFunc(bothNames)
+	root.AddGroup(commandGroups()...)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupLook, newStatus(s, g), newTop(s, g), newWorkers(s, g), newPartitions(s, g), newPlan(s, g), newExplain(s, g),
+		newHistory(s, g), newEvents(s, g), newCheck(s, g), newDoctor(s, g), newControls(s, g), newSimulate(s, g))
+	add(groupSteer, newSteerings(s, g)...)
+	add(groupMore, newDemo(s, g), newRun(s, g), newPermissions(s, g), newMan(s, g), newVersion(s, g))
+	root.AddCommand(newGuardian())
+	root.SetHelpCommandGroupID(groupMore)
+	root.SetCompletionCommandGroupID(groupMore)
 	return root
 }

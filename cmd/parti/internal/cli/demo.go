@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parti-go/parti/cmd/parti/internal/demo"
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 	"github.com/parti-go/parti/internal/kv"
 )
 
@@ -94,13 +95,15 @@ func runDemo(ctx context.Context, s *Streams, g *global, o demo.Options, once, p
 	closeScreen := func() {}
 	file, tty := terminal(s.Err)
 	if tty && !plain && s.Env("TERM") != "dumb" {
-		screen := newScreen(file, demo.Paint(s.colors(g.color, s.Err)), s.ascii())
-		o.View = screen.draw
+		screen := newScreen(file, show.Paint(s.colors(g.color, s.Err)), s.ascii())
+		o.View = func(v demo.View) {
+			screen.draw(func(look show.Look) []string { return demo.Render(v, look) })
+		}
 		// Whoever interrupts wants the terminal back now, not when all is cleared away.
 		defer context.AfterFunc(ctx, screen.close)()
 		closeScreen = screen.close
 	} else {
-		o.Line = plainLines(s.Err, demo.Paint(s.colors(g.color, s.Err)))
+		o.Line = plainLines(s.Err, show.Paint(s.colors(g.color, s.Err)))
 	}
 	sum, err := demo.Run(ctx, o)
 	closeScreen()
@@ -112,7 +115,7 @@ func runDemo(ctx context.Context, s *Streams, g *global, o demo.Options, once, p
 			return err
 		}
 	} else {
-		sum.Write(s.Out, demo.Paint(s.colors(g.color, s.Out)))
+		sum.Write(s.Out, show.Paint(s.colors(g.color, s.Out)))
 	}
 	switch {
 	case len(sum.Broken) > 0:
@@ -145,7 +148,7 @@ func demoError(err error) error {
 }
 
 // plainLines writes the demo for a reader.
-func plainLines(w io.Writer, p demo.Paint) func(demo.Line) {
+func plainLines(w io.Writer, p show.Paint) func(demo.Line) {
 	return func(l demo.Line) {
 		at := fmt.Sprintf("%6.1fs  ", l.At.Seconds())
 		switch l.Kind {

@@ -65,6 +65,9 @@ func report(w io.Writer, err error) Code {
 	if err == nil {
 		return Done
 	}
+	if said := (*silent)(nil); errors.As(err, &said) {
+		return said.code
+	}
 	e := (*Error)(nil)
 	if !errors.As(err, &e) {
 		e = &Error{Code: Failed, What: err.Error()}

@@ -33,7 +33,8 @@ func newPermissions(s *Streams, g *global) *cobra.Command {
 
   worker       runs partitions; any worker may come to lead. It makes nothing that stays
   provisioner  makes the bucket and the consumers beforehand, and makes the bucket anew if it is lost
-  observer     reads the group's bucket and follows it
+  observer     reads the group's bucket, follows it, and asks workers about themselves
+  operator     does that, and steers: drain, pin, pause and the like
 
 Roles that are joined by a comma are one user's. A worker that is to make everything itself is
 worker,provisioner. What the server refuses is in its log, and in the error of the process.`,
@@ -64,7 +65,7 @@ worker,provisioner. What the server refuses is in its log, and in the error of t
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&use.Group, "group", "", "the `name` of the group")
-	flags.StringArrayVar(&roles, "role", []string{"worker", "provisioner", "observer"}, "a `role`, or several of one user, joined by commas; may be repeated")
+	flags.StringArrayVar(&roles, "role", []string{"worker", "provisioner", "observer", "operator"}, "a `role`, or several of one user, joined by commas; may be repeated")
 	flags.StringVar(&use.Stream, "stream", "", "the `stream` that package consumer consumes")
 	flags.StringVar(&use.Consumers, "consumers", "", "the `group` that package consumer is given (default: that of --group)")
 	flags.BoolVar(&use.Cursors, "cursors", false, "it is consumed with cursors")

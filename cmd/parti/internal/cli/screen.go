@@ -5,9 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/term"
-
-	"github.com/parti-go/parti/cmd/parti/internal/demo"
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // What a terminal is told. All of them understand the first four; who does not know
@@ -27,36 +25,34 @@ const (
 // back at the end.
 type screen struct {
 	file *os.File
-	look demo.Look
+	look show.Look
 
 	mu     sync.Mutex
 	open   bool
 	closed bool
 }
 
-func newScreen(file *os.File, p demo.Paint, ascii bool) *screen {
-	return &screen{file: file, look: demo.Look{Paint: p, ASCII: ascii}}
+func newScreen(file *os.File, p show.Paint, ascii bool) *screen {
+	return &screen{file: file, look: show.Look{Paint: p, ASCII: ascii}}
 }
 
-// draw shows a view. The size is asked for each time: terminals change theirs.
-func (s *screen) draw(v demo.View) {
+// draw shows the lines that render makes for the terminal as it is now: terminals
+// change their size. No line is longer than it is wide.
+func (s *screen) draw(render func(show.Look) []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	look := s.look
-	look.Width, look.Height = 80, 24
-	if w, h, err := term.GetSize(int(s.file.Fd())); err == nil && w > 0 && h > 0 {
-		look.Width, look.Height = w, h
-	}
+	look.Width, look.Height = size(s.file)
 	var b strings.Builder
 	if !s.open {
 		s.open = true
 		b.WriteString(enter)
 	}
 	b.WriteString(beginDraw + home)
-	for i, line := range demo.Render(v, look) {
+	for i, line := range render(look) {
 		if i > 0 {
 			b.WriteString("\r\n")
 		}

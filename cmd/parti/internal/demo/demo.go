@@ -124,7 +124,7 @@ func playIn(ctx context.Context, h *home, o Options, began time.Time, sum *Summa
 		producer: &producer{traffic: traffic, js: js, book: book, ids: ids, rate: o.Rate},
 		chance:   mrand.New(mrand.NewPCG(o.Seed, math.MaxUint64)),
 	}
-	stopView := show(s, sum.Server, since, o.View)
+	stopView := picture(s, sum.Server, since, o.View)
 	failed := s.playAll(ctx, o, lines, since, sum)
 	stopView()
 	lines.close()

@@ -90,6 +90,8 @@ func (f *feed) take(w *worker, e event.Event) {
 		f.sayf("the handler of %s returned early: %s", e.Partition, e.Err)
 	case event.Stuck:
 		f.sayf("the handler of %s does not stop", e.Partition)
+	case event.Exiting:
+		f.sayf("%s ends, since the handler of %s does not stop", w.name(), e.Partition)
 	case event.Alert:
 		if e.Text != "" {
 			f.sayf("alert: %s: %s", e.About, e.Text)

@@ -5,14 +5,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-)
 
-// Look is how to draw: for which terminal.
-type Look struct {
-	Width, Height int
-	Paint         Paint
-	ASCII         bool // nothing beyond ASCII
-}
+	"github.com/parti-go/parti/cmd/parti/internal/show"
+)
 
 // The least a screen is drawn for; what does not fit is cut off.
 const (
@@ -22,7 +17,7 @@ const (
 
 // Render draws a View as lines, none longer than the screen is wide, not more than
 // it is high.
-func Render(v View, look Look) []string {
+func Render(v View, look show.Look) []string {
 	d := drawing{Look: look}
 	d.Width, d.Height = max(d.Width, minWidth), max(d.Height, minHeight)
 	d.head(v)
@@ -34,33 +29,18 @@ func Render(v View, look Look) []string {
 
 // A drawing is a screen in the making.
 type drawing struct {
-	Look
+	show.Look
 
 	lines []string
 }
 
 // add appends a line that is cut to the width, and painted as a whole.
 func (d *drawing) add(paint func(string) string, text string) {
-	text = d.cut(text, d.Width)
+	text = d.Cut(text, d.Width)
 	if paint != nil {
 		text = paint(text)
 	}
 	d.lines = append(d.lines, text)
-}
-
-func (d *drawing) cut(text string, width int) string {
-	if d.ASCII {
-		text = ascii(text)
-	}
-	if utf8.RuneCountInString(text) <= width {
-		return text
-	}
-	return string([]rune(text)[:max(width-1, 0)]) + "~"
-}
-
-// ascii replaces what we write beyond it.
-func ascii(text string) string {
-	return strings.NewReplacer("·", "-", "█", "#", "★", "*", "…", "...", "–", "-").Replace(text)
 }
 
 // sides puts one text at the left and one at the right.
@@ -80,7 +60,7 @@ func (d *drawing) head(v View) {
 		return
 	}
 	d.add(d.Paint.Bold, fmt.Sprintf("Step %d of %d: %s", v.Step, v.Steps, v.Name))
-	told := wrap(v.Text, d.Width-2)
+	told := show.Wrap(v.Text, d.Width-2)
 	for _, line := range told {
 		d.add(nil, "  "+line)
 	}
@@ -154,7 +134,7 @@ func (d *drawing) totals(v View) {
 	}
 	d.add(orphans, fmt.Sprintf("  Partitions  %d run, %d without an owner", v.Running, v.Orphans))
 	d.add(nil, fmt.Sprintf("  Group       %s, %s", leader, plans))
-	d.add(nil, fmt.Sprintf("  Messages    %s sent, %s processed, %s repeated", thousands(v.Sent), thousands(v.Done), thousands(v.Repeated)))
+	d.add(nil, fmt.Sprintf("  Messages    %s sent, %s processed, %s repeated", show.Number(v.Sent), show.Number(v.Done), show.Number(v.Repeated)))
 	var doubles func(string) string
 	if v.Doubles > 0 {
 		doubles = d.Paint.Red
@@ -175,24 +155,4 @@ func (d *drawing) notes(v View) {
 func clock(d time.Duration) string {
 	tenths := d.Milliseconds() / 100
 	return fmt.Sprintf("%02d:%02d.%d", tenths/600, tenths/10%60, tenths%10)
-}
-
-// wrap breaks text at spaces.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
 }

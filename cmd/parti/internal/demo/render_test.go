@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -68,14 +69,14 @@ func TestScreen(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		view View
-		look Look
+		look show.Look
 	}{
-		{"80", moment(), Look{Width: 80, Height: 24}},
-		{"120", moment(), Look{Width: 120, Height: 40}},
-		{"80-color", after, Look{Width: 80, Height: 24, Paint: true}},
-		{"80-ascii", moment(), Look{Width: 80, Height: 24, ASCII: true}},
-		{"40-low", moment(), Look{Width: 40, Height: 16}},
-		{"before", View{Server: "embedded nats-server 2.15.2"}, Look{Width: 80, Height: 24}},
+		{"80", moment(), show.Look{Width: 80, Height: 24}},
+		{"120", moment(), show.Look{Width: 120, Height: 40}},
+		{"80-color", after, show.Look{Width: 80, Height: 24, Paint: true}},
+		{"80-ascii", moment(), show.Look{Width: 80, Height: 24, ASCII: true}},
+		{"40-low", moment(), show.Look{Width: 40, Height: 16}},
+		{"before", View{Server: "embedded nats-server 2.15.2"}, show.Look{Width: 80, Height: 24}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lines := Render(c.view, c.look)
@@ -100,7 +101,7 @@ func TestManyWorkersLeaveRoom(t *testing.T) {
 	for i := range 40 {
 		v.Workers = append(v.Workers, Row{ID: fmt.Sprintf("worker-%d", 200+i), State: "Stable", Partitions: 3})
 	}
-	text := strings.Join(Render(v, Look{Width: 80, Height: 24}), "\n")
+	text := strings.Join(Render(v, show.Look{Width: 80, Height: 24}), "\n")
 	for _, want := range []string{"and 3", "double owners", "Messages"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not shown:\n%s", want, text)

@@ -5,9 +5,10 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // SummarySchema numbers the form of a Summary as JSON.
@@ -117,7 +118,7 @@ func (s *Summary) judge(found, missing []string) {
 }
 
 // Write writes the summary for people.
-func (s *Summary) Write(w io.Writer, p Paint) {
+func (s *Summary) Write(w io.Writer, p show.Paint) {
 	fmt.Fprintf(w, "%s\n\n", p.Bold("Summary"))
 	fmt.Fprintf(w, "%s · %d workers, %d partitions · seed %d · %s\n\n",
 		s.Server, s.Workers, s.Partitions, s.Seed, seconds(s.TookMs))
@@ -143,10 +144,10 @@ func (s *Summary) Write(w io.Writer, p Paint) {
 	fmt.Fprintf(w, "\nMoves     %d, at least %d were needed (%d in the leaders' own account), in %d plans\n", s.Moved, s.Bound, s.LeaderBound, s.Plans)
 	lost := must(p, s.Lost, "lost")
 	if s.Lost == 0 && s.Sent > s.Processed {
-		lost = thousands(s.Sent-s.Processed) + " under way at the end"
+		lost = show.Number(s.Sent-s.Processed) + " under way at the end"
 	}
 	fmt.Fprintf(w, "Messages  %s sent, %s processed, %s repeated, %s\n",
-		thousands(s.Sent), thousands(s.Processed), thousands(s.Repeated), lost)
+		show.Number(s.Sent), show.Number(s.Processed), show.Number(s.Repeated), lost)
 	fmt.Fprintf(w, "Owners    %s, %s, %s\n\n", must(p, uint64(s.DoubleOwners), "double owners"),
 		must(p, uint64(s.OldTokens), "old tokens"), must(p, uint64(s.LateEffects), "late effects"))
 
@@ -164,8 +165,8 @@ func (s *Summary) Write(w io.Writer, p Paint) {
 }
 
 // must is a count that has to be zero.
-func must(p Paint, n uint64, what string) string {
-	text := fmt.Sprintf("%s %s", thousands(n), what)
+func must(p show.Paint, n uint64, what string) string {
+	text := fmt.Sprintf("%s %s", show.Number(n), what)
 	if n > 0 {
 		return p.Red(text)
 	}
@@ -186,16 +187,3 @@ func ms(count int, v float64) string {
 }
 
 func seconds(ms int64) string { return fmt.Sprintf("%.1f s", float64(ms)/1000) }
-
-// thousands writes n in groups of three digits.
-func thousands(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
-}

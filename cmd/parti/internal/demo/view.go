@@ -44,8 +44,8 @@ type Row struct {
 // viewEvery is the time between two pictures.
 const viewEvery = 100 * time.Millisecond
 
-// show calls f with a picture of s, again and again, until it is stopped.
-func show(s *story, server string, since func() time.Duration, f func(View)) (stop func()) {
+// picture calls f with a picture of s, again and again, until it is stopped.
+func picture(s *story, server string, since func() time.Duration, f func(View)) (stop func()) {
 	if f == nil {
 		return func() {}
 	}

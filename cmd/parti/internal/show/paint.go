@@ -1,4 +1,4 @@
-package demo
+package show
 
 // Paint colours text, or leaves it alone. Colour never says what the words do not.
 type Paint bool

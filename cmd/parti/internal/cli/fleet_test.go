@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/source"
+)
+
+// serve starts a server with JetStream, and stops it at the end of the test.
+func serve(tb testing.TB, o server.Options) *server.Server {
+	tb.Helper()
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", -1, true, tb.TempDir(), true, true
+	srv, err := server.NewServer(&o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv.Start()
+	tb.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(10 * time.Second) {
+		tb.Fatal("the server does not come up")
+	}
+	return srv
+}
+
+// quick is a worker's configuration for tests: windows are short, so that nobody
+// waits for them.
+func quick(identity string) parti.Config {
+	return parti.Config{
+		Identity: identity, Software: "v1.0.0", ExpectedWorkers: 1,
+		SettleTime: 50 * time.Millisecond, ScaleWindow: 200 * time.Millisecond, Cooldown: 50 * time.Millisecond,
+		DrainTimeout: 2 * time.Second, ReconcileInterval: time.Second,
+	}
+}
+
+// A troop is workers of one group, in this process.
+type troop struct {
+	url   string
+	group string
+	parts []parti.Partition
+	hold  chan struct{} // while it is open, handlers do not let go
+
+	mu      sync.Mutex
+	workers map[string]*soldier // by worker ID
+}
+
+type soldier struct {
+	mgr   *parti.Manager
+	store *natskv.Store
+	nc    *nats.Conn
+	js    jetstream.JetStream
+}
+
+func newTroop(tb testing.TB, url, group string, partitions int) *troop {
+	tb.Helper()
+	f := &troop{url: url, group: group, workers: map[string]*soldier{}, hold: make(chan struct{})}
+	close(f.hold)
+	for i := range partitions {
+		f.parts = append(f.parts, parti.Partition{ID: fmt.Sprintf("p-%03d", i)})
+	}
+	tb.Cleanup(func() { f.stopAll(tb) })
+	return f
+}
+
+// grip makes handlers that are started from now on hold on to their partitions until
+// the test lets go.
+func (f *troop) grip() (letGo func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	hold := make(chan struct{})
+	f.hold = hold
+	return sync.OnceFunc(func() { close(hold) })
+}
+
+// start starts a worker and returns its ID once it has its first slice.
+func (f *troop) start(ctx context.Context, identity string) (string, error) {
+	nc, err := nats.Connect(f.url, natskv.ConnectOptions()...)
+	if err != nil {
+		return "", err
+	}
+	w := &soldier{nc: nc}
+	if w.js, err = jetstream.New(nc); err != nil {
+		return "", err
+	}
+	if w.store, err = natskv.Open(ctx, w.js, f.group); err != nil {
+		nc.Close()
+		return "", err
+	}
+	f.mu.Lock()
+	hold := f.hold
+	cfg := quick(identity)
+	cfg.MaxWorkers = len(f.workers) + 1 // so that there is one free ID, and which is known
+	f.mu.Unlock()
+	run := parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+		<-ctx.Done()
+		<-hold
+		return nil
+	})
+	if w.mgr, err = parti.NewManager(w.store, source.Static(f.parts...), run, cfg); err == nil {
+		err = w.mgr.Start(ctx)
+	}
+	if err != nil {
+		w.close()
+		return "", err
+	}
+	id := w.mgr.WorkerID()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.workers[id] = w
+	return id, nil
+}
+
+func (w *soldier) close() {
+	w.store.Close()
+	w.nc.Close()
+}
+
+// rest waits until the group is at rest.
+func (f *troop) rest(ctx context.Context) error {
+	nc, err := nats.Connect(f.url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	store, err := natskv.Open(ctx, js, f.group, natskv.WithoutCreate())
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return admin.Open(store).AwaitSettled(ctx, nil)
+}
+
+// stop stops a worker cleanly.
+func (f *troop) stop(ctx context.Context, id string) error {
+	f.mu.Lock()
+	w := f.workers[id]
+	delete(f.workers, id)
+	f.mu.Unlock()
+	if w == nil {
+		return fmt.Errorf("no worker %s", id)
+	}
+	defer w.close()
+	return w.mgr.Stop(ctx)
+}
+
+func (f *troop) stopAll(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	f.mu.Lock()
+	ids := make([]string, 0, len(f.workers))
+	for id := range f.workers {
+		ids = append(ids, id)
+	}
+	f.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			if err := f.stop(ctx, id); err != nil {
+				tb.Errorf("%s: %v", id, err)
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parti-go/parti"
+)
+
+func TestRunUsage(t *testing.T) {
+	file := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		args string
+		says string
+	}{
+		{"--group g", "no command is given"},
+		{"-- true", `"group" not set`},
+		{"--group g -- no-such-program", "no program to run"},
+		{"--group g --partitions 0 -- true", "--partitions 0: it is 1 to 1000000, or a file"},
+		{"--group g --partitions /nowhere -- true", "--partitions /nowhere: "},
+		{"--group g --isolation melt -- true", "--isolation: "},
+		{"--group g --reject-code 256 -- true", "--reject-code 256: it is 1 to 255"},
+		{"--group g --reject-code 0 -- true", "--reject-code 0: it is 1 to 255"},
+		{"--group g --embedded-dir /tmp -- true", "--embedded-dir: it goes with --embedded"},
+		{"--group g --embedded --nats nats://x -- true", "--nats: --embedded brings its own server"},
+		{"--group g --config /nowhere -- true", "--config: open /nowhere"},
+		{"--group g --config " + file("a.yaml", "session_tl: 3s\n") + " -- true", "session_tl"},
+		{"--group g --config " + file("b.yaml", "session_ttl: many\n") + " -- true", "time.Duration"},
+		{"--group g --drain-timeout soon -- true", `invalid argument "soon"`},
+	} {
+		code, out, talk := try(t.Context(), nil, append([]string{"run"}, strings.Fields(c.args)...)...)
+		if out != "" || code != Usage || !strings.Contains(talk, c.says) || !strings.Contains(talk, "try: ") {
+			t.Errorf("%s: exit code %d: %s%s", c.args, code, out, talk)
+		}
+	}
+}
+
+// Flags come before the file; what neither says is left to the library.
+func TestRunSettings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("share: 2\ncapacity: 9\nisolation: fence\nlabels: {a: b}\nstuck_after: 5s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var f runFlags
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	f.add(flags)
+	if err := flags.Parse([]string{"--config", path}); err != nil {
+		t.Fatal(err)
+	}
+	want := parti.Config{Share: 2, Capacity: 9, Isolation: parti.Fence, Labels: map[string]string{"a": "b"}, StuckAfter: 5 * time.Second}
+	if got, err := f.settings(flags); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("the file alone: %+v, %v", got, err)
+	}
+	if err := flags.Parse([]string{
+		"--max", "7", "--share", "3", "--label", "x=y", "--label", "z=1", "--identity", "me", "--worker-prefix", "w", "--zone", "north",
+		"--drain-timeout", "3s", "--session-ttl", "4s", "--expected-workers", "5", "--restart-grace", "6s", "--isolation", "freeze",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want = parti.Config{
+		Share: 3, Capacity: 7, Labels: map[string]string{"x": "y", "z": "1"}, StuckAfter: 5 * time.Second,
+		Identity: "me", WorkerIDPrefix: "w", Zone: "north", DrainTimeout: 3 * time.Second, SessionTTL: 4 * time.Second,
+		ExpectedWorkers: 5, RestartGrace: 6 * time.Second,
+	}
+	if got, err := f.settings(flags); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with flags: %+v, %v", got, err)
+	}
+}
+
+func TestRunNoServer(t *testing.T) {
+	code, _, talk := try(t.Context(), nil, "run", "--group", "g", "--nats", "nats://127.0.0.1:1", "--", "true")
+	if code != Failed || !strings.Contains(talk, "cannot connect to nats://127.0.0.1:1") || !strings.Contains(talk, "try: ") {
+		t.Errorf("exit code %d: %s", code, talk)
+	}
+}
+
+func TestGuardianIsNotForPeople(t *testing.T) {
+	_, help, _ := try(t.Context(), nil, "--help")
+	if strings.Contains(help, "guardian") {
+		t.Error("it is in the help")
+	}
+}

@@ -1,0 +1,229 @@
+//go:build unix
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// readyTime is how long a guardian may take to start.
+const readyTime = 15 * time.Second
+
+// A guard is a guardian as parti sees it.
+type guard struct {
+	conn    *net.UnixConn
+	process *exec.Cmd
+	dead    chan struct{} // closed when it is gone
+
+	write sync.Mutex // one message at a time
+
+	mu       sync.Mutex
+	next     uint64
+	children map[uint64]*child // until they are gone
+	over     bool              // it takes no more
+}
+
+// A child is a command.
+type child struct {
+	id      uint64
+	guard   *guard
+	started chan struct{} // closed when it runs or could not be started
+	gone    chan struct{} // closed when nothing of it is left
+	pid     int           // valid after started; 0: it could not be
+	refused error         // why
+	end     end           // valid after gone
+}
+
+// An end is how a command ended.
+type end struct {
+	Code   int            // what it exited with
+	Signal syscall.Signal // or what killed it
+	Why    ending         // the guardian ended it by itself
+	At     time.Duration  // by machineTime
+	Lost   bool           // the guardian was killed: nobody knows how it ended
+}
+
+var errGuardianGone = errors.New("the guardian is gone")
+
+// startGuard starts a guardian: this program, as "parti guardian".
+func startGuard(ctx context.Context) (*guard, error) {
+	path, err := self()
+	if err != nil {
+		return nil, err
+	}
+	conn, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	// Orphans of a guardian that was killed come here.
+	becomeReaper()
+	// It must outlive parti, so it is not bound to ctx, and is in a session of its own.
+	process := exec.Command(path, GuardianWord) //nolint:noctx // it ends with the socket
+	process.Args[0] = "parti"
+	process.ExtraFiles = []*os.File{theirs} // guardianFD
+	process.Stderr = os.Stderr
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := process.Start(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("start the guardian: %w", err)
+	}
+	g := &guard{conn: conn, process: process, dead: make(chan struct{}), children: map[uint64]*child{}}
+	ready := make(chan struct{})
+	go g.listen(ready)
+	timer := time.NewTimer(readyTime)
+	defer timer.Stop()
+	select {
+	case <-ready:
+		return g, nil
+	case <-g.dead:
+		err = fmt.Errorf("start the guardian: %v", process.ProcessState)
+	case <-timer.C:
+		err = fmt.Errorf("the guardian is not ready after %v", readyTime)
+		_ = process.Process.Kill()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	g.close()
+	return nil, err
+}
+
+// listen takes reports until the guardian is gone.
+func (g *guard) listen(ready chan<- struct{}) {
+	defer close(g.dead)
+	for {
+		var r report
+		if _, err := readFrame(g.conn, &r); err != nil {
+			break
+		}
+		if r.Is == isReady {
+			close(ready)
+			continue
+		}
+		g.heard(r)
+	}
+	g.mu.Lock()
+	g.over = true
+	left := g.children
+	g.children = nil
+	g.mu.Unlock()
+	_ = g.conn.Close()
+	_ = g.process.Wait()
+	for _, c := range left {
+		c.lost()
+	}
+}
+
+func (g *guard) heard(r report) {
+	g.mu.Lock()
+	c := g.children[r.ID]
+	if r.Is != isStarted {
+		delete(g.children, r.ID)
+	}
+	g.mu.Unlock()
+	if c == nil {
+		return
+	}
+	switch r.Is {
+	case isStarted:
+		c.pid = r.PID
+		close(c.started)
+	case isRefused:
+		c.refused = errors.New(r.Err)
+		close(c.started)
+		close(c.gone)
+	case isGone:
+		c.end = end{Code: r.Code, Signal: syscall.Signal(r.Signal), Why: r.Why, At: r.At}
+		close(c.gone)
+	case isReady:
+	}
+}
+
+// start starts a command that writes to out and complains to complaints. These stay
+// open; the command has its own.
+func (g *guard) start(o order, out, complaints *os.File) (*child, error) {
+	c := &child{guard: g, started: make(chan struct{}), gone: make(chan struct{})}
+	g.mu.Lock()
+	if g.over {
+		g.mu.Unlock()
+		return nil, errGuardianGone
+	}
+	g.next++
+	c.id = g.next
+	g.children[c.id] = c
+	g.mu.Unlock()
+	o.Do, o.ID = doStart, c.id
+	if err := g.tell(o, out, complaints); err != nil {
+		g.forget(c)
+		return nil, err
+	}
+	<-c.started
+	return c, c.refused
+}
+
+// forget is for an order that was not sent.
+func (g *guard) forget(c *child) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.children, c.id)
+}
+
+// tell sends an order.
+func (g *guard) tell(o order, files ...*os.File) error {
+	g.write.Lock()
+	defer g.write.Unlock()
+	return writeFrame(g.conn, o, files...)
+}
+
+// term asks the command to end, and kill ends it. A guardian that is gone has ended it.
+func (c *child) term() { _ = c.guard.tell(order{Do: doTerm, ID: c.id}) }
+func (c *child) kill() { _ = c.guard.tell(order{Do: doKill, ID: c.id}) }
+
+// lostTime is how long to wait for commands that a dead guardian has left behind.
+const lostTime = 5 * time.Second
+
+// lost ends a command that a dead guardian has left behind: its first process was
+// killed with the guardian, where the system does that.
+func (c *child) lost() {
+	select {
+	case <-c.started:
+		look := time.NewTicker(lookEvery)
+		defer look.Stop()
+		for until := machineTime() + lostTime; machineTime() < until; <-look.C {
+			_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+			_, _ = syscall.Wait4(-c.pid, nil, syscall.WNOHANG, nil)
+			if errors.Is(syscall.Kill(-c.pid, 0), syscall.ESRCH) {
+				break
+			}
+		}
+		c.end = end{Lost: true, At: machineTime()}
+	default:
+		c.refused = errGuardianGone
+		close(c.started)
+	}
+	close(c.gone)
+}
+
+// isOver reports whether it takes no more commands.
+func (g *guard) isOver() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.over
+}
+
+// close lets the guardian end what is left, and itself, and waits for it.
+func (g *guard) close() {
+	g.mu.Lock()
+	g.over = true
+	g.mu.Unlock()
+	_ = g.conn.CloseWrite()
+	<-g.dead
+}

@@ -1,0 +1,154 @@
+package run
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"sync"
+	"unicode/utf8"
+)
+
+// maxLine is where a longer line is broken, in bytes.
+const maxLine = 64 << 10
+
+// A lines cuts what is written to it into lines, and hands each over without its end:
+// more says that the line goes on in the next. It is for one goroutine.
+type lines struct {
+	emit func(line []byte, more bool)
+	rest []byte
+}
+
+// Write takes the next bytes. It never fails.
+func (l *lines) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			break
+		}
+		l.add(p[:i])
+		l.emit(l.rest, false)
+		l.rest = l.rest[:0]
+		p = p[i+1:]
+	}
+	l.add(p)
+	return n, nil
+}
+
+// add lengthens the line that has no end yet, and breaks it where it is too long:
+// before a character rather than within it.
+func (l *lines) add(p []byte) {
+	for len(l.rest)+len(p) > maxLine {
+		n := maxLine - len(l.rest)
+		l.rest = append(l.rest, p[:n]...)
+		p = p[n:]
+		cut := boundary(l.rest)
+		l.emit(l.rest[:cut], true)
+		l.rest = append(l.rest[:0], l.rest[cut:]...)
+	}
+	l.rest = append(l.rest, p...)
+}
+
+// boundary is the length of text without a character that has only begun.
+func boundary(text []byte) int {
+	for i := 1; i < utf8.UTFMax && i < len(text); i++ {
+		if at := len(text) - i; utf8.RuneStart(text[at]) {
+			if !utf8.FullRune(text[at:]) {
+				return at
+			}
+			break
+		}
+	}
+	return len(text)
+}
+
+// close hands over a last line that has no end.
+func (l *lines) close() {
+	if len(l.rest) > 0 {
+		l.emit(l.rest, false)
+		l.rest = nil
+	}
+}
+
+// A printer writes lines of many commands, whole, to one place.
+type printer struct {
+	mu     *sync.Mutex
+	w      io.Writer
+	stream string // its name, in JSON
+	style  Style
+	buf    []byte
+}
+
+// A Style is how the lines of commands look.
+type Style struct {
+	JSON  bool // an object each
+	Bare  bool // as they are, without the partition
+	Color bool // of the partition
+}
+
+// outputRecord is a line of a command, as JSON.
+type outputRecord struct {
+	Schema    int    `json:"schema"`
+	Event     string `json:"event"`
+	Partition string `json:"partition"`
+	Token     uint64 `json:"token,string"`
+	Stream    string `json:"stream"`
+	Line      string `json:"line"`
+	More      bool   `json:"more,omitempty"` // the line goes on in the next
+}
+
+// print writes one line in one piece.
+func (p *printer) print(j job, line []byte, more, first bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.buf[:0]
+	switch {
+	case p.style.JSON:
+		text, err := json.Marshal(outputRecord{1, "output", j.Partition, j.Token, p.stream, string(line), more})
+		if err != nil {
+			panic(err) // words and numbers
+		}
+		b = append(append(b, text...), '\n')
+	case p.style.Bare:
+		b = append(b, line...)
+		if !more {
+			b = append(b, '\n')
+		}
+	default:
+		bar := " | "
+		if !first {
+			bar = " + " // it goes on
+		}
+		b = append(append(paint(b, j.Partition, bar, p.style.Color), line...), '\n')
+	}
+	_, _ = p.w.Write(b)
+	if cap(b) <= 4*maxLine {
+		p.buf = b
+	}
+}
+
+// colors are told apart on dark and light ground.
+var colors = []string{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
+
+// paint adds what stands before a line.
+func paint(b []byte, partition, bar string, color bool) []byte {
+	if !color {
+		return append(append(b, partition...), bar...)
+	}
+	sum := uint32(2166136261) // FNV-1a: a partition has the same colour everywhere
+	for i := range len(partition) {
+		sum = (sum ^ uint32(partition[i])) * 16777619
+	}
+	b = append(append(append(b, "\x1b["...), colors[sum%uint32(len(colors))]...), 'm')
+	b = append(append(b, partition...), bar...)
+	return append(b, "\x1b[0m"...)
+}
+
+// of makes what cuts the output of one command into lines for this place.
+func (p *printer) of(j job) *lines {
+	first := true
+	return &lines{emit: func(line []byte, more bool) {
+		p.print(j, line, more, first)
+		first = !more
+	}}
+}

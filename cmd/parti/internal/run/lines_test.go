@@ -1,0 +1,184 @@
+package run
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestLines(t *testing.T) {
+	long := strings.Repeat("é", maxLine) // two bytes each
+	for _, c := range []struct{ in, want string }{
+		{"", ""},
+		{"a\nb\n", "a;b;"},
+		{"a\n\nb", "a;;b;"},
+		{"\r\n", "\r;"},
+		{strings.Repeat("x", maxLine) + "\n", strings.Repeat("x", maxLine) + ";"},
+		{strings.Repeat("x", maxLine+1), strings.Repeat("x", maxLine) + "+x;"},
+		{"x" + long, "x" + long[:maxLine-2] + "+" + long[:maxLine] + "+" + "é" + ";"},
+	} {
+		for _, size := range []int{1, 7, 32 << 10, 1 << 20} {
+			var got strings.Builder
+			l := &lines{emit: func(line []byte, more bool) {
+				got.Write(line)
+				got.WriteByte(map[bool]byte{true: '+', false: ';'}[more])
+			}}
+			for in := []byte(c.in); len(in) > 0; {
+				n := min(size, len(in))
+				_, _ = l.Write(in[:n])
+				in = in[n:]
+			}
+			l.close()
+			if got.String() != c.want {
+				t.Errorf("%.20q in pieces of %d: %d bytes, want %d", c.in, size, got.Len(), len(c.want))
+			}
+		}
+	}
+}
+
+// Whatever is written, in whatever pieces, comes out, and no line is too long.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("a\nb"), uint64(1))
+	f.Add(bytes.Repeat([]byte("é"), maxLine), uint64(2))
+	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		var got []byte
+		l := &lines{emit: func(line []byte, more bool) {
+			if len(line) > maxLine || bytes.IndexByte(line, '\n') >= 0 {
+				t.Errorf("a line of %d bytes", len(line))
+			}
+			got = append(got, line...)
+			if !more {
+				got = append(got, '\n')
+			} else if utf8.Valid(in) && !utf8.Valid(line) {
+				t.Error("a character is broken")
+			}
+		}}
+		for rest := in; len(rest) > 0; {
+			n := 1 + r.IntN(len(rest))
+			_, _ = l.Write(rest[:n])
+			rest = rest[n:]
+		}
+		l.close()
+		want := in
+		if len(in) > 0 && in[len(in)-1] != '\n' {
+			want = append(bytes.Clone(in), '\n')
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes instead of %d", len(got), len(want))
+		}
+	})
+}
+
+// Lines of many commands stay whole, each after the name of its own.
+func TestPrinter(t *testing.T) {
+	var b bytes.Buffer
+	p := &printer{mu: &sync.Mutex{}, w: &b, stream: "stdout"}
+	var all sync.WaitGroup
+	for _, id := range []string{"a", "b", "c"} {
+		all.Go(func() {
+			l := p.of(job{Partition: id})
+			for range 500 {
+				_, _ = l.Write([]byte(strings.Repeat(id, 50)))
+				_, _ = l.Write([]byte(strings.Repeat(id, 50) + "\n"))
+			}
+			l.close()
+		})
+	}
+	all.Wait()
+	got := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	if len(got) != 1500 {
+		t.Errorf("%d lines", len(got))
+	}
+	for _, line := range got {
+		if id := line[:1]; line != id+" | "+strings.Repeat(id, 100) {
+			t.Fatalf("torn: %q", line)
+		}
+	}
+}
+
+func TestStyles(t *testing.T) {
+	text := strings.Repeat("x", maxLine) + "y\nz"
+	write := func(s Style) string {
+		var b bytes.Buffer
+		l := (&printer{mu: &sync.Mutex{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
+		_, _ = l.Write([]byte(text))
+		l.close()
+		return strings.ReplaceAll(b.String(), strings.Repeat("x", maxLine), "xx")
+	}
+	if got := write(Style{}); got != "p.1 | xx\np.1 + y\np.1 | z\n" {
+		t.Errorf("%q", got)
+	}
+	if got := write(Style{Bare: true}); got != "xxy\nz\n" {
+		t.Errorf("%q", got)
+	}
+	if got := write(Style{Color: true}); !strings.HasPrefix(got, "\x1b[") || !strings.Contains(got, "mp.1 | \x1b[0mxx\n") {
+		t.Errorf("%q", got)
+	}
+	var got outputRecord
+	line, _, _ := strings.Cut(write(Style{JSON: true}), "\n")
+	if err := json.Unmarshal([]byte(line), &got); err != nil || got != (outputRecord{1, "output", "p.1", 1 << 60, "stderr", "xx", true}) {
+		t.Errorf("%s: %+v, %v", line, got, err)
+	}
+}
+
+func TestJob(t *testing.T) {
+	j := job{Group: "g", Worker: "worker-1", Partition: "a.b", Token: 12, Weight: 3, Labels: map[string]string{"data-center": "x y", "bad": "a\x00b"}}
+	got := strings.Join(j.args([]string{"{partition}", "{token}-{worker}", "{{partition}}", "{else}", "{group}{weight}", "{partition"}), " ")
+	if got != "a.b 12-worker-1 {a.b} {else} g3 {partition" {
+		t.Error(got)
+	}
+	got = strings.Join(j.env(), " ")
+	if got != "PARTI_PARTITION=a.b PARTI_TOKEN=12 PARTI_WORKER=worker-1 PARTI_GROUP=g PARTI_WEIGHT=3 PARTI_LABEL_DATA_CENTER=x y" {
+		t.Error(got)
+	}
+}
+
+func TestPartitions(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for text, want := range map[string]string{
+		"3":                          "0:0 1:0 2:0",
+		file("list", "b 7 # x\na\n"): "a:0 b:7",
+		file("a.json", `["a", {"id": "b", "weight": 2, "labels": {"x": "1"}}]`): "a:0 b:2",
+		file("a.yml", "- a\n- {id: b, weight: 2}\n"):                            "a:0 b:2",
+		"0":                        "it is 1 to 1000000",
+		"-3":                       "it is 1 to 1000000",
+		file("b.yaml", "a: b\n"):   "it is not a list",
+		filepath.Join(dir, "none"): "it is not there",
+	} {
+		var got string
+		s, err := Partitions(t.Context(), text)
+		if err == nil {
+			all, err := s.ListPartitions(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var words []string
+			for _, p := range all {
+				words = append(words, p.ID+":"+string(rune('0'+p.Weight)))
+			}
+			got = strings.Join(words, " ")
+		} else {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if s, err := Partitions(t.Context(), ""); s != nil || err != nil {
+		t.Errorf("nothing: %v, %v", s, err)
+	}
+}

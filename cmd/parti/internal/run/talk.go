@@ -1,0 +1,133 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A record is one event, as JSON; Text is the same as a sentence.
+type record struct {
+	Schema    int       `json:"schema"`
+	Time      time.Time `json:"time"`
+	Event     string    `json:"event"`
+	Worker    string    `json:"worker,omitempty"`
+	Partition string    `json:"partition,omitempty"`
+	Token     uint64    `json:"token,omitempty,string"`
+	PID       int       `json:"pid,omitempty"`
+	Code      *int      `json:"code,omitempty"` // what a command exited with
+	Signal    string    `json:"signal,omitempty"`
+	Took      int64     `json:"took_ms,omitempty"`
+	Backoff   *int64    `json:"backoff_ms,omitempty"` // until it is started again
+	Why       string    `json:"why,omitempty"`
+	Err       string    `json:"err,omitempty"`
+	Text      string    `json:"text"`
+}
+
+// maxPending is how many events wait while nobody reads them. Later ones are dropped.
+const maxPending = 1 << 14
+
+// A talk tells of events, a line each. To tell never waits for who reads.
+type talk struct {
+	out, mu *sync.Mutex // of the places where lines and events are written
+	w       io.Writer
+	json    bool
+	pending atomic.Int64
+	box     *mailbox[record]
+	written chan struct{}
+}
+
+func newTalk(out, w io.Writer, style Style) *talk {
+	t := &talk{w: w, json: style.JSON, box: newMailbox[record](), written: make(chan struct{})}
+	t.out, t.mu = locks(out, w)
+	go func() {
+		defer close(t.written)
+		t.box.each(t.write)
+	}()
+	return t
+}
+
+// say tells of an event.
+func (t *talk) say(r record) {
+	if t.pending.Add(1) > maxPending {
+		t.pending.Add(-1)
+		return
+	}
+	r.Schema, r.Time = 1, time.Now().UTC().Truncate(time.Millisecond)
+	t.box.put(r)
+}
+
+func (t *talk) write(r record) {
+	defer t.pending.Add(-1)
+	line := "parti: " + r.Text
+	if t.json {
+		text, err := json.Marshal(r)
+		if err != nil {
+			panic(err) // words and numbers
+		}
+		line = string(text)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintln(t.w, line)
+}
+
+// close waits until all was told, but not for ever.
+func (t *talk) close() {
+	t.box.close()
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-t.written:
+	case <-timer.C:
+	}
+}
+
+// locks are the mutexes of two places: one and the same where they are one file.
+func locks(out, err io.Writer) (o, e *sync.Mutex) {
+	o, e = &sync.Mutex{}, &sync.Mutex{}
+	if out == err {
+		return o, o
+	}
+	a, ok := out.(*os.File)
+	b, ok2 := err.(*os.File)
+	if !ok || !ok2 {
+		return o, e
+	}
+	x, failed := a.Stat()
+	y, failed2 := b.Stat()
+	if failed == nil && failed2 == nil && os.SameFile(x, y) {
+		return o, o
+	}
+	return o, e
+}
+
+// An earlyHandler tells of what a Manager warns of when it is made. What happens later
+// comes as events.
+type earlyHandler struct {
+	talk *talk
+	over atomic.Bool
+}
+
+func (h *earlyHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return !h.over.Load() && level >= slog.LevelWarn
+}
+
+func (h *earlyHandler) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += ": " + a.Value.String()
+		return true
+	})
+	h.talk.say(record{Event: "warning", Text: text})
+	return nil
+}
+
+func (h *earlyHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *earlyHandler) WithGroup(string) slog.Handler      { return h }

@@ -1,0 +1,56 @@
+//go:build unix
+
+package run
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/parti-go/parti"
+)
+
+// looksPerHeartbeat is how often trust is looked at between two renewals: a guardian
+// knows of each when the next is still far.
+const looksPerHeartbeat = 4
+
+// Run is a worker's life: it runs the command for every partition that the worker owns,
+// until ctx ends. Nothing that it started is left then. It returns nil after a clean stop.
+func Run(ctx context.Context, o Options) error {
+	path, err := Look(o.Command)
+	if err != nil {
+		return err
+	}
+	talk := o.telling()
+	defer talk.close()
+	h := &handler{
+		group: o.Group, path: path, words: o.Command, done: o.DoneOnSuccess, reject: o.RejectCode,
+		patience: cmp.Or(o.Config.DrainTimeout, defaultDrain),
+		out:      &printer{mu: talk.out, w: o.Out, stream: "stdout", style: o.OutStyle},
+		err:      &printer{mu: talk.mu, w: o.Err, stream: "stderr", style: o.ErrStyle},
+		talk:     talk,
+	}
+	early := &earlyHandler{talk: talk}
+	mgr, err := parti.NewManager(o.Store, o.Source, h, o.Config, parti.WithObserver(talk.event), parti.WithLogger(slog.New(early)))
+	if err != nil {
+		return err
+	}
+	early.over.Store(true)
+	h.worker = mgr.WorkerID
+	if _, err := h.guards.get(ctx); err != nil { // what is wrong with it is seen at once
+		return err
+	}
+	defer h.guards.close()
+
+	var fed sync.WaitGroup
+	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if o.Config.Isolation == parti.Fence {
+		h.trust = &trust{left: func() time.Duration { return mgr.Status().TrustedFor.Duration() }, length: trustLength(o.Config)}
+		fed.Go(func() { h.feed(feeding, cmp.Or(o.Config.HeartbeatInterval, defaultHeartbeat)/looksPerHeartbeat) })
+	}
+	defer fed.Wait()
+	defer stop()
+	return mgr.Run(ctx)
+}

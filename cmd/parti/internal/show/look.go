@@ -1,0 +1,57 @@
+// Package show is how the command puts things on a screen, or writes them for
+// another program: tables, counts, durations and colours.
+package show
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Look is how to write: for which terminal, or for none.
+type Look struct {
+	Width, Height int
+	Paint         Paint
+	ASCII         bool // nothing beyond ASCII
+	// Plain is for programs: no header, no alignment, tabs between columns, and
+	// numbers, times and durations as machines read them.
+	Plain bool
+}
+
+// Cut shortens text to a width, with a mark where something is missing.
+func (l Look) Cut(text string, width int) string {
+	if l.ASCII {
+		text = ascii.Replace(text)
+	}
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	mark := "…"
+	if l.ASCII {
+		mark = "~"
+	}
+	return string([]rune(text)[:max(width-1, 0)]) + mark
+}
+
+// ascii replaces what we write beyond it.
+var ascii = strings.NewReplacer("·", "-", "█", "#", "▏", "|", "★", "*", "…", "...", "–", "-", "→", "->", "×", "x", "≥", ">=", "≤", "<=")
+
+// Wrap breaks text at spaces, into lines that are at most so wide where words are not
+// longer themselves.
+func Wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
