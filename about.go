@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -31,6 +32,9 @@ type Leading struct {
 	Pending []Pending `json:"pending,omitempty"`
 	// Doubt says why it declares nobody lost for the time being; empty: it does.
 	Doubt string `json:"doubt,omitempty"`
+	// Orders is a hash of what operators want, as far as it has been told: when it is that of
+	// what stands in the bucket, it has heard of every order.
+	Orders string `json:"orders"`
 	// Workers is what it thinks of sessions, sorted by worker ID.
 	Workers []Seen `json:"workers,omitempty"`
 }
@@ -39,6 +43,8 @@ type Leading struct {
 type Pending struct {
 	Why   plan.Why `json:"why"`
 	About string   `json:"about"`
+	// Holds is the worker that is to let go of something; empty: it waits for something else.
+	Holds string `json:"holds,omitempty"`
 	// For is how long it has waited, 0 where that does not matter. In is when it will be
 	// done at the latest, from when this was said; nil where no clock decides.
 	For Millis  `json:"for_ms,omitempty"`
@@ -87,9 +93,9 @@ func leading(v *member.View, now time.Time) *Leading {
 	if v == nil {
 		return nil
 	}
-	l := &Leading{Term: v.Term, Doubt: v.Doubt}
+	l := &Leading{Term: v.Term, Doubt: v.Doubt, Orders: wire.Fingerprint(v.Controls)}
 	for _, p := range v.Pending {
-		q := Pending{Why: p.Why, About: p.About}
+		q := Pending{Why: p.Why, About: p.About, Holds: p.Holds}
 		if !p.Since.IsZero() {
 			q.For = plan.ToMillis(now.Sub(p.Since))
 		}

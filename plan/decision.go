@@ -76,6 +76,10 @@ type Control struct {
 	Why  string    `json:"why,omitempty"`
 	// Until is when it ends by itself, on the leader's clock; zero: never.
 	Until time.Time `json:"until,omitzero"`
+	// Session is the nonce of the one session that a step-down or a release speaks to, and
+	// Token that of the lease which a release is about.
+	Session string  `json:"session,omitempty"`
+	Token   Version `json:"token,omitempty"`
 	// Number tells one request of a one-time kind (refresh, rebalance, step-down,
 	// lift) from the next: the leader acts when it sees a new one.
 	Number string `json:"number,omitempty"`
@@ -96,7 +100,7 @@ const (
 	StepDown  ControlKind = "step-down" // the leader gives up its term; one-time
 	Lift      ControlKind = "lift"      // end the quarantine of Partition; one-time
 	MoveTo    ControlKind = "move"      // move Partition to Worker, from where it may move again; one-time
-	// ForceRelease asks the one session of Worker whose nonce is Number to end its process,
-	// since its handler of Partition ignores Hard. The leader has no part in it.
+	// ForceRelease asks Session, of Worker, to end its process, since its handler of
+	// Partition ignores Hard. The leader has no part in it.
 	ForceRelease ControlKind = "release"
 )

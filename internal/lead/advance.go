@@ -127,7 +127,7 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 	y := m.roster.Member(x.id)
 	if c := y.Session.Capacity; c > 0 && x.weight+p.Load() > c {
 		if x.releasing == 0 { // and it is to let go of nothing
-			p.target, p.tried = nobody, m.round
+			m.bounce(p)
 			m.full = x.id + " is at its capacity"
 		}
 		return true
@@ -144,13 +144,22 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 	}
 	m.note(plan.Move{Partition: p.ID, Step: plan.Granted, From: p.home, To: x.id, Why: p.why})
 	p.state, p.owner, p.token, p.since, p.next, p.at = granted, p.target, v, 0, nobody, m.now
-	p.home, p.waitUntil = x.id, time.Time{}
+	p.home, p.waitUntil, p.bounced = x.id, time.Time{}, false
 	if p.target != p.shun {
 		p.shun = nobody
 	}
 	m.carry(p, 1)
 	m.touch(x)
 	return true
+}
+
+// bounce takes a target from p that turns out to have no room. The strategy is asked once
+// more, since it sees now what is there; if that fails as well, p waits until something changes.
+func (m *Machine) bounce(p *part) {
+	p.target, p.tried = nobody, m.round
+	if !p.bounced {
+		p.bounced, p.tried, m.dirty = true, 0, true
+	}
 }
 
 // address makes x's slice speak to a session. Its former one has provably ended.

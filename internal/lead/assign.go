@@ -166,6 +166,13 @@ func causeOf(why plan.Why) plan.Cause {
 // targets takes the strategy's answer, as far as it is allowed to: without moves
 // only what had no target, never beyond a capacity, never where it was rejected.
 func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why plan.Why, moves bool) {
+	to = slices.Clone(to)
+	for k, i := range which { // what stays for another reason than the strategy's is counted where it stays
+		pinned := in.Pins != nil && in.Pins[k] >= 0
+		if now := in.Current[k]; now >= 0 && !pinned && (!moves || to[k] >= 0 && m.banned(&m.parts[i], f.index[to[k]])) {
+			to[k] = now
+		}
+	}
 	load := make([]int64, len(f.workers))
 	for k := range which {
 		if in.Current[k] >= 0 && in.Current[k] == to[k] {
@@ -180,19 +187,12 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 	for k, i := range which {
 		p, now, then := &m.parts[i], in.Current[k], to[k]
 		pinned := in.Pins != nil && in.Pins[k] >= 0
-		if now >= 0 && !moves && !pinned && then != now {
-			then = now
-			load[now] += p.Load()
-		}
 		if then >= 0 && then != now && !pinned {
 			switch w := f.index[then]; {
 			case p.shun == w:
 				if then = m.elsewhere(&f, load, p); then < 0 {
 					m.full = m.members[p.shun].id + " has rejected " + p.ID
 				}
-			case m.banned(p, w) && now >= 0: // it is well where it is
-				then = now
-				load[now] += p.Load()
 			case m.banned(p, w):
 				if then = m.elsewhere(&f, load, p); then < 0 {
 					m.full = p.ID + " is banned from where there is room"

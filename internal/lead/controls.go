@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -13,9 +14,10 @@ type controls struct {
 	all      []plan.Control
 	cordoned map[string]bool
 	drained  map[string]bool
-	pins     map[string]string // partition to worker
-	bans     map[string]bool   // a partition and a worker, joined by a space
-	moves    []plan.Control    // that were not acted upon yet
+	pins     map[string]string   // partition to worker
+	bans     map[string][]string // partition to workers
+	moves    []plan.Control      // that were not acted upon yet
+	failed   map[string]string   // alerts about moves that could not be made, with their keys
 	paused   bool
 	seen     map[string]bool // one-time requests that were acted upon, or stood before the term
 	told     bool
@@ -27,13 +29,28 @@ func oneTime(k plan.ControlKind) bool {
 	return k == plan.Refresh || k == plan.Rebalance || k == plan.StepDown || k == plan.Lift || k == plan.MoveTo
 }
 
-// controlled takes all that operators want. Requests that stood before the term
-// were the former leader's, but for lifts, which do no harm twice.
+// youngFor is how old a request may be that stood before the term, on the leader's clock,
+// and is acted upon all the same: the former leader may not have come to it. What is done
+// twice does no harm; what is done long after it was asked for might.
+const youngFor = time.Minute
+
+// controlled takes all that operators want. Requests that stood before the term were the
+// former leader's, unless they are young; lifts do no harm at any time.
 func (m *Machine) controlled(all []plan.Control) {
 	c := &m.controls
-	first := !c.told
+	stood := !c.told
 	c.all, c.told = all, true
+	c.moves = slices.DeleteFunc(c.moves, func(x plan.Control) bool { // taken back, or over
+		return !slices.ContainsFunc(all, func(y plan.Control) bool { return key(x) == key(y) })
+	})
+	for about := range c.failed { // so is what could not be done
+		if !slices.ContainsFunc(all, func(y plan.Control) bool { return y.Kind == plan.MoveTo && key(y) == c.failed[about] }) {
+			m.alerts.set(about, "")
+			delete(c.failed, about)
+		}
+	}
 	for _, x := range all {
+		first := stood && m.now.Sub(x.When) > youngFor
 		if !oneTime(x.Kind) || c.seen[key(x)] {
 			continue
 		}
@@ -47,12 +64,12 @@ func (m *Machine) controlled(all []plan.Control) {
 		case x.Kind == plan.Rebalance:
 			m.wishes.asked = true
 		case x.Kind == plan.StepDown:
-			m.stepDown = true
+			m.stepDown = m.stepDown || !stood && (x.Session == "" || x.Session == m.cfg.Nonce)
 		case x.Kind == plan.MoveTo:
 			c.moves = append(c.moves, x)
 		}
 	}
-	m.apply(!first)
+	m.apply(!stood)
 }
 
 func key(x plan.Control) string {
@@ -64,7 +81,7 @@ func (m *Machine) apply(wish bool) {
 	c := &m.controls
 	before := *c
 	c.cordoned, c.drained, c.paused = map[string]bool{}, map[string]bool{}, false
-	c.pins, c.bans = map[string]string{}, map[string]bool{}
+	c.pins, c.bans = map[string]string{}, map[string][]string{}
 	c.next = time.Time{}
 	for _, x := range c.all {
 		if !x.Until.IsZero() {
@@ -83,7 +100,7 @@ func (m *Machine) apply(wish bool) {
 		case plan.Pin:
 			c.pins[x.Partition] = x.Worker
 		case plan.Ban:
-			c.bans[x.Partition+" "+x.Worker] = true
+			c.bans[x.Partition] = append(c.bans[x.Partition], x.Worker)
 		case plan.Pause:
 			c.paused = true
 		case plan.Refresh, plan.Rebalance, plan.StepDown, plan.Lift, plan.MoveTo, plan.ForceRelease:
@@ -97,7 +114,7 @@ func (m *Machine) apply(wish bool) {
 	if wish && !sameSet(before.pins, c.pins) {
 		m.wishes.settings(m.now, "pins changed")
 	}
-	if wish && !sameSet(before.bans, c.bans) {
+	if wish && !maps.EqualFunc(before.bans, c.bans, slices.Equal[[]string]) {
 		m.wishes.settings(m.now, "bans changed")
 	}
 }
@@ -105,7 +122,24 @@ func (m *Machine) apply(wish bool) {
 // banned reports whether an operator wants p to be elsewhere than on w.
 func (m *Machine) banned(p *part, w int32) bool {
 	bans := m.controls.bans
-	return len(bans) > 0 && w != nobody && bans[p.ID+" "+m.members[w].id]
+	return len(bans) > 0 && w != nobody && slices.Contains(bans[p.ID], m.members[w].id)
+}
+
+// unkept says which bans cannot be kept: nobody else can take what they are about.
+func (m *Machine) unkept() {
+	var ids []string
+	if len(m.controls.bans) > 0 && m.wishes.cold == nil {
+		for i := range m.parts {
+			if p := &m.parts[i]; p.state == granted && p.target == p.owner && m.banned(p, p.owner) {
+				ids = append(ids, p.ID+" from "+m.members[p.owner].id)
+			}
+		}
+	}
+	text := ""
+	if len(ids) > 0 {
+		text = "bans that cannot be kept, since nobody else can take the partition: " + people(ids)
+	}
+	m.alerts.set("bans", text)
 }
 
 // move does what operators asked for once: those partitions go where they were told to,
@@ -115,8 +149,11 @@ func (m *Machine) move(f *fleet) {
 	m.controls.moves = nil
 	for _, x := range moves {
 		text := m.moveOne(f, x)
-		m.alerts.set("move "+x.Partition, text)
-		if text == "" {
+		about := "move " + x.Partition
+		m.alerts.set(about, text)
+		if delete(m.controls.failed, about); text != "" {
+			m.controls.failed[about] = key(x)
+		} else {
 			m.wishes.because(m.now, plan.WhyMove, x.Partition+" to "+x.Worker+by(x))
 		}
 	}
@@ -141,18 +178,18 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 	}
 	p, to := &m.parts[i], f.index[w]
 	pin, pinned := m.controls.pins[p.ID]
-	load := p.Load()
+	most, load := f.workers[w].Capacity, p.Load()
 	for k := range m.parts {
-		if q := &m.parts[k]; q != p && q.target == to {
+		if q := &m.parts[k]; most > 0 && q != p && q.target == to {
 			load += q.Load()
 		}
 	}
-	switch c := f.workers[w].Capacity; {
+	switch {
 	case pinned && pin != x.Worker:
 		return cannot("it is pinned to " + pin)
 	case m.banned(p, to):
 		return cannot("it is banned from there")
-	case c > 0 && load > c:
+	case most > 0 && load > most:
 		return cannot("the worker has no room for it")
 	}
 	p.target, p.why, p.placed = to, plan.WhyMove, true

@@ -354,6 +354,7 @@ func (m *Machine) expire() {
 
 // watch says what waits too long.
 func (m *Machine) watch() {
+	m.unkept()
 	var stuck map[string]int
 	var unplaced, full int
 	for i := range m.parts {
@@ -369,9 +370,12 @@ func (m *Machine) watch() {
 			}
 		}
 		if p.state == free && p.listed && !p.aside && p.placed && p.target == nobody && !p.waitUntil.After(m.now) {
-			unplaced++
-			if p.tried == m.round {
+			switch {
+			case p.tried == m.round:
+				unplaced++
 				full++
+			case !p.bounced: // or it is tried once more
+				unplaced++
 			}
 		}
 	}

@@ -44,6 +44,7 @@ type part struct {
 	shun       int32     // the worker whose handler rejected it
 	rejections int       // in a row, without a good run between them
 	tried      int       // the round in which nobody could take it
+	bounced    bool      // its target had no room for it, and it was tried once more
 	crashed    []string  // owners that were lost with it, lately
 	calm       int       // how many losses there had been before the first of these
 }
@@ -128,7 +129,7 @@ func New(cfg Config, found Found, now time.Time) *Machine {
 		index: map[string]int32{}, byID: map[string]int32{},
 		named: map[string]string{}, asides: map[string]plan.Aside{}, until: map[string]time.Time{}, dirty: true,
 	}
-	m.controls.seen = map[string]bool{}
+	m.controls.seen, m.controls.failed = map[string]bool{}, map[string]string{}
 	m.alerts.on = map[string]string{}
 	m.adopt(found)
 	return m

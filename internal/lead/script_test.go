@@ -580,6 +580,10 @@ func (g *group) control(rest []string) {
 				c.Partition = v
 			case "number":
 				c.Number = v
+			case "session":
+				c.Session = v
+			case "young":
+				c.When = g.now
 			case "for":
 				d, _ := time.ParseDuration(v)
 				c.Until = g.now.Add(d)

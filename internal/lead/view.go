@@ -14,10 +14,15 @@ import (
 type Pending struct {
 	Why   plan.Why
 	About string
+	// Holds is the worker ID that is to let go of something; empty: it waits for something else.
+	Holds string
 	// Since is when it began to wait, zero where that does not matter; At when it will
 	// be done at the latest, zero where no clock decides.
 	Since, At time.Time
 }
+
+// Controls is what operators want, as this leader has last been told. It is not to be changed.
+func (m *Machine) Controls() []plan.Control { return m.controls.all }
 
 // Pending lists all that is pending, for people: what has a time first, in order of time.
 func (m *Machine) Pending() []Pending {
@@ -27,7 +32,7 @@ func (m *Machine) Pending() []Pending {
 	}
 	w := &m.wishes
 	if w.adopting {
-		ps = append(ps, Pending{plan.WhyRecovered, "rebuilding the plan from what workers hold", m.began, w.adoptUntil})
+		ps = append(ps, Pending{Why: plan.WhyRecovered, About: "rebuilding the plan from what workers hold", Since: m.began, At: w.adoptUntil})
 	}
 	if c := w.cold; c != nil {
 		ps = append(ps, m.opened(c, c.about))
@@ -109,7 +114,7 @@ func (m *Machine) waiting() (ps []Pending) {
 	}
 	for _, w := range byID(letGo) {
 		c := letGo[w]
-		ps = append(ps, Pending{Why: c.why, About: fmt.Sprintf("%s to let go of %s", m.members[w].id, counted(c.n)), Since: c.since})
+		ps = append(ps, Pending{Why: c.why, About: fmt.Sprintf("%s to let go of %s", m.members[w].id, counted(c.n)), Holds: m.members[w].id, Since: c.since})
 	}
 	for _, w := range byID(successor) {
 		c := successor[w]

@@ -5,6 +5,7 @@ import (
 
 	"github.com/parti-go/parti/internal/lead"
 	"github.com/parti-go/parti/internal/roster"
+	"github.com/parti-go/parti/plan"
 )
 
 // A View is what a leader sees and is going to do, for people.
@@ -13,6 +14,8 @@ type View struct {
 	Pending []lead.Pending
 	Doubt   string // why nobody is declared lost for the time being; empty: none
 	Workers []Seen // sorted by worker ID
+	// Controls is what operators want, as far as it has been told, sorted by key.
+	Controls []plan.Control
 }
 
 // Seen is what the leader thinks of a session.
@@ -31,12 +34,13 @@ func (m *Machine) View() *View {
 	v := &View{Term: m.term.number(), Doubt: m.term.doubt}
 	brain, ok := m.term.brain.(interface {
 		Pending() []lead.Pending
+		Controls() []plan.Control
 		Roster() *roster.Roster
 	})
 	if !ok {
 		return v
 	}
-	v.Pending = brain.Pending()
+	v.Pending, v.Controls = brain.Pending(), brain.Controls()
 	for _, y := range brain.Roster().Members() {
 		v.Workers = append(v.Workers, Seen{y.Session.Worker, y.Session.Nonce, y.State, y.Why, y.Since})
 	}

@@ -75,7 +75,7 @@ var profiles = []profile{
 	{name: "twoleaders", focus: twoLeaders},
 	{name: "stale", kinds: slices.Concat(each(6, Behind, CtlPin, CtlDrain), each(3, Slow, Delay, Twice, Reweigh, CtlRebalance, Stop)), least: 10, most: 40},
 	{name: "fastclock", shape: fastClock, kinds: slices.Concat(each(4, Mute, Deaf, Hole), each(2, Crash, Stop, Late)), least: 5, most: 20},
-	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, Cut, Done)), least: 4, most: 24},
+	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, CtlBan, Cut, Done)), least: 4, most: 24},
 }
 
 // Profiles are the names of all of them.

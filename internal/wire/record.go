@@ -18,9 +18,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
+	"strconv"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/parti-go/parti/plan"
 )
 
 // Schema is the newest schema that this release reads and writes.
@@ -80,6 +84,16 @@ func Encode(v any) ([]byte, error) {
 		return codec.pack(data), nil
 	}
 	return data, nil
+}
+
+// Fingerprint is a hash of controls in that order, to see whether two have read the same.
+func Fingerprint(controls []plan.Control) string {
+	h := fnv.New64a()
+	enc := json.NewEncoder(h)
+	for _, c := range controls {
+		_ = enc.Encode(c) // a hash takes everything
+	}
+	return strconv.FormatUint(h.Sum64(), 16)
 }
 
 // Decode reads the record of that key into what into points to, which must be
