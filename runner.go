@@ -179,13 +179,15 @@ func (r *runner) leases() []Lease {
 	return all
 }
 
-// count counts the runs that were not asked to stop, and names the others, sorted.
-func (r *runner) count() (running int, draining []string) {
+// count counts the runs that were not asked to stop, and names the others, and of these
+// those whose Hard has ended, sorted.
+func (r *runner) count() (running int, draining, stuck []string) {
 	r.mu.Lock()
 	all := len(r.runs)
 	r.mu.Unlock()
 	draining = r.names(func(run *run) bool { return run.stopping })
-	return max(all-len(draining), 0), draining
+	stuck = r.names(func(run *run) bool { return run.lease.Hard().Err() != nil })
+	return max(all-len(draining), 0), draining, stuck
 }
 
 // names are those of the runs that which chooses, sorted.

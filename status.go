@@ -50,6 +50,8 @@ type Status struct {
 	Phase    plan.Phase   `json:"phase"`              // what the group is doing, as its leader last said
 	Running  int          `json:"running"`            // handlers that run and were not asked to stop
 	Draining []string     `json:"draining,omitempty"` // partitions whose handlers were asked to stop, sorted
+	// Stuck are those of them whose Hard has ended as well, and that have not returned yet.
+	Stuck []string `json:"stuck,omitempty"`
 
 	// Alerts are what people should know of now, sorted.
 	Alerts []Alert `json:"alerts,omitempty"`
@@ -133,7 +135,7 @@ func (m *Manager) Status() Status {
 	}
 	if e := m.executor(); e != nil {
 		s.TrustedFor = plan.ToMillis(e.trustedFor())
-		s.Running, s.Draining = e.runner.count()
+		s.Running, s.Draining, s.Stuck = e.runner.count()
 	}
 	return s
 }

@@ -284,6 +284,29 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// A group is not at rest while its leader has not heard of an order.
+func TestUnheard(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		leader := f.snapshot().Leader.Worker
+		for _, m := range f.all {
+			if m.WorkerID() == leader {
+				f.clients[m].Tamper(func(e kv.Entry) memkv.Fate {
+					return memkv.Fate{Drop: strings.HasPrefix(e.Key, "control.")}
+				})
+			}
+		}
+		if _, err := f.group.Drain(t.Context(), "w0-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		if s := f.snapshot(); s.Settled || s.Sentence != "Settled. 4 partitions on 2 workers. The leader has not heard of an order yet." {
+			t.Error(s.Sentence)
+		}
+		if s := f.settled(); s.Workers[0].Partitions != 0 { // it has looked
+			t.Errorf("%+v", s.Workers[0])
+		}
+	})
+}
+
 // Every order has its effect, and taking it back as well.
 func TestOrders(t *testing.T) {
 	inBubble(t, 3, 12, func(t *testing.T, f *fleet) {
@@ -463,9 +486,7 @@ func TestRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
-		soon, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		if _, err := f.group.Release(soon, mine, admin.Order{}); !errors.Is(err, context.DeadlineExceeded) || len(ended) > 0 {
+		if _, err := f.group.Release(ctx, mine, admin.Order{}); !errors.As(err, new(*admin.RefusedError)) || len(ended) > 0 {
 			t.Errorf("it has time until Hard: %v, %q", err, ended)
 		}
 		time.Sleep(time.Minute)
@@ -476,6 +497,23 @@ func TestRelease(t *testing.T) {
 		}
 		if len(ended) != 1 || !strings.Contains(ended[0], "the handler of "+mine+" ignores Hard, and ada asked for this process to end: it hangs") {
 			t.Errorf("%q", ended)
+		}
+		if cs := f.snapshot().Controls; slices.ContainsFunc(cs, func(c plan.Control) bool { return c.Kind == plan.ForceRelease }) {
+			t.Errorf("%+v", cs)
+		}
+
+		other := f.snapshot().Partitions[0]
+		if other.Owner == "w2-0" {
+			other = f.snapshot().Partitions[1]
+		}
+		letGo := f.stick(other.ID)
+		if _, err := f.group.Ban(ctx, other.ID, other.Owner, admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		time.AfterFunc(2*time.Second, letGo)
+		if _, err := f.group.Release(ctx, other.ID, admin.Order{}); err != nil {
+			t.Errorf("it has returned after all: %v", err)
 		}
 		_ = victim
 	})
@@ -507,6 +545,70 @@ func TestDoctor(t *testing.T) {
 			if !slices.ContainsFunc(found, func(x admin.Finding) bool { return strings.Contains(x.What, want) && x.Level != admin.Fine }) {
 				t.Errorf("nothing about %q in %+v", want, found)
 			}
+		}
+	})
+}
+
+// A loss of most is planned as well, together with other weights, and comes to an end.
+func TestPlanOfALargeLoss(t *testing.T) {
+	inBubble(t, 5, 20, func(t *testing.T, f *fleet) {
+		all := []string{"w0-0", "w1-0", "w2-0"}
+		o, err := f.group.Plan(t.Context(), admin.WhatIf{Without: all})
+		if err != nil || len(o.Unassigned) > 0 || o.Forced != 12 || len(o.Moves) != 12 {
+			t.Errorf("%q, %+v, %v", o.Sentence, o.Unassigned, err)
+		}
+		if o, err = f.group.Plan(t.Context(), admin.WhatIf{Without: all[:1], Reweigh: map[string]int64{"p-000": 9}}); err != nil {
+			t.Fatal(err)
+		}
+		var after int64
+		for _, l := range o.Loads {
+			after += l.After
+		}
+		if after != 28 || len(o.Unassigned) > 0 {
+			t.Errorf("%d, want 20 and 8 more: %+v", after, o.Loads)
+		}
+		if _, err := f.group.Plan(t.Context(), admin.WhatIf{Add: []plan.Worker{{ID: "x", Share: -1}}}); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// unanswered is a store whose writes get no answer, and are not made.
+type unanswered struct{ *memkv.Client }
+
+func (unanswered) Write(context.Context, kv.Write) (kv.Rev, error) { return 0, kv.ErrUnknown }
+
+// That nothing is known of an order is said, and nobody is blamed for it.
+func TestUnknownOutcome(t *testing.T) {
+	inBubble(t, 1, 2, func(t *testing.T, f *fleet) {
+		g := admin.Open(unanswered{f.client})
+		if _, err := g.Pause(t.Context(), admin.Order{}); !errors.Is(err, kv.ErrUnknown) || errors.As(err, new(*admin.ConflictError)) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A group with somebody who does not answer is not at rest.
+func TestSilent(t *testing.T) {
+	inBubble(t, 3, 6, func(t *testing.T, f *fleet) {
+		s := f.snapshot()
+		for _, m := range f.all {
+			if m.WorkerID() != s.Leader.Worker {
+				f.clients[m].BlackHole()
+				defer f.clients[m].Mend()
+				break
+			}
+		}
+		if s = f.snapshot(); s.Settled || !strings.Contains(s.Sentence, "is silent: it does not answer.") {
+			t.Errorf("%v %s", s.Settled, s.Sentence)
+		}
+		began := time.Now()
+		n := 0
+		if err := f.group.Watch(t.Context(), func(admin.Snapshot, error) bool { n++; return n < 5 }); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("5 snapshots took %v", took)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parti-go/parti/internal/elect"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
@@ -19,7 +20,8 @@ import (
 type Order struct {
 	// Why is for people, and stays with it.
 	Why string
-	// For is when it ends by itself, from now on; 0: it stands until it is taken back.
+	// For is when it ends by itself, from now on; 0: it stands until it is taken back. The
+	// end is this machine's time, and the leader compares its own clock with it.
 	// Kinds that are done once do not end.
 	For time.Duration
 }
@@ -32,6 +34,9 @@ type Change struct {
 	Already bool          `json:"already,omitempty"`
 	Before  *plan.Control `json:"before,omitempty"`
 }
+
+// forgetAfter is how long a control is kept after it has ended.
+const forgetAfter = time.Hour
 
 // oneTimeTTL is how long a request that is done once is kept, for whoever leads by then
 // and for people.
@@ -123,7 +128,11 @@ func (g *Group) StepDown(ctx context.Context, o Order) (Change, error) {
 	if !led {
 		return Change{}, &RefusedError{What: "step down", Why: "nobody leads", Try: "wait a few seconds: one of the workers will"}
 	}
-	c, err := g.want(ctx, plan.Control{Kind: plan.StepDown}, o)
+	var leader elect.Leader
+	if err := wire.Decode(e.Key, e.Value, &leader); err != nil {
+		return Change{}, err
+	}
+	c, err := g.want(ctx, plan.Control{Kind: plan.StepDown, Worker: leader.Worker, Session: leader.Nonce}, o)
 	if err != nil {
 		return c, err
 	}
@@ -203,12 +212,12 @@ func (g *Group) sensible(ctx context.Context, c plan.Control) error {
 		return err
 	}
 	ids := p.workerIDs()
-	if c.Worker != "" && !slices.Contains(ids, c.Worker) {
+	if c.Worker != "" && c.Kind != plan.StepDown && !slices.Contains(ids, c.Worker) {
 		return notFound("worker", c.Worker, ids)
 	}
 	if c.Partition != "" {
 		known := p.partitionIDs()
-		if !slices.Contains(known, c.Partition) && (p.head.Unassigned == 0 || c.Kind != plan.Pin && c.Kind != plan.Ban) { // one without an owner is in no record
+		if !slices.Contains(known, c.Partition) && (p.head.Unassigned == 0 || !slices.Contains([]plan.ControlKind{plan.Pin, plan.Ban, plan.MoveTo}, c.Kind)) { // one without an owner is in no record
 			return notFound("partition", c.Partition, known)
 		}
 	}
@@ -293,7 +302,7 @@ func (g *Group) put(ctx context.Context, c plan.Control) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	if before != nil && !oneTime(c.Kind) && !expired(*before, g.now()) && before.Worker == c.Worker && before.Until.Equal(c.Until) {
+	if before != nil && before.Kind == c.Kind && !oneTime(c.Kind) && !expired(*before, g.now()) && before.Worker == c.Worker && before.Until.Equal(c.Until) {
 		return Change{Control: *before, Already: true}, nil
 	}
 	value, err := wire.Encode(c)
@@ -301,8 +310,11 @@ func (g *Group) put(ctx context.Context, c plan.Control) (Change, error) {
 		return Change{}, err
 	}
 	w := kv.Write{Key: key.String(), Value: value, Last: rev}
-	if oneTime(c.Kind) {
+	switch {
+	case oneTime(c.Kind):
 		w.TTL = oneTimeTTL
+	case !c.Until.IsZero(): // cleared away some time after it has ended, whatever the clocks say
+		w.TTL = (max(c.Until.Sub(g.now()), 0) + forgetAfter).Truncate(time.Second)
 	}
 	_, err = g.store.Write(ctx, w)
 	if err := g.decided(ctx, key, &c, err); err != nil {
@@ -348,7 +360,7 @@ func (g *Group) nothingStands(ctx context.Context, c plan.Control) error {
 }
 
 // standing reads a control; nil where there is none. A control that cannot be read is in
-// nobody's words, and is replaced.
+// nobody's words, and is replaced; one of a newer release is an error.
 func (g *Group) standing(ctx context.Context, key wire.Key) (*plan.Control, kv.Rev, error) {
 	e, found, err := g.get(ctx, key)
 	if err != nil {
@@ -359,7 +371,10 @@ func (g *Group) standing(ctx context.Context, key wire.Key) (*plan.Control, kv.R
 	}
 	var c plan.Control
 	if err := wire.Decode(e.Key, e.Value, &c); err != nil {
-		return &plan.Control{}, e.Rev, nil //nolint:nilerr // that it is unreadable is shown by Snapshot
+		if newer := (*wire.SchemaError)(nil); errors.As(err, &newer) {
+			return nil, 0, err
+		}
+		return &plan.Control{}, e.Rev, nil // that it is unreadable is shown by Snapshot
 	}
 	return &c, e.Rev, nil
 }
@@ -377,10 +392,10 @@ func (g *Group) decided(ctx context.Context, key wire.Key, c *plan.Control, err 
 		return errors.Join(err, readErr)
 	case now == nil && c == nil, now != nil && c != nil && same(*now, *c):
 		return nil // ours, whose answer was lost
+	case !stale:
+		return err // ours may come yet
 	case now == nil:
 		return &ConflictError{}
-	case !stale && c == nil:
-		return err // it stands still, and our removal may come yet
 	}
 	return &ConflictError{Theirs: *now}
 }

@@ -182,7 +182,7 @@ func (d *diagnosis) partitions() {
 		}
 	}
 	for _, p := range d.s.Pending {
-		if p.In == nil && p.For.Duration() > time.Minute {
+		if p.Holds != "" && p.For.Duration() > time.Minute {
 			d.say("partitions", Warn, fmt.Sprintf("waiting for %s, for %s now", p.About, Duration(p.For.Duration())), "a handler does not return, and nobody else may start before",
 				"parti explain PARTITION; parti release --force PARTITION ends the process that holds it")
 		}

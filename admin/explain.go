@@ -70,7 +70,7 @@ func (g *Group) Explain(ctx context.Context, partition string) (Explanation, err
 			return e, err
 		}
 	}
-	e.Next = g.next(pic, &s, p)
+	e.Next = g.next(ctx, pic, &s, p)
 	e.Sentence = e.sentence(s.At)
 	return e, nil
 }
@@ -161,7 +161,7 @@ func ordinal(n int) string {
 }
 
 // next says what would move it.
-func (g *Group) next(pic *picture, s *Snapshot, p Partition) (all []string) {
+func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition) (all []string) {
 	say := func(format string, a ...any) { all = append(all, fmt.Sprintf(format, a...)) }
 	if p.State == Quarantined {
 		say("It is let in again when its quarantine is over, when an operator lifts it, or when a worker of another software version joins.")
@@ -196,14 +196,14 @@ func (g *Group) next(pic *picture, s *Snapshot, p Partition) (all []string) {
 	if p.State != Owned {
 		return all
 	}
-	if o, err := g.rehearse(pic, WhatIf{Without: []string{p.Owner}}); err == nil {
+	if o, err := g.rehearse(ctx, pic, WhatIf{Without: []string{p.Owner}}); err == nil {
 		if m, ok := relocation(&o, p.ID); ok && m.To != "" {
 			say("If %s were lost, it would go to %s.", p.Owner, m.To)
 		} else {
 			say("If %s were lost, it would run nowhere.", p.Owner)
 		}
 	}
-	if o, err := g.rehearse(pic, WhatIf{}); err == nil {
+	if o, err := g.rehearse(ctx, pic, WhatIf{}); err == nil {
 		if m, ok := relocation(&o, p.ID); ok {
 			say("Evening out now would move it to %s, because %s.", m.To, Reason(m.Why))
 		} else {

@@ -23,6 +23,8 @@ type fleet struct {
 	source parti.PartitionSource
 	all    []*parti.Manager
 
+	clients map[*parti.Manager]*memkv.Client
+
 	mu    sync.Mutex
 	stuck map[string]chan struct{} // handlers of these partitions ignore everything until it is closed
 }
@@ -36,7 +38,7 @@ func inBubble(t *testing.T, workers, partitions int, f func(t *testing.T, f *fle
 		for i := range parts {
 			parts[i].ID = fmt.Sprintf("p-%03d", i)
 		}
-		x := &fleet{t: t, server: memkv.New(), source: source.Static(parts...), stuck: map[string]chan struct{}{}}
+		x := &fleet{t: t, server: memkv.New(), source: source.Static(parts...), stuck: map[string]chan struct{}{}, clients: map[*parti.Manager]*memkv.Client{}}
 		defer x.server.Close()
 		x.client = x.server.Client("admin")
 		defer x.client.Close()
@@ -56,11 +58,13 @@ func (x *fleet) join(name string, cfg parti.Config, opts ...parti.Option) *parti
 	x.t.Helper()
 	cfg.Identity = name
 	cfg.WorkerIDPrefix, cfg.MaxWorkers = name, 1 // so that w2 is w2-0
-	m, err := parti.NewManager(x.server.Client(name), x.source, parti.HandlerFunc(x.handle), cfg, opts...)
+	client := x.server.Client(name)
+	m, err := parti.NewManager(client, x.source, parti.HandlerFunc(x.handle), cfg, opts...)
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	x.all = append(x.all, m)
+	x.clients[m] = client
 	go func() { _ = m.Start(context.Background()) }()
 	for m.WorkerID() == "" {
 		time.Sleep(10 * time.Millisecond)

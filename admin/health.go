@@ -89,7 +89,7 @@ func (s *Snapshot) Health(l Limits) Health {
 	above(int64(s.Counts.Unassigned), int64(l.UnassignedWarn), int64(l.UnassignedCritical), fmt.Sprintf("%s are unassigned", counted(s.Counts.Unassigned)))
 	var moving time.Duration
 	for _, p := range s.Pending {
-		if p.In == nil {
+		if p.Holds != "" {
 			moving = max(moving, p.For.Duration())
 		}
 	}

@@ -60,8 +60,9 @@ func (g *Group) History(ctx context.Context, q Query) iter.Seq2[plan.Decision, e
 				case d == nil:
 					missing++
 					continue
-				case d.At.Before(q.Since):
-					return
+				case d.At.Before(q.Since): // leaders' clocks differ: older ones may stand between
+					missing++
+					continue
 				}
 				missing = 0
 				if !q.wants(d) {
@@ -103,7 +104,12 @@ func (g *Group) decisions(ctx context.Context, from plan.Version, n int) ([]*pla
 		wait.Go(func() { all[i], errs[i] = g.decision(ctx, from-plan.Version(i)) })
 	}
 	wait.Wait()
-	return all, errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // decision reads the decision behind a plan; nil where there is none any more, or never was.
@@ -163,13 +169,16 @@ func (g *Group) Events(ctx context.Context, began func(), f func(Event)) error {
 	prefixes := []string{
 		wire.Session.Prefix(), wire.Leader.Prefix(), wire.Plan.Prefix(), wire.Aside.Prefix(), wire.Log.Prefix(), wire.Control.Prefix(),
 	}
-	for first := true; ; first = false {
+	followed := false
+	for {
 		ready := func() {
-			if !first {
+			switch {
+			case followed:
 				t.say(Event{Kind: Missed, Text: "the connection was interrupted: events may be missing here"})
-			} else if began != nil {
+			case began != nil:
 				began()
 			}
+			followed = true
 		}
 		err := g.store.Follow(ctx, prefixes, ready, t.told)
 		if ctx.Err() != nil {
@@ -210,11 +219,14 @@ func (t *teller) told(e kv.Entry) {
 	if e.Rev <= t.revs[e.Key] {
 		return
 	}
-	t.revs[e.Key] = e.Rev
 	key, err := wire.ParseKey(e.Key)
 	if err != nil {
 		return
 	}
+	if key.Kind != wire.Log { // each is written once
+		t.revs[e.Key] = e.Rev
+	}
+	t.p.unreadable = nil // who wants to know looks
 	switch key.Kind {
 	case wire.Session:
 		t.session(key.Name, e)

@@ -184,8 +184,11 @@ func (p *picture) partitionIDs() []string {
 // natural orders worker-2 before worker-10.
 func natural(a, b string) int {
 	x, y := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
-	if x != y || len(a) == len(b) {
-		return strings.Compare(a, b)
+	if x != y {
+		return strings.Compare(x, y)
 	}
-	return len(a) - len(b)
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
 }

@@ -16,7 +16,8 @@ const askAgain = 2 * time.Second
 
 // Release makes the process end that holds a partition and whose handler ignores Hard: the
 // only safe way to take it from there. Everything else that runs in that process ends with
-// it, and moves on as after a crash. It returns when the process does not answer any more.
+// it, and moves on as after a crash. It returns when the process does not answer any more,
+// or when the handler has returned after all; what was asked for is taken back then.
 //
 // A [RefusedError] when the partition was not asked back, or its handler still has time:
 // then Hard has not ended, and waiting is enough. A process that does not read what it is
@@ -32,51 +33,57 @@ func (g *Group) Release(ctx context.Context, partition string, o Order) (Change,
 	if err != nil {
 		return Change{}, err
 	}
-	if x.Owner == "" {
-		return Change{}, &RefusedError{What: "release " + partition, Why: "nobody has it", Try: "parti explain " + partition}
+	refuse := func(why, try string) (Change, error) {
+		return Change{}, &RefusedError{What: "release " + partition, Why: why, Try: try}
 	}
 	session, there := p.sessions[x.Owner]
-	if !there || ended(session) || session.Nonce != p.slices[x.Owner].Session {
-		return Change{}, &RefusedError{
-			What: "release " + partition, Why: "the session of " + x.Owner + " that had it is not there any more: its end is concluded by itself", Try: "wait, and look again",
-		}
+	switch {
+	case x.Owner == "":
+		return refuse("nobody has it", "see why: explain")
+	case !there || ended(session) || session.Nonce != p.slices[x.Owner].Session:
+		return refuse("the session of "+x.Owner+" that had it is not there any more: its end is concluded by itself", "wait, and look again")
 	}
 	about, err := g.about(ctx, session.Nonce)
-	if err != nil {
-		return Change{}, &RefusedError{
-			What: "release " + partition, Why: fmt.Sprintf("the process of %s on %s does not answer (%v)", x.Owner, session.Host, err),
-			Try: "end it by the means of its machine",
-		}
+	switch {
+	case err != nil:
+		return refuse(fmt.Sprintf("the process of %s on %s does not answer (%v)", x.Owner, session.Host, err), "end it by the means of its machine")
+	case !slices.Contains(about.Draining, partition):
+		return refuse("its handler was not asked to stop", "drain "+x.Owner+", ban the partition from it, or move it: it is asked then")
+	case !slices.Contains(about.Stuck, partition):
+		return refuse("its handler still has time: its Hard has not ended", "wait for DrainTimeout")
 	}
-	if !slices.Contains(about.Draining, partition) {
-		return Change{}, &RefusedError{
-			What: "release " + partition, Why: "its handler was not asked to stop", Try: "drain " + x.Owner + ", ban the partition from it, or move it: it is asked then",
-		}
-	}
-	c, err := g.want(ctx, plan.Control{Kind: plan.ForceRelease, Partition: partition, Worker: x.Owner, Number: session.Nonce}, o)
+	c, err := g.want(ctx, plan.Control{
+		Kind: plan.ForceRelease, Partition: partition, Worker: x.Owner, Session: session.Nonce, Token: x.Token,
+	}, o)
 	if err != nil {
 		return c, err
 	}
+	defer func() { // nobody else is to be asked
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		_, _ = g.takeBack(done, c.Control)
+	}()
 	for {
 		waiting, cancel := context.WithTimeout(ctx, askAgain)
-		err := g.gone(waiting, session.Nonce)
+		err := g.gone(waiting, session.Nonce, partition)
 		cancel()
 		if err == nil {
 			return c, nil
 		}
 		if ctx.Err() != nil {
-			return c, fmt.Errorf("%s has not ended; its handler may still have time, or it does not read what it is asked: %w", x.Owner, context.Cause(ctx))
+			return c, fmt.Errorf("%s has not ended: it may not read what it is asked: %w", x.Owner, context.Cause(ctx))
 		}
-		if _, err := g.put(ctx, c.Control); err != nil { // it may have been missed
+		if _, err := g.put(ctx, c.Control); err != nil { // it may have been missed, or came too soon
 			return c, err
 		}
 	}
 }
 
-// gone waits until nobody answers to that name.
-func (g *Group) gone(ctx context.Context, nonce string) error {
+// gone waits until nobody answers to that name, or the partition does not drain there.
+func (g *Group) gone(ctx context.Context, nonce, partition string) error {
 	for {
-		if _, err := g.about(ctx, nonce); errors.Is(err, kv.ErrNoResponders) {
+		about, err := g.about(ctx, nonce)
+		if errors.Is(err, kv.ErrNoResponders) || err == nil && !slices.Contains(about.Draining, partition) {
 			return nil
 		}
 		if !pause(ctx, watchLeast, nil) {

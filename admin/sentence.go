@@ -21,6 +21,8 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return fmt.Sprintf("Nobody leads. %s on %s go on as they are.", of, on), false
 	case c.Workers == 0:
 		return "No worker is there. " + of + " run nowhere.", false
+	case s.Leader.Answers && !s.Leader.Leads:
+		return fmt.Sprintf("%s is about to lead. %s on %s go on as they are.", s.Leader.Worker, of, on), false
 	case !s.Leader.Answers:
 		return fmt.Sprintf("The leader, %s, does not answer. %s on %s go on as they are.", s.Leader.Worker, of, on), false
 	case s.Phase == plan.ColdStart:
@@ -41,16 +43,23 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		text = fmt.Sprintf("Paused. %s on %s.", of, on)
 	}
 	switch {
+	case s.Unheard:
+		return text + " The leader has not heard of an order yet.", false
 	case len(s.Pending) > 0:
 		return text + " " + first(s, ""), false
 	case suspects(s) != "":
 		return text + " " + suspects(s), false
+	case len(s.Unreadable) > 0:
+		return fmt.Sprintf("%s %s cannot be read.", text, s.Unreadable[0].Key), false
 	case idle(s) > 0:
 		return fmt.Sprintf("%s %s of them %s not running.", text, number(idle(s)), map[bool]string{true: "is", false: "are"}[idle(s) == 1]), false
 	case s.Phase == plan.Paused:
 		return text + " Nothing moves for evenness" + until(s, plan.Pause) + ".", false
 	case s.Phase != plan.Stable:
 		return text + " The leader is " + strings.ToLower(s.Phase.String()) + ".", false
+	}
+	if n := len(s.Alerts); n > 0 {
+		return fmt.Sprintf("%s Nothing pending; %d %s.", text, n, plural(n, "alert")), true
 	}
 	return text + " Nothing pending.", true
 }
@@ -72,7 +81,7 @@ func idle(s *Snapshot) int {
 // suspects names who is not well.
 func suspects(s *Snapshot) string {
 	for _, w := range s.Workers {
-		if w.State == "suspect" || w.State == "vanished" {
+		if w.State == "suspect" || w.State == "vanished" || w.State == stateSilent {
 			return fmt.Sprintf("%s is %s: %s.", w.ID, w.State, w.Why)
 		}
 		if n := w.Partitions + w.Releasing; w.State == stateEnded && n > 0 {
@@ -85,9 +94,8 @@ func suspects(s *Snapshot) string {
 // waits says what a move waits for.
 func waits(s *Snapshot) string {
 	for _, p := range s.Pending {
-		if p.In == nil && strings.Contains(p.About, " to let go of ") {
-			who, _, _ := strings.Cut(p.About, " to let go of ")
-			return fmt.Sprintf("waiting for %s to let go (%s)", who, Duration(p.For.Duration()))
+		if p.Holds != "" {
+			return fmt.Sprintf("waiting for %s to let go (%s)", p.Holds, Duration(p.For.Duration()))
 		}
 	}
 	for _, w := range s.Workers {

@@ -43,6 +43,8 @@ type Snapshot struct {
 	// says why it declares nobody lost for the time being.
 	Pending []parti.Pending `json:"pending,omitempty"`
 	Doubt   string          `json:"doubt,omitempty"`
+	// Unheard says that the leader has not heard yet of all that operators want.
+	Unheard bool `json:"unheard,omitempty"`
 	// Alerts are what people should know of now: the leader's first, then the others'.
 	Alerts []Alert `json:"alerts,omitempty"`
 	// Controls are what operators want, as far as it has not expired, sorted.
@@ -73,8 +75,10 @@ type Counts struct {
 type Leader struct {
 	Worker  string `json:"worker"`
 	Session string `json:"session"`
-	// Answers says that it answered when it was asked.
+	// Answers says that it answered when it was asked, and Leads that it has taken its term:
+	// a moment after it is elected.
 	Answers bool `json:"answers"`
+	Leads   bool `json:"leads"`
 }
 
 // An Alert is something that a person should know of.
@@ -173,33 +177,52 @@ func (g *Group) Snapshot(ctx context.Context) (Snapshot, error) {
 // said is what workers answered, by nonce.
 type said map[string]parti.About
 
-// abreast is how many workers are asked at a time; patience how long.
+// abreast is how many workers are asked at a time, answerIn how long one may take, and
+// patience how long asking may take altogether: some that are frozen do not keep the others
+// from being asked.
 const (
-	abreast  = 32
+	abreast  = 64
+	answerIn = 500 * time.Millisecond
 	patience = 2 * time.Second
 )
 
-// ask asks every session that is there.
+// ask asks every session that is there, the leader's first.
 func (g *Group) ask(ctx context.Context, p *picture) said {
+	if p == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	order := make([]roster.Session, 0, len(p.sessions))
+	for _, s := range p.sessions {
+		if !ended(s) {
+			order = append(order, s)
+		}
+	}
+	slices.SortFunc(order, func(a, b roster.Session) int {
+		if a.Nonce == p.leader.Nonce || b.Nonce == p.leader.Nonce {
+			return cmp.Compare(b2i(b.Nonce == p.leader.Nonce), b2i(a.Nonce == p.leader.Nonce))
+		}
+		return cmp.Compare(a.Nonce, b.Nonce)
+	})
 	var (
 		all  = said{}
 		mu   sync.Mutex
 		wait sync.WaitGroup
 		turn = make(chan struct{}, abreast)
 	)
-	for _, s := range p.sessions {
-		if ended(s) {
-			continue
+	for _, s := range order {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
 		}
 		wait.Go(func() {
-			select {
-			case turn <- struct{}{}:
-				defer func() { <-turn }()
-			case <-ctx.Done():
-				return
-			}
+			defer func() { <-turn }()
+			ctx, cancel := context.WithTimeout(ctx, answerIn)
+			defer cancel()
 			if a, err := g.about(ctx, s.Nonce); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -209,6 +232,13 @@ func (g *Group) ask(ctx context.Context, p *picture) said {
 	}
 	wait.Wait()
 	return all
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (g *Group) snapshot(p *picture, all said) Snapshot {
@@ -227,7 +257,8 @@ func (g *Group) snapshot(p *picture, all said) Snapshot {
 		a, answers := all[p.leader.Nonce]
 		s.Leader = &Leader{Worker: p.leader.Worker, Session: p.leader.Nonce, Answers: answers}
 		if view = a.Leading; view != nil {
-			s.Pending, s.Doubt = view.Pending, view.Doubt
+			s.Leader.Leads = true
+			s.Pending, s.Doubt, s.Unheard = view.Pending, view.Doubt, view.Orders != wire.Fingerprint(p.controls)
 		}
 	}
 	s.Workers = p.workers(all, view, drained(s.Controls))
@@ -255,7 +286,11 @@ func (g *Group) snapshot(p *picture, all said) Snapshot {
 		}
 		return natural(a.Worker, b.Worker)
 	})
-	s.Counts.Aside = len(p.aside)
+	for _, x := range s.Partitions {
+		if x.State == Quarantined || x.State == Done {
+			s.Counts.Aside++
+		}
+	}
 	s.Sentence, s.Settled = sentence(&s)
 	return s
 }

@@ -13,7 +13,8 @@ import (
 const (
 	watchLeast = 200 * time.Millisecond
 	watchMost  = 2 * time.Second
-	// watchShare bounds what watching costs: looking takes one part in so many of the time.
+	// watchShare bounds what watching costs: looking takes one part in so many of the time,
+	// but for the waiting for those that do not answer.
 	watchShare = 5
 )
 
@@ -48,7 +49,7 @@ func (g *Group) Watch(ctx context.Context, f func(Snapshot, error) bool) error {
 		if more = f(last, err); !more {
 			break
 		}
-		if !pause(ctx, max(watchLeast, watchShare*time.Since(began)), nil) || !pause(ctx, watchMost, changed) {
+		if !pause(ctx, min(max(watchLeast, watchShare*time.Since(began)), watchMost), nil) || !pause(ctx, watchMost, changed) {
 			return context.Cause(ctx)
 		}
 	}
@@ -124,8 +125,8 @@ func (g *Group) AwaitDrained(ctx context.Context, worker string, progress func(l
 	return missing
 }
 
-// AwaitSettled waits until the group is at rest and well, and calls progress, unless nil,
-// with each snapshot until then.
+// AwaitSettled waits until the group is at rest and well, and its leader has heard of every
+// order, and calls progress, unless nil, with each snapshot until then.
 func (g *Group) AwaitSettled(ctx context.Context, progress func(Snapshot)) error {
 	var last string
 	err := g.Watch(ctx, func(s Snapshot, err error) bool {

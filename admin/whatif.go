@@ -46,6 +46,9 @@ type Outcome struct {
 	Plans []plan.Decision `json:"plans,omitempty"`
 	// Unassigned would have no owner.
 	Unassigned []string `json:"unassigned,omitempty"`
+	// Unknown is how many partitions run nowhere now and were not looked at, since no record
+	// names them: give the whole list, as WhatIf.Partitions, to have them looked at.
+	Unknown int `json:"unknown,omitempty"`
 	// Alerts are what the leader would say of it.
 	Alerts []string `json:"alerts,omitempty"`
 }
@@ -81,15 +84,17 @@ func (g *Group) Plan(ctx context.Context, w WhatIf) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return g.rehearse(p, w)
+	return g.rehearse(ctx, p, w)
 }
 
-func (g *Group) rehearse(p *picture, w WhatIf) (Outcome, error) {
+func (g *Group) rehearse(ctx context.Context, p *picture, w WhatIf) (Outcome, error) {
 	r, err := newRehearsal(g, p, w)
 	if err != nil {
 		return Outcome{}, err
 	}
-	r.run()
+	if err := r.run(ctx); err != nil {
+		return Outcome{}, err
+	}
 	return r.outcome(), nil
 }
 
@@ -160,12 +165,13 @@ func (r *rehearsal) people() error {
 		r.sessions[id] = s
 	}
 	for _, id := range r.w.Without {
-		s, ok := r.sessions[id]
-		if !ok || !slices.Contains(ids, id) {
+		if !slices.Contains(ids, id) {
 			return notFound("worker", id, ids)
 		}
-		s.Tombstone = &roster.Tombstone{By: "rehearsal", Why: "what if it were lost"}
-		r.sessions[id] = s
+		if _, ok := r.sessions[id]; !ok { // its key is gone, and its slice stands
+			slice := r.p.slices[id]
+			r.sessions[id] = roster.Session{Worker: id, Nonce: slice.Session, TTL: slice.TTL, Fenced: slice.Fenced, Owns: true}
+		}
 	}
 	join := slices.Clone(r.w.Add)
 	for n := range r.w.With {
@@ -174,6 +180,12 @@ func (r *rehearsal) people() error {
 		join = append(join, x)
 	}
 	for _, x := range join {
+		switch {
+		case x.ID == "":
+			return &RefusedError{What: "add a worker", Why: "it has no ID", Try: "a name that no worker has"}
+		case x.Share < 0 || x.Capacity < 0:
+			return &RefusedError{What: "add " + x.ID, Why: "its share or capacity is negative", Try: "0 for the usual"}
+		}
 		if s, ok := r.sessions[x.ID]; ok && !ended(s) {
 			return &RefusedError{What: "add " + x.ID, Why: "there is a worker of that ID", Try: "another name"}
 		}
@@ -231,17 +243,32 @@ func (r *rehearsal) list() error {
 }
 
 // run lets the brain do all that it wants.
-func (r *rehearsal) run() {
+//
+// It begins with the group as it is, and when the term has begun what would be different
+// comes about: a loss is then one, and not how the group was found.
+func (r *rehearsal) run(ctx context.Context) error {
 	step := func(f lead.Fact) { r.brain.Step(r.now, f) }
-	for _, id := range slices.Sorted(maps.Keys(r.sessions)) {
+	saw := func(s roster.Session) {
 		r.rev++
-		step(lead.Saw{Session: r.sessions[id], Rev: r.rev})
+		step(lead.Saw{Session: s, Rev: r.rev})
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.sessions)) {
+		if !r.added[id] {
+			saw(r.sessions[id])
+		}
 	}
 	step(lead.Controlled{Controls: r.p.controls})
 	step(lead.Synced{})
-	listed, asked := false, false
+	listed, asked, changed := false, false, false
 	for range rehearsalSteps {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		rd := r.brain.Ready()
+		if rd.List {
+			step(lead.Listed{Partitions: r.parts}) // a list that halves the group is asked for twice
+			listed = true
+		}
 		for _, a := range rd.Alerts {
 			if r.alerts[a.About] = a.Text; a.Text == "" {
 				delete(r.alerts, a.About)
@@ -250,21 +277,30 @@ func (r *rehearsal) run() {
 		switch {
 		case rd.Commit != nil:
 			r.commit(rd.Commit)
-		case rd.List:
-			step(lead.Listed{Partitions: r.parts}) // a list that halves the group is asked for twice
-			listed = true
+		case r.brain.Took() && !changed:
+			changed = true
+			for _, id := range r.w.Without {
+				s := r.sessions[id]
+				s.Tombstone = &roster.Tombstone{By: "rehearsal", Why: "what if it were lost"}
+				r.sessions[id] = s
+				saw(s)
+			}
+			for _, id := range slices.Sorted(maps.Keys(r.added)) {
+				saw(r.sessions[id])
+			}
 		case listed && !asked:
 			asked = true
 			if r.asIs() {
 				step(lead.Controlled{Controls: append(slices.Clone(r.p.controls), plan.Control{Kind: plan.Rebalance, Number: "rehearsal"})})
 			}
 		case rd.WakeAt.IsZero() || rd.WakeAt.Sub(r.start) > rehearsalHorizon:
-			return
+			return nil
 		default:
 			r.now = r.now.Add(max(rd.WakeAt.Sub(r.now), time.Microsecond))
 			step(lead.Tick{})
 		}
 	}
+	return fmt.Errorf("the rehearsal has not come to rest in %d steps: the strategy may never be content", rehearsalSteps)
 }
 
 // asIs says that nothing would be different.
@@ -366,6 +402,10 @@ func (r *rehearsal) outcome() Outcome {
 		o.Alerts = append(o.Alerts, r.alerts[about])
 	}
 	o.Sentence = o.sentence(len(r.parts))
+	if n := r.p.head.Unassigned; n > 0 && r.w.Partitions == nil {
+		o.Unknown = n
+		o.Sentence += fmt.Sprintf(" Not looked at: %s that run nowhere now, since no record names them.", counted(n))
+	}
 	return o
 }
 

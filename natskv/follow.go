@@ -102,7 +102,9 @@ func (s *Store) begin(ctx context.Context, before error, subs []*nats.Subscripti
 			return 0, err
 		}
 	}
-	s.fence(bounded)
+	if s.fenced {
+		s.fence(bounded)
+	}
 	info, err := s.info(ctx, "", 0)
 	if err != nil {
 		return 0, classify(err)

@@ -88,7 +88,6 @@ func (i *inspection) observes() []trial {
 			return err
 		},
 		i.follows,
-		i.writes(fenceKey), // see Store.fence
 		i.probes,
 	}
 }
@@ -130,6 +129,7 @@ func (i *inspection) probes(ctx context.Context) error {
 func (i *inspection) works() []trial {
 	s := i.store
 	return []trial{
+		i.writes(fenceKey), // see Store.fence
 		i.writes(wire.Key{Kind: wire.Session, Name: fenceKey}.String()),
 		func(ctx context.Context) error {
 			_, err := s.Probe(ctx, nuid.Next())

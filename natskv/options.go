@@ -19,6 +19,7 @@ type options struct {
 	timeout        time.Duration
 	create, repair bool
 	reconnect      bool
+	fenced         bool
 }
 
 func defaults() options {
@@ -28,6 +29,7 @@ func defaults() options {
 		timeout:   2 * time.Second,
 		create:    true,
 		reconnect: true,
+		fenced:    true,
 	}
 }
 
@@ -69,6 +71,13 @@ func WithRepair() Option { return func(o *options) { o.repair = true } }
 // is moved to another server, if it knows of one, at most every 15 s: the server may
 // be cut off from the others.
 func WithoutForceReconnect() Option { return func(o *options) { o.reconnect = false } }
+
+// WithoutFence is for processes that only look: nothing is written then. By default a
+// following begins with a write whose condition cannot hold, since its refusal shows that
+// the bucket's leader knows of the following; without, a change of its first milliseconds
+// may be missed on a cluster. Whoever may publish to any key of a bucket can empty it, so
+// that who only looks should not have the right for it.
+func WithoutFence() Option { return func(o *options) { o.fenced = false } }
 
 // ConnectOptions are what a connection of a worker needs: it finds out within
 // seconds that its server is gone, never gives up, and keeps no writes back to send

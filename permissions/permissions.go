@@ -24,10 +24,12 @@ const (
 	// see consumer.ProvisionOnly. A worker that has both roles needs nobody to provide for it.
 	Provisioner Role = "provisioner"
 	// Observer reads the group's bucket, follows it, and asks workers about themselves: all
-	// of package admin that changes nothing. The one key that it may write is a fence, which
-	// nobody reads: following waits until the refusal of such a write has come back.
+	// of package admin that changes nothing. It opens the bucket with natskv.WithoutFence.
 	Observer Role = "observer"
-	// Operator does what an observer does, and steers: the rest of package admin.
+	// Operator does what an observer does, and steers: the rest of package admin. Who may
+	// write any key of a bucket could do more than that with a client of its own: empty the
+	// bucket, which a group survives, or name a leader that is none, which it does not notice
+	// before that key is removed again. So an operator is somebody who is trusted.
 	Operator Role = "operator"
 )
 
@@ -136,8 +138,7 @@ func (s *Set) subscribe(subjects ...string) {
 
 func (s *Set) observer(u Use) {
 	bucket := "KV_parti-" + u.Group
-	s.publish("$JS.API.STREAM.INFO."+bucket, "$JS.API.STREAM.MSG.GET."+bucket,
-		"$KV.parti-"+u.Group+".fence", "$PARTI."+u.Group+".probe.about.*")
+	s.publish("$JS.API.STREAM.INFO."+bucket, "$JS.API.STREAM.MSG.GET."+bucket, "$PARTI."+u.Group+".probe.about.*")
 	s.subscribe("$PARTI." + u.Group + ".kv.>")
 }
 

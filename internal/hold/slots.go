@@ -55,10 +55,14 @@ type table struct {
 // running counts the handlers that have not returned.
 func (t *table) running() int { return t.runs }
 
+// stuckFor is how long a handler may take to return after its Hard has ended before anybody
+// may end its process for that.
+const stuckFor = 5 * time.Second
+
 // Stuck is the token of the run of that partition whose handler goes on although its Hard
-// has ended; zero: there is none.
+// has ended some time ago; zero: there is none.
 func (m *Machine) Stuck(partition string) plan.Version {
-	if s := m.slots.at(partition); s != nil && s.run != nil && s.run.end == closed {
+	if s := m.slots.at(partition); s != nil && s.run != nil && s.run.end == closed && m.now.Sub(s.run.hard) >= stuckFor {
 		return s.run.grant.Token
 	}
 	return 0

@@ -11,19 +11,20 @@ import (
 // when the session has provably ended, as after any crash.
 func releaseName(worker string) string { return string(plan.ForceRelease) + "." + worker }
 
-// asked looks at such a control. It must name this very session, and a handler that is
-// stuck by now: one that was let go meanwhile is no reason to end anything.
+// asked looks at such a control. It must name this very session, and a lease whose handler
+// is stuck by now: one that was let go meanwhile is no reason to end anything, nor is a
+// later lease of the partition. Who asks goes on asking until one or the other is so.
 func (m *Machine) asked(r Record) {
 	s := m.session
 	if s == nil || r.Key != (Key{KindControl, releaseName(s.base.Worker)}) {
 		return
 	}
 	c, ok := r.Value.(plan.Control)
-	if !ok || c.Kind != plan.ForceRelease || c.Number != s.base.Nonce || m.exit != nil {
+	if !ok || c.Kind != plan.ForceRelease || c.Session != s.base.Nonce || m.exit != nil {
 		return
 	}
 	token := s.brain.Stuck(c.Partition)
-	if token == 0 {
+	if token == 0 || token != c.Token {
 		return
 	}
 	m.exit = &c

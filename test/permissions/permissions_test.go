@@ -434,9 +434,9 @@ func TestCursorBucketOfTheKVAPI(t *testing.T) {
 // observer that steers is told what it lacks.
 func TestAdmin(t *testing.T) {
 	s := newSite(t, permissions.Use{Group: "g"})
-	open := func(r permissions.Role) *natskv.Store {
+	open := func(r permissions.Role, opts ...natskv.Option) *natskv.Store {
 		t.Helper()
-		store, err := natskv.Open(t.Context(), s.connect(string(r)), "g")
+		store, err := natskv.Open(t.Context(), s.connect(string(r)), "g", opts...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -465,7 +465,7 @@ func TestAdmin(t *testing.T) {
 		workers = append(workers, m)
 	}
 
-	observer, operator := admin.Open(open(permissions.Observer)), admin.Open(open(permissions.Operator))
+	observer, operator := admin.Open(open(permissions.Observer, natskv.WithoutFence())), admin.Open(open(permissions.Operator, natskv.WithoutFence()))
 	began, told := make(chan struct{}), make(chan struct{}, 1)
 	events, end := context.WithCancel(ctx)
 	followed := make(chan error, 1)

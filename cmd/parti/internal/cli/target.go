@@ -94,7 +94,7 @@ func (t *target) openOver(ctx context.Context, nc *nats.Conn) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate())
+	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate(), natskv.WithoutFence())
 	switch {
 	case err == nil:
 		var opts []admin.Option
