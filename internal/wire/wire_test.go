@@ -81,6 +81,7 @@ var samples = map[Key]any{
 	},
 	{Control, "pin.tool-001.chamber-1"}: plan.Control{
 		Kind: plan.Pin, Worker: "worker-7", Partition: "tool-001.chamber-1", Who: "ops@example.com", When: at, Why: "the cache is there", Until: at.Add(time.Hour), Number: "r7",
+		Session: "K2", Token: plan.MakeVersion(1040832, 17),
 	},
 }
 
