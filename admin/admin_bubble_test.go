@@ -592,13 +592,12 @@ func TestUnknownOutcome(t *testing.T) {
 func TestSilent(t *testing.T) {
 	inBubble(t, 3, 6, func(t *testing.T, f *fleet) {
 		s := f.snapshot()
-		for _, m := range f.all {
-			if m.WorkerID() != s.Leader.Worker {
-				f.clients[m].BlackHole()
-				defer f.clients[m].Mend()
-				break
-			}
+		silent := f.all[0]
+		if silent.WorkerID() == s.Leader.Worker {
+			silent = f.all[1]
 		}
+		f.clients[silent].BlackHole()
+		defer f.clients[silent].Mend()
 		if s = f.snapshot(); s.Settled || !strings.Contains(s.Sentence, "is silent: it does not answer.") {
 			t.Errorf("%v %s", s.Settled, s.Sentence)
 		}

@@ -166,13 +166,7 @@ func causeOf(why plan.Why) plan.Cause {
 // targets takes the strategy's answer, as far as it is allowed to: without moves
 // only what had no target, never beyond a capacity, never where it was rejected.
 func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why plan.Why, moves bool) {
-	to = slices.Clone(to)
-	for k, i := range which { // what stays for another reason than the strategy's is counted where it stays
-		pinned := in.Pins != nil && in.Pins[k] >= 0
-		if now := in.Current[k]; now >= 0 && !pinned && (!moves || to[k] >= 0 && m.banned(&m.parts[i], f.index[to[k]])) {
-			to[k] = now
-		}
-	}
+	to = m.staying(f, in, which, to, moves)
 	load := make([]int64, len(f.workers))
 	for k := range which {
 		if in.Current[k] >= 0 && in.Current[k] == to[k] {
@@ -222,6 +216,19 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 			m.parts[i].tried = m.round
 		}
 	}
+}
+
+// staying is the answer with what stays for another reason than the strategy's: without
+// moves, and rather than go where it is banned. It counts where it stays.
+func (m *Machine) staying(f fleet, in plan.Input, which []int32, to []int, moves bool) []int {
+	to = slices.Clone(to)
+	for k, i := range which {
+		pinned := in.Pins != nil && in.Pins[k] >= 0
+		if now := in.Current[k]; now >= 0 && !pinned && (!moves || to[k] >= 0 && m.banned(&m.parts[i], f.index[to[k]])) {
+			to[k] = now
+		}
+	}
+	return to
 }
 
 // aim sets p's target and says why.

@@ -89,9 +89,12 @@ func Encode(v any) ([]byte, error) {
 // Fingerprint is a hash of controls in that order, to see whether two have read the same.
 func Fingerprint(controls []plan.Control) string {
 	h := fnv.New64a()
-	enc := json.NewEncoder(h)
 	for _, c := range controls {
-		_ = enc.Encode(c) // a hash takes everything
+		text, err := json.Marshal(c)
+		if err != nil {
+			text = []byte(err.Error()) // a time that JSON cannot say is another one all the same
+		}
+		_, _ = h.Write(text) // a hash takes everything
 	}
 	return strconv.FormatUint(h.Sum64(), 16)
 }

@@ -447,6 +447,13 @@ func TestAdmin(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var workers []*parti.Manager
+	defer func() {
+		for _, m := range workers {
+			if err := m.Stop(context.WithoutCancel(ctx)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
 	for range 2 {
 		m, err := parti.NewManager(open(permissions.Worker), source.Static(parti.Partition{ID: "p"}, parti.Partition{ID: "q"}),
 			parti.HandlerFunc(func(ctx context.Context, _ parti.Lease) error { <-ctx.Done(); return nil }),
@@ -457,11 +464,6 @@ func TestAdmin(t *testing.T) {
 		if err := m.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
-			if err := m.Stop(context.WithoutCancel(ctx)); err != nil {
-				t.Error(err)
-			}
-		}()
 		workers = append(workers, m)
 	}
 
