@@ -67,7 +67,7 @@ func movingGroup() admin.Snapshot {
 	s.Counts.Moving, s.Counts.Running, s.Counts.Aside = 17, 1007, 1
 	s.Pending = []parti.Pending{
 		{Why: plan.WhyBalance, About: "seeing whether the load is even", In: &evenness},
-		{Why: plan.WhyDrain, About: "worker-3 to let go of 17 partitions", For: soon},
+		{Why: plan.WhyDrain, About: "worker-3 to let go of 17 partitions", Holds: "worker-3", For: soon},
 	}
 	s.Doubt = "more than a third of the others vanished at once"
 	s.Alerts = []admin.Alert{
