@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -193,16 +194,9 @@ func (g *Group) want(ctx context.Context, c plan.Control, o Order) (Change, erro
 		return Change{}, err
 	}
 	if oneTime(c.Kind) {
-		c.Number = cmpOr(c.Number, rand.Text())
+		c.Number = cmp.Or(c.Number, rand.Text())
 	}
 	return g.put(ctx, c)
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // sensible checks that there is what a control is about, and that it can be done.

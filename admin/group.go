@@ -10,7 +10,7 @@ import (
 )
 
 // A Group is the way to one group. Its methods may be called from several goroutines
-// at once. Their errors are [kv] errors of the store, such as a DeniedError that names the
+// at once. Their errors are those of the store, such as a kv.DeniedError that names the
 // subject which is not permitted, or one of this package's.
 type Group struct {
 	store    parti.Store

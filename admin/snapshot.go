@@ -188,9 +188,6 @@ const (
 
 // ask asks every session that is there, the leader's first.
 func (g *Group) ask(ctx context.Context, p *picture) said {
-	if p == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	order := make([]roster.Session, 0, len(p.sessions))
@@ -199,12 +196,9 @@ func (g *Group) ask(ctx context.Context, p *picture) said {
 			order = append(order, s)
 		}
 	}
-	slices.SortFunc(order, func(a, b roster.Session) int {
-		if a.Nonce == p.leader.Nonce || b.Nonce == p.leader.Nonce {
-			return cmp.Compare(b2i(b.Nonce == p.leader.Nonce), b2i(a.Nonce == p.leader.Nonce))
-		}
-		return cmp.Compare(a.Nonce, b.Nonce)
-	})
+	if at := slices.IndexFunc(order, func(s roster.Session) bool { return s.Nonce == p.leader.Nonce }); at > 0 {
+		order[0], order[at] = order[at], order[0]
+	}
 	var (
 		all  = said{}
 		mu   sync.Mutex
@@ -232,13 +226,6 @@ func (g *Group) ask(ctx context.Context, p *picture) said {
 	}
 	wait.Wait()
 	return all
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (g *Group) snapshot(p *picture, all said) Snapshot {
