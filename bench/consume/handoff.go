@@ -249,7 +249,9 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if err != nil {
 		return err
 	}
-	late := f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 })
+	// What does not come about is part of the report, which says why.
+	late := errors.Join(f.await(ctx, "all partitions run", f.covered),
+		f.await(ctx, "every message is processed", func() bool { return f.lost() == 0 }))
 	found := f.ledger.Violations(o.isolation, partitest.MaxGap(worstGap))
 	report := f.ledger.Report()
 	c, delays := f.look()
@@ -276,7 +278,7 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	for _, text := range found {
 		fmt.Fprintln(os.Stderr, text)
 	}
-	if lost > 0 || c.reordered > 0 || len(found) > 0 {
+	if lost > 0 || c.reordered > 0 || len(found) > 0 || late != nil {
 		return errors.Join(errBroken, late)
 	}
 	return f.stop()
@@ -332,7 +334,7 @@ func (f *fleet) churn(ctx context.Context, o options) (map[string]int, error) {
 		}
 		events[event]++
 	}
-	return events, f.await(ctx, "all partitions run", f.covered)
+	return events, nil
 }
 
 func (f *fleet) one(ctx context.Context, rng *rand.Rand) (string, error) {
