@@ -399,6 +399,7 @@ func TestMovesUnderLoad(t *testing.T) {
 		owners[0].make("p", "q.r")
 		const n = 400
 		var sending sync.WaitGroup
+		defer sending.Wait() // also when the test has failed
 		for _, p := range []string{"p", "q.r"} {
 			sending.Go(func() { w.send(p, n) })
 		}

@@ -232,7 +232,7 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 		f.Await("partitions are asked back", patience, func() bool {
 			return slices.ContainsFunc(all, func(w *partitest.Worker) bool { return len(partitest.Happened[event.Revoked](w)) > 0 })
 		})
-		leader := f.Leader()
+		leader := leads(t, f)
 		f.Mark("the leader, %s, crashes", leader.Name)
 		leader.Crash()
 		if n := f.Shares()["joiner"]; n > 0 {
@@ -323,7 +323,7 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 		}
 	}
 	eventually(t, "an alert names what does not fit", func() bool {
-		leader := f.Leader()
+		leader := leads(t, f)
 		return leader != nil && slices.ContainsFunc(leader.Status().Alerts, func(a parti.Alert) bool { return a.About == "unassigned" })
 	})
 	f.Config.ExpectedWorkers = 0

@@ -48,7 +48,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 	both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
 		all := crew(t, f, 4)
-		first := f.Leader()
+		first := leads(t, f)
 		// A worker is to be replaced, so that the leader has something to write.
 		held := partitest.HoldMessages(t, first.Conn, partitest.Going(partitest.ToServer),
 			partitest.Subject("$KV.*.leader", "$KV.*.plan", "$KV.*.slice.>", "$KV.*.chain.>", "$KV.*.log.>"))
@@ -72,7 +72,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 		}
 		f.Mark("it arrives")
 		held.Heal()
-		second := f.Leader()
+		second := leads(t, f)
 		f.Await("the first one knows that its term is over", patience, func() bool {
 			return len(partitest.Happened[event.Deposed](first)) > 0 && !first.IsLeader()
 		})
@@ -104,7 +104,7 @@ func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	if late.Count() == 0 {
 		t.Error("no message was late")
 	}
-	if shown := partitest.Happened[event.Slowed](f.Leader()); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
+	if shown := partitest.Happened[event.Slowed](leads(t, f)); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
 		t.Errorf("%s is not shown as slow, but %v", victim.WorkerID(), shown)
 	}
 	f.Check(parti.Fence, partitest.MaxMoves(before.Moves))

@@ -93,6 +93,17 @@ func look(t *testing.T, what string, every time.Duration, so func() bool) {
 	}
 }
 
+// leads waits until somebody leads: on a busy machine leaders change at any time.
+func leads(t *testing.T, f *partitest.Fleet) *partitest.Worker {
+	t.Helper()
+	var w *partitest.Worker
+	eventually(t, "somebody leads", func() bool {
+		w = f.Leader()
+		return w != nil
+	})
+	return w
+}
+
 // plans counts the plans that moved something, of all workers so far.
 func plans(all []*partitest.Worker) (n int) {
 	for _, w := range all {

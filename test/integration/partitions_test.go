@@ -158,7 +158,7 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 			f.Mark("it is deleted")
 			remove()
 			eventually(t, "the leader says so", func() bool {
-				leader := f.Leader()
+				leader := leads(t, f)
 				if leader == nil {
 					return false
 				}
