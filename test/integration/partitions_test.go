@@ -158,7 +158,7 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 			f.Mark("it is deleted")
 			remove()
 			eventually(t, "the leader says so", func() bool {
-				leader := leads(t, f)
+				leader := f.Leader()
 				if leader == nil {
 					return false
 				}

@@ -339,7 +339,7 @@ func TestStore_WritesFail(t *testing.T) {
 		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
 		all := crew(t, f, 3)
 		mute := all[0]
-		if mute == leads(t, f) {
+		if mute == f.Leader() {
 			mute = all[1]
 		}
 		f.Mark("what %s writes is lost", mute.Name)
