@@ -66,6 +66,11 @@ type Seen struct {
 func (m *Manager) About(ctx context.Context) (About, error) {
 	a := About{Schema: AboutSchema, Status: m.Status()}
 	e := m.executor()
+	select {
+	case <-m.done:
+		return a, nil
+	default:
+	}
 	if e == nil {
 		return a, nil
 	}
@@ -111,9 +116,13 @@ func leading(v *member.View, now time.Time) *Leading {
 	return l
 }
 
+// aboutIn is how long the brain may take to say what it sees; whoever asks over the store
+// waits a little longer.
+const aboutIn = 400 * time.Millisecond
+
 // aboutText is About for whoever asks over the store's connection.
 func (m *Manager) aboutText(ctx context.Context) []byte {
-	ctx, cancel := context.WithTimeout(ctx, time.Second) // who asks waits for two
+	ctx, cancel := context.WithTimeout(ctx, aboutIn)
 	defer cancel()
 	a, err := m.About(ctx)
 	if err != nil {

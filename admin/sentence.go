@@ -22,7 +22,7 @@ func sentence(s *Snapshot) (text string, settled bool) {
 	case c.Workers == 0:
 		return "No worker is there. " + of + " run nowhere.", false
 	case s.Leader.Answers && !s.Leader.Leads:
-		return fmt.Sprintf("%s is about to lead. %s on %s go on as they are.", s.Leader.Worker, of, on), false
+		return fmt.Sprintf("The leader, %s, has not said yet what it is going to do. %s on %s go on as they are.", s.Leader.Worker, of, on), false
 	case !s.Leader.Answers:
 		return fmt.Sprintf("The leader, %s, does not answer. %s on %s go on as they are.", s.Leader.Worker, of, on), false
 	case s.Phase == plan.ColdStart:
