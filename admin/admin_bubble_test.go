@@ -611,3 +611,40 @@ func TestSilent(t *testing.T) {
 		}
 	})
 }
+
+// A drain is over as soon as the last handler has returned, however long that takes.
+func TestAwaitDrained(t *testing.T) {
+	inBubble(t, 3, 9, func(t *testing.T, f *fleet) {
+		ctx := t.Context()
+		if err := f.group.AwaitDrained(ctx, "w9-0", nil); !errors.As(err, new(*admin.NotFoundError)) {
+			t.Errorf("%v", err)
+		}
+		mine := ""
+		for _, p := range f.snapshot().Partitions {
+			if p.Owner == "w1-0" {
+				mine = p.ID
+			}
+		}
+		free := f.stick(mine)
+		if _, err := f.group.Drain(ctx, "w1-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		early, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := f.group.AwaitDrained(early, "w1-0", nil); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "w1-0 still has 1 partition: ") {
+			t.Errorf("%v", err)
+		}
+		var freed time.Time
+		time.AfterFunc(7300*time.Millisecond, func() { freed = time.Now(); free() })
+		var left []int
+		if err := f.group.AwaitDrained(ctx, "w1-0", func(n int) { left = append(left, n) }); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(freed); freed.IsZero() || took > 100*time.Millisecond || !slices.Equal(left, []int{1, 0}) {
+			t.Errorf("told %v after the last handler had returned; left %v", took, left)
+		}
+		if err := f.group.AwaitDrained(ctx, "w1-0", nil); err != nil {
+			t.Errorf("it has nothing: %v", err)
+		}
+	})
+}

@@ -38,10 +38,12 @@ func sentence(s *Snapshot) (text string, settled bool) {
 	case s.Phase == plan.Emergency:
 		return "A worker is lost, and its partitions are being placed. " + first(s, ""), false
 	}
-	text = fmt.Sprintf("Settled. %s on %s.", of, on)
+	text = "Settled. "
 	if s.Phase == plan.Paused {
-		text = fmt.Sprintf("Paused. %s on %s.", of, on)
+		text = "Paused. "
 	}
+	in := max(c.Partitions-c.Aside, 0)
+	text += fmt.Sprintf("%s %s on %s%s.", number(in), plural(in, "partition"), on, aside(s))
 	switch {
 	case s.Unheard:
 		return text + " The leader has not heard of an order yet.", false
@@ -62,6 +64,22 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return fmt.Sprintf("%s Nothing pending; %d %s.", text, n, plural(n, "alert")), true
 	}
 	return text + " Nothing pending.", true
+}
+
+// aside says what is kept out of the plan.
+func aside(s *Snapshot) (text string) {
+	for _, state := range []string{Quarantined, Done} {
+		n := 0
+		for _, p := range s.Partitions {
+			if p.State == state {
+				n++
+			}
+		}
+		if n > 0 {
+			text += fmt.Sprintf(", %s %s", number(n), state)
+		}
+	}
+	return text
 }
 
 // idle counts what is granted and does not run: it is about to start, or its handler has

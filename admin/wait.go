@@ -3,10 +3,12 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/wire"
+	"github.com/parti-go/parti/plan"
 )
 
 // Least and most time between two snapshots of Watch.
@@ -28,32 +30,25 @@ func (g *Group) Watch(ctx context.Context, f func(Snapshot, error) bool) error {
 	if err != nil {
 		return err
 	}
-	watching, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changed := make(chan struct{}, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.notice(watching, changed)
-	}()
-	defer func() { cancel(); <-done }()
-	for more := f(last, nil); more; {
-		began := time.Now()
-		s, err := g.Snapshot(ctx)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	return g.noticing(ctx, telltales, func(changed <-chan struct{}) error {
+		for more := f(last, nil); more; {
+			began := time.Now()
+			s, err := g.Snapshot(ctx)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err == nil {
+				last = s
+			}
+			if more = f(last, err); !more {
+				break
+			}
+			if !pause(ctx, min(max(watchLeast, watchShare*time.Since(began)), watchMost), nil) || !pause(ctx, watchMost, changed) {
+				return context.Cause(ctx)
+			}
 		}
-		if err == nil {
-			last = s
-		}
-		if more = f(last, err); !more {
-			break
-		}
-		if !pause(ctx, min(max(watchLeast, watchShare*time.Since(began)), watchMost), nil) || !pause(ctx, watchMost, changed) {
-			return context.Cause(ctx)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // pause waits for d, or for wake; false when ctx ends.
@@ -69,16 +64,31 @@ func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	return true
 }
 
-// notice tells of changes to what is planned and wanted, until ctx ends. Without the right
-// to follow, time alone tells.
-func (g *Group) notice(ctx context.Context, changed chan<- struct{}) {
+// telltales are the records whose changes a watcher is told of.
+var telltales = []string{wire.Plan.Prefix(), wire.Leader.Prefix(), wire.Aside.Prefix(), wire.Control.Prefix()}
+
+// noticing calls f, which waits on changed for what changes under the prefixes.
+func (g *Group) noticing(ctx context.Context, prefixes []string, f func(changed <-chan struct{}) error) error {
+	watching, cancel := context.WithCancel(ctx)
+	changed := make(chan struct{}, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.notice(watching, prefixes, changed)
+	}()
+	defer func() { cancel(); <-done }()
+	return f(changed)
+}
+
+// notice tells of changes under the prefixes until ctx ends. Without the right to follow,
+// time alone tells.
+func (g *Group) notice(ctx context.Context, prefixes []string, changed chan<- struct{}) {
 	tell := func() {
 		select {
 		case changed <- struct{}{}:
 		default: // one is enough
 		}
 	}
-	prefixes := []string{wire.Plan.Prefix(), wire.Leader.Prefix(), wire.Aside.Prefix(), wire.Control.Prefix()}
 	for ctx.Err() == nil {
 		_ = g.store.Follow(ctx, prefixes, tell, func(e kv.Entry) {
 			if e.Key != wire.Leader.Prefix() || e.Gone { // it is renewed all the time
@@ -94,35 +104,57 @@ func (g *Group) notice(ctx context.Context, changed chan<- struct{}) {
 // there to begin with; one that goes meanwhile has nothing left. When ctx ends first, the
 // error wraps its cause and says what was left.
 func (g *Group) AwaitDrained(ctx context.Context, worker string, progress func(left int)) error {
-	known, left := false, -1
-	var missing error
-	err := g.Watch(ctx, func(s Snapshot, err error) bool {
-		if err != nil {
-			return true
-		}
-		w, err := s.Worker(worker)
-		if err != nil {
-			if !known {
-				missing = err
-			}
-			return false
-		}
-		known = true
-		if n := w.Partitions + w.Releasing; n != left {
-			left = n
-			if progress != nil {
-				progress(left)
-			}
-		}
-		return left > 0
-	})
-	if err != nil && left > 0 {
-		return fmt.Errorf("%s still has %s: %w", worker, counted(left), err)
+	if err := g.there(ctx, worker); err != nil {
+		return err
 	}
+	key := wire.Key{Kind: wire.Slice, Name: worker}
+	return g.noticing(ctx, []string{key.String()}, func(changed <-chan struct{}) error {
+		told := -1
+		for {
+			// The slice is all that is to be known of it, so that nobody has to be asked.
+			left, err := g.left(ctx, key)
+			switch {
+			case err != nil && ctx.Err() == nil && told < 0:
+				return err
+			case err == nil && left != told:
+				told = left
+				if progress != nil {
+					progress(left)
+				}
+			}
+			if err == nil && left == 0 {
+				return nil
+			}
+			if !pause(ctx, watchMost, changed) {
+				return fmt.Errorf("%s still has %s: %w", worker, counted(max(told, 0)), context.Cause(ctx))
+			}
+		}
+	})
+}
+
+// there reports a worker that is not there and has nothing either.
+func (g *Group) there(ctx context.Context, worker string) error {
+	p, err := g.read(ctx)
 	if err != nil {
 		return err
 	}
-	return missing
+	if ids := p.workerIDs(); !slices.Contains(ids, worker) {
+		return notFound("worker", worker, ids)
+	}
+	return nil
+}
+
+// left is how many partitions a slice has that were not let go of.
+func (g *Group) left(ctx context.Context, key wire.Key) (int, error) {
+	e, found, err := g.get(ctx, key)
+	if err != nil || !found {
+		return 0, lost(err)
+	}
+	var s plan.Slice
+	if err := wire.Decode(e.Key, e.Value, &s); err != nil {
+		return 0, err
+	}
+	return len(s.Granted) + len(s.Releasing), nil
 }
 
 // AwaitSettled waits until the group is at rest and well, and its leader has heard of every

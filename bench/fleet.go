@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime/pprof"
@@ -127,6 +128,7 @@ type fleet struct {
 	gaps    []time.Duration      // from a return to the next start
 	starts  int
 	plans   []plan.Decision
+	dawdle  time.Duration // a handler takes a random part of it to return
 	changed chan struct{} // closed at every change
 }
 
@@ -197,6 +199,12 @@ func (f *fleet) observe(e parti.Event) {
 func (f *fleet) handle(ctx context.Context, l parti.Lease) error {
 	f.note(l.Partition.ID, +1)
 	<-ctx.Done()
+	f.mu.Lock()
+	slow := f.dawdle
+	f.mu.Unlock()
+	if slow > 0 {
+		time.Sleep(rand.N(slow))
+	}
 	f.note(l.Partition.ID, -1)
 	return nil
 }

@@ -55,6 +55,7 @@ type troop struct {
 
 	mu      sync.Mutex
 	workers map[string]*soldier // by worker ID
+	fallen  []*soldier          // whose connection has ended, as that of a process that did
 }
 
 type soldier struct {
@@ -109,7 +110,8 @@ func (f *troop) start(ctx context.Context, identity string) (string, error) {
 		<-hold
 		return nil
 	})
-	if w.mgr, err = parti.NewManager(w.store, source.Static(f.parts...), run, cfg); err == nil {
+	exit := parti.WithExit(func(string) { f.fall(w) })
+	if w.mgr, err = parti.NewManager(w.store, source.Static(f.parts...), run, cfg, exit); err == nil {
 		err = w.mgr.Start(ctx)
 	}
 	if err != nil {
@@ -128,8 +130,51 @@ func (w *soldier) close() {
 	w.nc.Close()
 }
 
+// fall is what the others see when the process of a worker ends: its connection does.
+// What ran in it is cleared away at the end of the test.
+func (f *troop) fall(w *soldier) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, x := range f.workers {
+		if x == w {
+			delete(f.workers, id)
+			f.fallen = append(f.fallen, w)
+		}
+	}
+	w.nc.Close()
+}
+
+// crash has a partition's owner fall, and waits until it is somewhere else, or nowhere.
+func (f *troop) crash(ctx context.Context, partition string) error {
+	var owner string
+	return f.operator(ctx, func(g *admin.Group) error {
+		return g.Watch(ctx, func(now admin.Snapshot, err error) bool {
+			x, missing := now.Partition(partition)
+			if err != nil || missing != nil {
+				return true
+			}
+			if owner != "" || x.State != admin.Owned {
+				return x.State == admin.Moving || x.Owner == owner
+			}
+			f.mu.Lock()
+			w := f.workers[x.Owner]
+			f.mu.Unlock()
+			if w != nil {
+				owner = x.Owner
+				f.fall(w)
+			}
+			return true
+		})
+	})
+}
+
 // rest waits until the group is at rest.
 func (f *troop) rest(ctx context.Context) error {
+	return f.operator(ctx, func(g *admin.Group) error { return g.AwaitSettled(ctx, nil) })
+}
+
+// operator calls do with a way to the group that is no worker's.
+func (f *troop) operator(ctx context.Context, do func(*admin.Group) error) error {
 	nc, err := nats.Connect(f.url)
 	if err != nil {
 		return err
@@ -144,7 +189,7 @@ func (f *troop) rest(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	return admin.Open(store).AwaitSettled(ctx, nil)
+	return do(admin.Open(store))
 }
 
 // stop stops a worker cleanly.
@@ -169,8 +214,15 @@ func (f *troop) stopAll(tb testing.TB) {
 	for id := range f.workers {
 		ids = append(ids, id)
 	}
+	fallen := f.fallen
 	f.mu.Unlock()
 	var wg sync.WaitGroup
+	for _, w := range fallen {
+		wg.Go(func() {
+			_ = w.mgr.Stop(ctx) // its connection is closed: it can but end its handlers
+			w.close()
+		})
+	}
 	for _, id := range ids {
 		wg.Go(func() {
 			if err := f.stop(ctx, id); err != nil {

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"fleet":   scripted((*scene).fleet),
 			"join":    scripted((*scene).join),
 			"leave":   scripted((*scene).leave),
+			"crash":   scripted((*scene).crash),
 			"grip":    scripted((*scene).grip),
 			"letgo":   scripted((*scene).letgo),
 			"settled": scripted((*scene).settled),
@@ -160,6 +161,13 @@ func (sc *scene) leave(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), testTime)
 	defer cancel()
 	ts.Check(f.stop(ctx, args[1]))
+}
+
+func (sc *scene) crash(ts *testscript.TestScript, _ bool, args []string) {
+	f := sc.troop(ts, args, 2, "GROUP PARTITION")
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	defer cancel()
+	ts.Check(f.crash(ctx, args[1]))
 }
 
 func (sc *scene) grip(ts *testscript.TestScript, _ bool, args []string) {

@@ -212,7 +212,11 @@ on as after a crash. It returns when the process is gone.`,
 			about:   aboutPartition(plan.ForceRelease),
 			will: func(now admin.Snapshot, c plan.Control) string {
 				owner := from(now, c.Partition)
-				return fmt.Sprintf("end the process of %s, which holds %s; its %s move on as after a crash.", owner, c.Partition, has(now, owner))
+				holds := 0
+				if w, err := now.Worker(owner); err == nil {
+					holds = w.Partitions + w.Releasing
+				}
+				return fmt.Sprintf("end the process of %s, which holds %s; all that it holds, %s, moves on as after a crash.", owner, c.Partition, show.Plural(holds, "partition"))
 			},
 			do: func(ctx context.Context, w *way, c plan.Control, o admin.Order) (admin.Change, error) {
 				return w.Release(ctx, c.Partition, o)

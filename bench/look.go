@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/natskv"
+)
+
+// lookRounds is how often each thing is done.
+const lookRounds = 7
+
+// dawdle is how long a drained handler takes to return, at most.
+const dawdle = 3 * time.Second
+
+// look measures what an operator waits for.
+func look(ctx context.Context, o options, tw *tabwriter.Writer) error {
+	dir, err := os.MkdirTemp("", "parti-bench-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	command := filepath.Join(dir, "parti")
+	build := exec.CommandContext(ctx, "go", "build", "-o", command, "github.com/parti-go/parti/cmd/parti")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build the command: %w", err)
+	}
+	fmt.Fprintf(tw, "store\t%d × %d: a snapshot\tparti status, connecting included\tits memory\tdrain of one: over after its last handler\n", o.workers, o.partitions)
+	return on(ctx, o, "look", quick(o.workers), func(kind string, f *fleet) error {
+		if err := f.up(ctx); err != nil {
+			return err
+		}
+		group, end, err := f.operator(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+		var snapshots []time.Duration
+		for range lookRounds {
+			began := time.Now()
+			s, err := group.Snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			snapshots = append(snapshots, time.Since(began))
+			if len(s.Workers) != o.workers || len(s.Partitions) != o.partitions {
+				return fmt.Errorf("the snapshot has %d workers and %d partitions", len(s.Workers), len(s.Partitions))
+			}
+		}
+		statuses, memory, err := f.status(ctx, command)
+		if err != nil {
+			return err
+		}
+		drains, err := f.drains(ctx, group)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d MiB\t%s\n", kind, quantiles(snapshots), quantiles(statuses), memory>>20, quantiles(drains))
+		return tw.Flush()
+	})
+}
+
+// operator is somebody beside the fleet, over a connection of their own.
+func (f *fleet) operator(ctx context.Context) (g *admin.Group, end func(), err error) {
+	nc, err := nats.Connect(f.nats.servers[0].ClientURL(), natskv.ConnectOptions()...)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := natskv.Open(ctx, js, f.group, natskv.WithoutCreate(), natskv.WithoutFence())
+	if err != nil {
+		return nil, nil, err
+	}
+	return admin.Open(store), func() { store.Close(); nc.Close() }, nil
+}
+
+// status runs parti status as a process of its own, and says how long each took and the
+// most memory that one had.
+func (f *fleet) status(ctx context.Context, command string) (took []time.Duration, memory int64, err error) {
+	for range lookRounds {
+		c := exec.CommandContext(ctx, command, "status", "--group", f.group, "--nats", f.nats.servers[0].ClientURL(), "--timeout", "1m")
+		c.Stderr = os.Stderr
+		began := time.Now()
+		if _, err := c.Output(); err != nil {
+			return nil, 0, fmt.Errorf("parti status: %w", err)
+		}
+		took = append(took, time.Since(began))
+		usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage)
+		if !ok {
+			return nil, 0, errors.New("the system does not say what a process used")
+		}
+		memory = max(memory, usage.Maxrss<<10)
+	}
+	return took, memory, nil
+}
+
+// drains has workers drained one after another, whose handlers take their time, and says
+// how long after the last of them had returned the operator was told.
+func (f *fleet) drains(ctx context.Context, group *admin.Group) (took []time.Duration, err error) {
+	for i := range lookRounds {
+		n := f.nodes[i%len(f.nodes)]
+		worker := n.mgr.WorkerID()
+		f.reset()
+		f.mu.Lock()
+		f.dawdle = dawdle
+		f.mu.Unlock()
+		if _, err := group.Drain(ctx, worker, admin.Order{Why: "bench", For: time.Hour}); err != nil {
+			return nil, err
+		}
+		if err := group.AwaitDrained(ctx, worker, nil); err != nil {
+			return nil, err
+		}
+		told := time.Now()
+		f.mu.Lock()
+		f.dawdle = 0
+		var last time.Time
+		for _, at := range f.ended {
+			if at.After(last) {
+				last = at
+			}
+		}
+		f.mu.Unlock()
+		took = append(took, told.Sub(last))
+		if _, err := group.Undrain(ctx, worker); err != nil {
+			return nil, err
+		}
+		if err := f.await(ctx, worker+" has its part again", func() bool {
+			return f.settled() && len(n.mgr.CurrentAssignment().Leases) > 0
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return took, nil
+}
