@@ -135,7 +135,7 @@ func TestExplain(t *testing.T) {
 	inBubble(t, 2, 8, func(t *testing.T, f *fleet) {
 		s := f.snapshot()
 		e, err := f.group.Explain(t.Context(), "p-000")
-		if err != nil || !strings.HasPrefix(e.Sentence, "p-000 is on "+s.Partitions[0].Owner+" since ") || !strings.HasSuffix(e.Sentence, ", because it was the group's first plan (the group's first plan).") {
+		if err != nil || !strings.HasPrefix(e.Sentence, "p-000 is on "+s.Partitions[0].Owner+" since ") || !strings.HasSuffix(e.Sentence, ", because it was the group's first plan.") {
 			t.Errorf("%q, %v", e.Sentence, err)
 		}
 		f.join("w2", parti.Config{})

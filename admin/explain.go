@@ -141,7 +141,7 @@ func (e *Explanation) sentence(now time.Time) string {
 	} else {
 		fmt.Fprintf(&b, ", because %s", Reason(p.Why))
 	}
-	if l := e.Last; l != nil && l.About != "" {
+	if l := e.Last; l != nil && l.About != "" && !strings.Contains(Reason(l.Why), l.About) { // it says more
 		fmt.Fprintf(&b, " (%s)", l.About)
 	}
 	return b.String() + "."

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/caarlos0/env/v11"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -72,6 +73,10 @@ line, an ID and possibly a weight; or .json or .yaml, a list of IDs and of objec
 and labels. It is watched. Give all workers the same, since any may come to lead; one without
 --partitions only runs what others hand out.
 
+Settings are all those of parti.Config: flags for the usual ones, the environment for any, such as
+PARTI_HEARTBEAT_INTERVAL=1s or PARTI_LABELS=rack:12,line:a, and a file with --config. A flag comes
+before the environment, and that before the file.
+
 A process beside this one, "parti guardian", starts the programs and ends them. If this one is
 killed, everything is killed at once. With --isolation fence nothing outlives the trust in
 this worker, not even while this process is stopped or swapped out; without, an isolated worker
@@ -116,7 +121,7 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.reject, "reject-code", 0, "an exit `code` that gives the partition to another worker; 1 to 255 (default: none)")
 	flags.BoolVar(&f.prefix, "prefix", true, "write the name of the partition before each line")
 
-	flags.StringVar(&f.config, "config", "", "a YAML `file` with more settings of parti.Config, such as heartbeat_interval: 1s; flags come first")
+	flags.StringVar(&f.config, "config", "", "a YAML `file` with more settings of parti.Config, such as heartbeat_interval: 1s; above it is the environment, such as PARTI_HEARTBEAT_INTERVAL=1s, and above both are flags")
 	c := &f.flags
 	flags.StringVar(&f.isolation, "isolation", "", "the `policy` while NATS is away: freeze goes on, fence ends everything in time (default freeze)")
 	flags.Int64Var(&c.Capacity, "max", 0, "the most partitions for this worker; where they have weights, the most `weight` (default: no limit)")
@@ -133,10 +138,13 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	f.to.flags(flags)
 }
 
+// envPrefix is what the names of variables for settings begin with.
+const envPrefix = "PARTI_"
+
 const tryRun = "parti run --help"
 
-// settings are the file's, and above them the flags'.
-func (f *runFlags) settings(flags *pflag.FlagSet) (parti.Config, error) {
+// settings are the file's, above them the environment's, and above these the flags'.
+func (f *runFlags) settings(flags *pflag.FlagSet, lookup func(string) string) (parti.Config, error) {
 	var c parti.Config
 	if f.config != "" {
 		text, err := os.ReadFile(f.config)
@@ -148,6 +156,9 @@ func (f *runFlags) settings(flags *pflag.FlagSet) (parti.Config, error) {
 		if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 			return c, fmt.Errorf("--config %s: %w", f.config, err)
 		}
+	}
+	if err := fromEnvironment(&c, lookup); err != nil {
+		return c, err
 	}
 	for name, set := range map[string]func(){
 		"max":              func() { c.Capacity = f.flags.Capacity },
@@ -173,8 +184,32 @@ func (f *runFlags) settings(flags *pflag.FlagSet) (parti.Config, error) {
 	return c, nil
 }
 
+// fromEnvironment sets what PARTI_ variables say, such as PARTI_HEARTBEAT_INTERVAL=1s.
+func fromEnvironment(c *parti.Config, lookup func(string) string) error {
+	fields, err := env.GetFieldParamsWithOptions(c, env.Options{Prefix: envPrefix})
+	if err != nil {
+		return err
+	}
+	for _, field := range fields {
+		value := lookup(field.Key)
+		if value == "" {
+			continue
+		}
+		// One at a time, since an error names a field and not its variable.
+		one := env.Options{Prefix: envPrefix, Environment: map[string]string{field.Key: value}}
+		if err := env.ParseWithOptions(c, one); err != nil {
+			var bad env.ParseError
+			if errors.As(err, &bad) {
+				err = bad.Err
+			}
+			return fmt.Errorf("%s=%s in the environment: %w", field.Key, value, err)
+		}
+	}
+	return nil
+}
+
 func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.FlagSet, command []string) error {
-	cfg, err := f.settings(flags)
+	cfg, err := f.settings(flags, s.Env)
 	if err != nil {
 		return usage(err, tryRun)
 	}

@@ -47,7 +47,8 @@ func TestRunUsage(t *testing.T) {
 	}
 }
 
-// Flags come before the file; what neither says is left to the library.
+// Flags come before the environment, and that before the file; what none of them says is
+// left to the library.
 func TestRunSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(path, []byte("share: 2\ncapacity: 9\nisolation: fence\nlabels: {a: b}\nstuck_after: 5s\n"), 0o600); err != nil {
@@ -59,10 +60,26 @@ func TestRunSettings(t *testing.T) {
 	if err := flags.Parse([]string{"--config", path}); err != nil {
 		t.Fatal(err)
 	}
+	vars := map[string]string{}
+	env := func(name string) string { return vars[name] }
 	want := parti.Config{Share: 2, Capacity: 9, Isolation: parti.Fence, Labels: map[string]string{"a": "b"}, StuckAfter: 5 * time.Second}
-	if got, err := f.settings(flags); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := f.settings(flags, env); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the file alone: %+v, %v", got, err)
 	}
+	vars["PARTI_SHARE"], vars["PARTI_ZONE"], vars["PARTI_DEGRADED_ENTER_AFTER"], vars["PARTI_ISOLATION"] = "8", "south", "7s", "freeze"
+	vars["PARTI_LABELS"], vars["PARTI_WORKER"], vars["PARTI_GROUP"], vars["ZONE"] = "c:d,e:f", "ours", "ours", "theirs"
+	want = parti.Config{
+		Share: 8, Capacity: 9, Zone: "south", Labels: map[string]string{"c": "d", "e": "f"}, StuckAfter: 5 * time.Second,
+		Degraded: parti.Degraded{EnterAfter: 7 * time.Second},
+	}
+	if got, err := f.settings(flags, env); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with the environment: %+v, %v", got, err)
+	}
+	vars["PARTI_SESSION_TTL"] = "long"
+	if _, err := f.settings(flags, env); err == nil || !strings.HasPrefix(err.Error(), "PARTI_SESSION_TTL=long in the environment: ") {
+		t.Errorf("%v", err)
+	}
+	delete(vars, "PARTI_SESSION_TTL")
 	if err := flags.Parse([]string{
 		"--max", "7", "--share", "3", "--label", "x=y", "--label", "z=1", "--identity", "me", "--worker-prefix", "w", "--zone", "north",
 		"--drain-timeout", "3s", "--session-ttl", "4s", "--expected-workers", "5", "--restart-grace", "6s", "--isolation", "freeze",
@@ -72,9 +89,9 @@ func TestRunSettings(t *testing.T) {
 	want = parti.Config{
 		Share: 3, Capacity: 7, Labels: map[string]string{"x": "y", "z": "1"}, StuckAfter: 5 * time.Second,
 		Identity: "me", WorkerIDPrefix: "w", Zone: "north", DrainTimeout: 3 * time.Second, SessionTTL: 4 * time.Second,
-		ExpectedWorkers: 5, RestartGrace: 6 * time.Second,
+		ExpectedWorkers: 5, RestartGrace: 6 * time.Second, Degraded: parti.Degraded{EnterAfter: 7 * time.Second},
 	}
-	if got, err := f.settings(flags); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := f.settings(flags, env); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("with flags: %+v, %v", got, err)
 	}
 }
