@@ -185,16 +185,29 @@ func (f *fleet) processed(m message, delay time.Duration) {
 	}
 }
 
-// send publishes at a rate until ctx ends, each message until it is stored: then with the
-// next key's.
+// send publishes at a rate until ctx ends, each message until it is stored.
 func (f *fleet) send(ctx context.Context, rate int) {
-	tick := time.NewTicker(time.Second / time.Duration(rate))
-	defer tick.Stop()
-	for i := 0; ; i++ {
-		select {
-		case <-ctx.Done():
+	var all sync.WaitGroup
+	for i := range senders {
+		all.Go(func() { f.sendSome(ctx, i, rate) })
+	}
+	all.Wait()
+}
+
+// senders are so many, none of which waits for another's message to be stored. The number
+// of keys is a multiple of theirs, so that each has keys of its own.
+const senders = 4
+
+// sendSome sends every so many-th message when it is due, and what could not be sent in
+// time as fast as it goes.
+func (f *fleet) sendSome(ctx context.Context, first, rate int) {
+	began := time.Now()
+	for i := first; ; i += senders {
+		if due := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))); due > 0 {
+			process.Wait(ctx, due)
+		}
+		if ctx.Err() != nil {
 			return
-		case <-tick.C:
 		}
 		key := fmt.Sprint("k", i%f.keys)
 		f.mu.Lock()

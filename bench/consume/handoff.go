@@ -236,6 +236,11 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if err := f.await(ctx, "all partitions run", f.even); err != nil {
 		return err
 	}
+	op, err := f.operate(ctx)
+	if err != nil {
+		return err
+	}
+	defer op.stop()
 	sending, enough := context.WithCancel(ctx)
 	sent := make(chan struct{})
 	go func() {
@@ -262,6 +267,9 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		faults += events[e]
 	}
 	fmt.Fprintf(tw, "in all\t%d\t\n\n", faults)
+	op.mu.Lock()
+	fmt.Fprintf(tw, "let out of quarantine by the operator\t%d\n", op.lifted)
+	op.mu.Unlock()
 	fmt.Fprintf(tw, "messages per second, on average\t%.0f\n", float64(c.sent)/o.duration.Seconds())
 	fmt.Fprintf(tw, "handlers called\t%d\n", report.Starts)
 	fmt.Fprintf(tw, "beside another owner\t%d\n", report.Doubles)
@@ -278,6 +286,11 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	for _, text := range found {
 		fmt.Fprintln(os.Stderr, text)
 	}
+	if late != nil {
+		for _, text := range op.says() {
+			fmt.Fprintln(os.Stderr, text)
+		}
+	}
 	if lost > 0 || c.reordered > 0 || len(found) > 0 || late != nil {
 		return errors.Join(errBroken, late)
 	}
@@ -287,7 +300,7 @@ func churn(ctx context.Context, o options, tw *tabwriter.Writer) error {
 // worstGap is the longest for which nobody may run a partition, whatever comes together: a
 // node that leads the stream (10 s) and the group's leader (LeaderTTL) are lost, the next
 // one begins in doubt (RecoveryGrace), and counts SessionTTL, twice where a worker's
-// successor is lost as well; or the partition is in quarantine, for the first time.
+// successor is lost as well. An operator lets out of quarantine what chance brings there.
 const worstGap = 90 * time.Second
 
 // gaps prints for how long nobody ran a partition, by what had ended its run.
