@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/measure"
 	"github.com/parti-go/parti/natskv"
 )
 
@@ -38,16 +39,16 @@ func look(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		return fmt.Errorf("build the command: %w", err)
 	}
 	fmt.Fprintf(tw, "store\t%d × %d: a snapshot\tparti status, connecting included\tits memory\tdrain of one: over after its last handler\n", o.workers, o.partitions)
-	return on(ctx, o, "look", quick(o.workers), func(kind string, f *fleet) error {
-		if err := f.up(ctx); err != nil {
+	return on(ctx, o, "look", quick(o.workers), func(kind string, n *natsServers, f *measure.Fleet) error {
+		if err := f.Up(ctx); err != nil {
 			return err
 		}
-		group, end, err := f.operator(ctx)
+		group, end, err := n.operator(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
-		var snapshots []time.Duration
+		var snapshots measure.Times
 		for range lookRounds {
 			began := time.Now()
 			s, err := group.Snapshot(ctx)
@@ -59,22 +60,22 @@ func look(ctx context.Context, o options, tw *tabwriter.Writer) error {
 				return fmt.Errorf("the snapshot has %d workers and %d partitions", len(s.Workers), len(s.Partitions))
 			}
 		}
-		statuses, memory, err := f.status(ctx, command)
+		statuses, memory, err := n.status(ctx, command)
 		if err != nil {
 			return err
 		}
-		drains, err := f.drains(ctx, group)
+		gone, err := drains(ctx, f, group)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d MiB\t%s\n", kind, quantiles(snapshots), quantiles(statuses), memory>>20, quantiles(drains))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d MiB\t%s\n", kind, snapshots, statuses, memory>>20, gone)
 		return tw.Flush()
 	})
 }
 
 // operator is somebody beside the fleet, over a connection of their own.
-func (f *fleet) operator(ctx context.Context) (g *admin.Group, end func(), err error) {
-	nc, err := nats.Connect(f.nats.servers[0].ClientURL(), natskv.ConnectOptions()...)
+func (n *natsServers) operator(ctx context.Context) (g *admin.Group, end func(), err error) {
+	nc, err := nats.Connect(n.servers[0].ClientURL(), natskv.ConnectOptions()...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,7 +83,7 @@ func (f *fleet) operator(ctx context.Context) (g *admin.Group, end func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := natskv.Open(ctx, js, f.group, natskv.WithoutCreate(), natskv.WithoutFence())
+	store, err := natskv.Open(ctx, js, "look", natskv.WithoutCreate(), natskv.WithoutFence())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,9 +92,9 @@ func (f *fleet) operator(ctx context.Context) (g *admin.Group, end func(), err e
 
 // status runs parti status as a process of its own, and says how long each took and the
 // most memory that one had.
-func (f *fleet) status(ctx context.Context, command string) (took []time.Duration, memory int64, err error) {
+func (n *natsServers) status(ctx context.Context, command string) (took measure.Times, memory int64, err error) {
 	for range lookRounds {
-		c := exec.CommandContext(ctx, command, "status", "--group", f.group, "--nats", f.nats.servers[0].ClientURL(), "--timeout", "1m")
+		c := exec.CommandContext(ctx, command, "status", "--group", "look", "--nats", n.servers[0].ClientURL(), "--timeout", "1m")
 		c.Stderr = os.Stderr
 		began := time.Now()
 		if _, err := c.Output(); err != nil {
@@ -111,37 +112,24 @@ func (f *fleet) status(ctx context.Context, command string) (took []time.Duratio
 
 // drains has workers drained one after another, whose handlers take their time, and says
 // how long after the last of them had returned the operator was told.
-func (f *fleet) drains(ctx context.Context, group *admin.Group) (took []time.Duration, err error) {
+func drains(ctx context.Context, f *measure.Fleet, group *admin.Group) (took measure.Times, err error) {
 	for i := range lookRounds {
-		n := f.nodes[i%len(f.nodes)]
-		worker := n.mgr.WorkerID()
-		f.reset()
-		f.mu.Lock()
-		f.dawdle = dawdle
-		f.mu.Unlock()
+		w := f.Workers()[i%len(f.Workers())]
+		worker := w.Manager.WorkerID()
+		f.Reset()
+		f.Dawdle(dawdle)
 		if _, err := group.Drain(ctx, worker, admin.Order{Why: "bench", For: time.Hour}); err != nil {
 			return nil, err
 		}
 		if err := group.AwaitDrained(ctx, worker, nil); err != nil {
 			return nil, err
 		}
-		told := time.Now()
-		f.mu.Lock()
-		f.dawdle = 0
-		var last time.Time
-		for _, at := range f.ended {
-			if at.After(last) {
-				last = at
-			}
-		}
-		f.mu.Unlock()
-		took = append(took, told.Sub(last))
+		took = append(took, time.Since(f.LastEnd()))
+		f.Dawdle(0)
 		if _, err := group.Undrain(ctx, worker); err != nil {
 			return nil, err
 		}
-		if err := f.await(ctx, worker+" has its part again", func() bool {
-			return f.settled() && len(n.mgr.CurrentAssignment().Leases) > 0
-		}); err != nil {
+		if err := group.AwaitSettled(ctx, nil); err != nil { // it has its part again
 			return nil, err
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/measure"
 )
 
 type options struct {
@@ -64,7 +65,7 @@ func main() {
 }
 
 // on runs f with a fleet of o.workers workers, none of them started, on each store.
-func on(ctx context.Context, o options, name string, cfg parti.Config, f func(kind string, fl *fleet) error) error {
+func on(ctx context.Context, o options, name string, cfg parti.Config, f func(kind string, n *natsServers, fl *measure.Fleet) error) error {
 	for _, kind := range o.stores {
 		n, err := startNATS(kind)
 		if err != nil {
@@ -72,29 +73,20 @@ func on(ctx context.Context, o options, name string, cfg parti.Config, f func(ki
 		}
 		fl := newFleet(n, name, o.partitions, cfg)
 		for range o.workers {
-			if _, err = fl.add(ctx); err != nil {
+			if _, err = fl.Add(ctx); err != nil {
 				break
 			}
 		}
 		if err == nil {
-			err = f(kind, fl)
+			err = f(kind, n, fl)
 		}
-		fl.stop()
+		fl.Close()
 		n.stop()
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
 	return nil
-}
-
-// up starts the whole fleet and waits until it has settled.
-func (f *fleet) up(ctx context.Context) error {
-	_, wait := start(ctx, f.nodes)
-	if err := wait(); err != nil {
-		return err
-	}
-	return f.await(ctx, "the fleet has settled", f.settled)
 }
 
 func quick(workers int) parti.Config {
@@ -109,24 +101,12 @@ func cold(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		if expected {
 			cfg, name = quick(o.workers), "ExpectedWorkers"
 		}
-		err := on(ctx, o, "cold", cfg, func(kind string, f *fleet) error {
-			began, wait := start(ctx, f.nodes)
-			if err := f.await(ctx, "every partition runs", f.covered); err != nil {
+		err := on(ctx, o, "cold", cfg, func(kind string, _ *natsServers, f *measure.Fleet) error {
+			c, err := f.Cold(ctx)
+			if err != nil {
 				return err
 			}
-			took := time.Since(began)
-			if err := wait(); err != nil {
-				return err
-			}
-			moved := 0
-			f.mu.Lock()
-			for _, d := range f.plans {
-				if len(d.Moves) > 0 {
-					moved++
-				}
-			}
-			f.mu.Unlock()
-			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\n", kind, name, took.Round(time.Millisecond), moved)
+			fmt.Fprintf(tw, "%s\t%s\t%v\t%d\n", kind, name, c.After.Round(time.Millisecond), c.Plans)
 			return tw.Flush()
 		})
 		if err != nil {
@@ -137,64 +117,34 @@ func cold(ctx context.Context, o options, tw *tabwriter.Writer) error {
 }
 
 func move(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	fmt.Fprintf(tw, "store\tone worker joins %d × %d\tcommits\tmoved\n", o.workers, o.partitions)
-	return on(ctx, o, "move", quick(o.workers), func(kind string, f *fleet) error {
-		if err := f.up(ctx); err != nil {
+	fmt.Fprintf(tw, "store\tone worker joins %d × %d\tplans with moves\tmoved\n", o.workers, o.partitions)
+	return on(ctx, o, "move", quick(o.workers), func(kind string, _ *natsServers, f *measure.Fleet) error {
+		if err := f.Up(ctx); err != nil {
 			return err
 		}
-		for range 3 {
-			f.reset()
-			n, err := f.add(ctx)
-			if err != nil {
-				return err
-			}
-			_, wait := start(ctx, []*node{n})
-			if err := wait(); err != nil {
-				return err
-			}
-			if err := f.await(ctx, "the joiner has its share", func() bool { return f.starts > 0 && f.settled() }); err != nil {
+		var c measure.Change
+		for range 3 { // the third is shown
+			var err error
+			if c, err = f.Join(ctx); err != nil {
 				return err
 			}
 		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\n", kind, quantiles(f.gaps), len(f.plans), f.starts)
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\n", kind, c.Gaps, c.Plans, c.Moved)
 		return tw.Flush()
 	})
 }
 
 func stopOne(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	fmt.Fprintf(tw, "store\tone of %d × %d stops: elsewhere after its last drain\tgap per partition\tmoved\tof survivors\n", o.workers, o.partitions)
-	return on(ctx, o, "stop", quick(o.workers), func(kind string, f *fleet) error {
-		if err := f.up(ctx); err != nil {
+	fmt.Fprintf(tw, "store\tone of %d × %d stops: elsewhere after its last drain\tgap per partition\tmoved\n", o.workers, o.partitions)
+	return on(ctx, o, "stop", quick(o.workers), func(kind string, _ *natsServers, f *measure.Fleet) error {
+		if err := f.Up(ctx); err != nil {
 			return err
 		}
-		var n *node
-		for _, x := range f.nodes {
-			if !x.mgr.IsLeader() {
-				n = x
-			}
-		}
-		had := len(n.mgr.CurrentAssignment().Leases)
-		f.reset()
-		done := make(chan error, 1)
-		go func() { done <- n.mgr.Stop(ctx) }()
-		if err := f.await(ctx, "the stopped worker's partitions run elsewhere", func() bool { return f.starts >= had && f.covered() }); err != nil {
+		c, err := f.Leave(ctx)
+		if err != nil {
 			return err
 		}
-		all := time.Now()
-		if err := <-done; err != nil {
-			return err
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		var last time.Time
-		for _, at := range f.ended {
-			if at.After(last) {
-				last = at
-			}
-		}
-		fmt.Fprintf(tw, "%s\t%v\t%s\t%d\t%d\n", kind, all.Sub(last).Round(100*time.Microsecond), quantiles(f.gaps), had, f.starts-had)
+		fmt.Fprintf(tw, "%s\t%v\t%s\t%d\n", kind, c.After.Round(100*time.Microsecond), c.Gaps, c.Moved)
 		return tw.Flush()
 	})
 }
@@ -203,38 +153,16 @@ func leader(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	fmt.Fprintln(tw, "store\tleader stops cleanly: next leader's term stands after\tpartitions of others moved")
 	cfg := quick(o.workers)
 	cfg.RestartGrace = time.Minute // its own partitions wait for it, so that nothing moves
-	return on(ctx, o, "leader", cfg, func(kind string, f *fleet) error {
-		if err := f.up(ctx); err != nil {
+	return on(ctx, o, "leader", cfg, func(kind string, _ *natsServers, f *measure.Fleet) error {
+		if err := f.Up(ctx); err != nil {
 			return err
 		}
 		for range 3 {
-			f.reset()
-			var old *node
-			for _, x := range f.nodes {
-				if x.mgr.IsLeader() {
-					old = x
-				}
-			}
-			began := time.Now()
-			done := make(chan error, 1)
-			go func() { done <- old.mgr.Stop(ctx) }()
-			if err := f.await(ctx, "another leads", func() bool {
-				for _, x := range f.nodes {
-					if x != old && x.mgr.IsLeader() {
-						return true
-					}
-				}
-				return false
-			}); err != nil {
+			c, err := f.Succeed(ctx)
+			if err != nil {
 				return err
 			}
-			took := time.Since(began)
-			if err := <-done; err != nil {
-				return err
-			}
-			f.mu.Lock()
-			fmt.Fprintf(tw, "%s\t%v\t%d\n", kind, took.Round(100*time.Microsecond), f.starts)
-			f.mu.Unlock()
+			fmt.Fprintf(tw, "%s\t%v\t%d\n", kind, c.After.Round(100*time.Microsecond), c.Moved)
 		}
 		return tw.Flush()
 	})

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/pprof/profile"
+
+	"github.com/parti-go/parti/internal/measure"
 )
 
 // steadyFor is how long an idle fleet is watched.
@@ -25,7 +27,7 @@ func steady(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		}
 		p := o
 		p.workers, p.partitions, p.stores = workers, 1, []string{"memory"} // next to no handlers
-		err := on(ctx, p, "steady", quick(workers), func(_ string, f *fleet) error { return idle(ctx, f, tw) })
+		err := on(ctx, p, "steady", quick(workers), func(_ string, _ *natsServers, f *measure.Fleet) error { return idle(ctx, f, tw) })
 		if err != nil {
 			return err
 		}
@@ -34,15 +36,15 @@ func steady(ctx context.Context, o options, tw *tabwriter.Writer) error {
 }
 
 // idle measures a fleet in which nothing happens.
-func idle(ctx context.Context, f *fleet, tw *tabwriter.Writer) error {
-	workers := len(f.nodes)
+func idle(ctx context.Context, f *measure.Fleet, tw *tabwriter.Writer) error {
+	workers := len(f.Workers())
 	goroutines, heap := runtime.NumGoroutine(), heapNow()
 	came := time.Now()
-	if err := f.up(ctx); err != nil {
+	if err := f.Up(ctx); err != nil {
 		return err
 	}
 	up := time.Since(came)
-	first, err := f.writes(ctx)
+	first, err := writes(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -59,11 +61,11 @@ func idle(ctx context.Context, f *fleet, tw *tabwriter.Writer) error {
 	}
 	pprof.StopCPUProfile()
 	took, busy := time.Since(began), cpuNow()-cpu
-	last, err := f.writes(ctx)
+	last, err := writes(ctx, f)
 	if err != nil {
 		return err
 	}
-	leader, follower, err := f.shares(&prof)
+	leader, follower, err := shares(f, &prof)
 	if err != nil {
 		return err
 	}
@@ -77,30 +79,30 @@ func idle(ctx context.Context, f *fleet, tw *tabwriter.Writer) error {
 
 // shares is the processor time, in a profile, of the leader and of a follower on
 // average: all that runs for it, its connection included.
-func (f *fleet) shares(prof *bytes.Buffer) (leader, follower time.Duration, err error) {
+func shares(f *measure.Fleet, prof *bytes.Buffer) (leader, follower time.Duration, err error) {
 	p, err := profile.Parse(prof)
 	if err != nil {
 		return 0, 0, err
 	}
 	of := map[string]time.Duration{}
 	for _, s := range p.Sample {
-		if who := s.Label[workerLabel]; len(who) > 0 {
+		if who := s.Label[measure.Label]; len(who) > 0 {
 			of[who[0]] += time.Duration(s.Value[1])
 		}
 	}
-	for _, n := range f.nodes {
-		if n.mgr.IsLeader() {
-			leader = of[n.host]
+	for _, n := range f.Workers() {
+		if n.Manager.IsLeader() {
+			leader = of[n.Name]
 		} else {
-			follower += of[n.host]
+			follower += of[n.Name]
 		}
 	}
-	return leader, follower / time.Duration(max(1, len(f.nodes)-1)), nil
+	return leader, follower / time.Duration(max(1, len(f.Workers())-1)), nil
 }
 
 // writes is how many writes the store has taken so far.
-func (f *fleet) writes(ctx context.Context) (uint64, error) {
-	s, err := f.nodes[0].js.Stream(ctx, "KV_parti-"+f.group)
+func writes(ctx context.Context, f *measure.Fleet) (uint64, error) {
+	s, err := f.Workers()[0].Stream.Stream(ctx, "KV_parti-steady")
 	if err != nil {
 		return 0, err
 	}

@@ -25,7 +25,7 @@ const Module = "github.com/parti-go/parti"
 // Test files may import from any floor: a test looks at its package from above.
 const Floors = `
 7  cmd/parti/...  examples/...  test/...  bench/...
-6  console  partitest
+6  console  partitest  internal/measure
 5  natskv  consumer  source  fence  permissions  admin  directory  promparti  otelparti
 4  .  internal/sim/... (tests)
 3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/kv/kvtest (tests)

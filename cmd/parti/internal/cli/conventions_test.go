@@ -93,7 +93,7 @@ func TestEveryCommandHasJSON(t *testing.T) {
 		"drain": "worker-1 --yes", "undrain": "worker-1 --yes", "cordon": "worker-1 --yes", "uncordon": "worker-1 --yes",
 		"pin": "p-000 worker-0 --yes", "unpin": "p-000 --yes", "ban": "p-001 worker-1 --yes", "unban": "p-001 worker-1 --yes", "move": "p-002 worker-0 --yes",
 		"pause": "--yes", "resume": "--yes", "rebalance": "--yes", "refresh": "--yes", "step-down": "--yes",
-		"simulate": "testdata/fleet.txt --seeds 1", "permissions": "--group orders", "version": "", "man": "",
+		"simulate": "testdata/fleet.txt --seeds 1", "permissions": "--group orders", "version": "", "man": "", "bench": "--workers 3 --partitions 6 --rounds 1 --yes",
 	}
 	elsewhere := map[string]string{
 		"top": "it goes on until it is interrupted: as status --watch", "events": "testdata/script/follow.txtar", "demo": "TestDemo", "run": "its own tests",

@@ -176,7 +176,16 @@ func TestGoldenScreens(t *testing.T) {
 		Now:  played{Plans: 6, Moves: 8.25, Starts: 20, Lost: 1, Writes: 1714.33, BareMs: 1457},
 		With: &played{Plans: 6.5, Moves: 8, Starts: 20, Lost: 1, Writes: 1718, BareMs: 21_375, Broken: []string{"seed 2: promise 7, at 1m0s: a partition is without an owner for too long"}},
 	}
+	benched := measured{
+		Server: "2.12.1", Workers: 30, Partitions: 1500, Replicas: 3, Storage: "file",
+		Figures: []figure{
+			{Name: "write", What: "conditional write of 256 bytes", N: 100, P50: 0.78, P99: 3.04, Max: 12.6},
+			{Name: "join", What: "worker joins: gap of a partition that moves", N: 1234, P50: 26.8, P99: 90.3, Max: 112},
+			{Name: "loss", What: "worker lost: gap of each of its partitions", N: 150, P50: 1318.2, P99: 1421.7, Max: 2421},
+		},
+	}
 	for name, screen := range map[string]func(show.Look) []string{
+		"bench":          func(l show.Look) []string { return benched.lines(l) },
 		"simulate":       func(l show.Look) []string { return simulateLines(simulation, l) },
 		"status-settled": func(l show.Look) []string { return statusLines("orders", still, l) },
 		"status-moving":  func(l show.Look) []string { return statusLines("orders", busy, l) },

@@ -89,6 +89,8 @@ func newSteering(s *Streams, g *global, v steering) *cobra.Command {
 	return cmd
 }
 
+var errNobody = errors.New("nobody is there to be asked: this is no terminal")
+
 func (x *steer) run(cmd *cobra.Command, args []string) error {
 	s := x.streams
 	again := cmd.CommandPath() + " " + strings.Join(args, " ")
@@ -104,7 +106,7 @@ func (x *steer) run(cmd *cobra.Command, args []string) error {
 	case x.yes && x.named() == "":
 		return usage(errors.New("--yes without a group: what nobody is asked about must say where it is"), again+" --yes --group NAME")
 	case !x.yes && !s.askable():
-		return usage(errors.New("nobody is there to be asked: this is no terminal"), again+" --yes --group NAME")
+		return usage(errNobody, again+" --yes --group NAME")
 	}
 	return x.through(cmd.Context(), x.about(args))
 }
@@ -179,6 +181,11 @@ func (x *steer) ask(ctx context.Context, now admin.Snapshot, c plan.Control, gro
 	if x.yes {
 		return nil
 	}
+	return s.confirm(ctx)
+}
+
+// confirm asks whether to go on, and is an error when the answer is no.
+func (s *Streams) confirm(ctx context.Context) error {
 	fmt.Fprint(s.Err, "Go on? [y/N] ")
 	answer, err := s.readLine(ctx)
 	if err != nil {
@@ -334,5 +341,6 @@ func (p *progress) show(text string) {
 func (p *progress) end() {
 	if p.inPlace && p.last != "" {
 		fmt.Fprint(p.streams.Err, "\r"+clearLine)
+		p.last = ""
 	}
 }
