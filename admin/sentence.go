@@ -67,7 +67,8 @@ func sentence(s *Snapshot) (text string, settled bool) {
 }
 
 // aside says what is kept out of the plan.
-func aside(s *Snapshot) (text string) {
+func aside(s *Snapshot) string {
+	var text strings.Builder
 	for _, state := range []string{Quarantined, Done} {
 		n := 0
 		for _, p := range s.Partitions {
@@ -76,10 +77,10 @@ func aside(s *Snapshot) (text string) {
 			}
 		}
 		if n > 0 {
-			text += fmt.Sprintf(", %s %s", number(n), state)
+			fmt.Fprintf(&text, ", %s %s", number(n), state)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // idle counts what is granted and does not run: it is about to start, or its handler has

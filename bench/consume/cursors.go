@@ -43,7 +43,7 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 
 	sending, enough := context.WithCancel(ctx)
 	defer enough()
-	go f.send(sending, rate) //nolint:gosec // sending ends with ctx
+	go f.send(sending, rate)
 	process.Wait(ctx, 5*time.Second)
 	f.look()
 	writes, err := f.cursorWrites(ctx)

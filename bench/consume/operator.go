@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/bench/internal/process"
 	"github.com/parti-go/parti/natskv"
 )
 
@@ -40,7 +41,7 @@ func (f *fleet) operate(ctx context.Context) (*operator, error) {
 				}
 				return true
 			})
-			time.Sleep(time.Second) // the first look failed: a node is away
+			process.Wait(ctx, time.Second) // the first look failed: a node is away
 		}
 	}()
 	return o, nil

@@ -128,7 +128,7 @@ func (w *Worker) handle(ctx context.Context, l parti.Lease) error {
 	slow := f.dawdle
 	f.mu.Unlock()
 	if slow > 0 {
-		time.Sleep(rand.N(slow))
+		<-time.After(rand.N(slow))
 	}
 	f.mu.Lock()
 	w.ends(l.Partition.ID)

@@ -185,7 +185,7 @@ func TestGoldenScreens(t *testing.T) {
 		},
 	}
 	for name, screen := range map[string]func(show.Look) []string{
-		"bench":          func(l show.Look) []string { return benched.lines(l) },
+		"bench":          benched.lines,
 		"simulate":       func(l show.Look) []string { return simulateLines(simulation, l) },
 		"status-settled": func(l show.Look) []string { return statusLines("orders", still, l) },
 		"status-moving":  func(l show.Look) []string { return statusLines("orders", busy, l) },

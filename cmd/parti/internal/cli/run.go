@@ -198,8 +198,7 @@ func fromEnvironment(c *parti.Config, lookup func(string) string) error {
 		// One at a time, since an error names a field and not its variable.
 		one := env.Options{Prefix: envPrefix, Environment: map[string]string{field.Key: value}}
 		if err := env.ParseWithOptions(c, one); err != nil {
-			var bad env.ParseError
-			if errors.As(err, &bad) {
+			if bad, ok := errors.AsType[env.ParseError](err); ok {
 				err = bad.Err
 			}
 			return fmt.Errorf("%s=%s in the environment: %w", field.Key, value, err)
