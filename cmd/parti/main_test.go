@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -266,23 +267,61 @@ func of(all []entry, event string) []entry {
 	return slices.DeleteFunc(slices.Clone(all), func(e entry) bool { return e.Event != event })
 }
 
-// running waits until so many commands of a process run, and say that they do.
+// running waits until so many commands of a process run, and say that they do. While a
+// fleet evens out that may be so for a moment: see share.
 func (p *proc) running(n int) []entry {
 	p.t.Helper()
 	var now []entry
 	p.until(fmt.Sprintf("%d commands run", n), func(all []entry) bool {
-		ended := map[int]bool{}
-		for _, e := range of(all, "ended") {
-			ended[e.PID] = true
-		}
-		now = slices.DeleteFunc(of(all, "started"), func(e entry) bool { return ended[e.PID] })
-		said := map[string]bool{}
-		for _, e := range of(all, "output") {
-			said[fmt.Sprint(e.Partition, e.Token)] = true
-		}
-		return len(now) == n && !slices.ContainsFunc(now, func(e entry) bool { return !said[fmt.Sprint(e.Partition, e.Token)] })
+		var said bool
+		now, said = runningOf(all)
+		return said && len(now) == n
 	})
 	return now
+}
+
+// runningOf are the commands that run, and whether all of them say that they do.
+func runningOf(all []entry) (now []entry, said bool) {
+	ended := map[int]bool{}
+	for _, e := range of(all, "ended") {
+		ended[e.PID] = true
+	}
+	now = slices.DeleteFunc(of(all, "started"), func(e entry) bool { return ended[e.PID] })
+	lines := map[string]bool{}
+	for _, e := range of(all, "output") {
+		lines[fmt.Sprint(e.Partition, e.Token)] = true
+	}
+	return now, !slices.ContainsFunc(now, func(e entry) bool { return !lines[fmt.Sprint(e.Partition, e.Token)] })
+}
+
+// share waits until each of several processes runs so many commands, all of different
+// partitions: then the fleet is even, since that is all there is.
+func share(t *testing.T, n int, procs ...*proc) [][]entry {
+	t.Helper()
+	late := time.After(testTime)
+	for {
+		changed := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(late)}}
+		lists := make([][]entry, len(procs))
+		partitions := map[string]bool{}
+		even := true
+		for i, p := range procs {
+			p.mu.Lock()
+			changed = append(changed, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(p.news)})
+			p.mu.Unlock()
+			var said bool
+			lists[i], said = runningOf(p.entries())
+			even = even && said && len(lists[i]) == n
+			for _, e := range lists[i] {
+				partitions[e.Partition] = true
+			}
+		}
+		if even && len(partitions) == n*len(procs) {
+			return lists
+		}
+		if i, _, _ := reflect.Select(changed); i == 0 {
+			t.Fatalf("still not: %d commands run in each of %d processes", n, len(procs))
+		}
+	}
 }
 
 // pids are all processes that commands were, or said that they have started: "pid 123".
