@@ -16,6 +16,10 @@ var ErrNoJetStream = errors.New("JetStream is not enabled: start nats-server wit
 // not come back.
 var ErrConnectionClosed = errors.New("the NATS connection is closed for good: make a new one with natskv.ConnectOptions, which never give up, and close it after the worker has stopped")
 
+// ErrNotLetIn says that the server refuses the connection's credentials. Only Open says it;
+// a worker whose credentials expire later goes on trying.
+var ErrNotLetIn = errors.New("the NATS server does not let this connection in: give it credentials that the server knows and that have not expired")
+
 // A TooOldError refuses a server that lacks what the store is built on.
 type TooOldError struct {
 	Server      string // version, as far as it is known

@@ -87,6 +87,7 @@ func ConnectOptions() []nats.Option {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings), // a black hole is noticed in 6 s
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),     // credentials that have expired may be renewed
 		nats.RetryOnFailedConnect(true), // a worker may start before its server
 		nats.ReconnectBufSize(-1),       // a write that cannot be sent fails now
 		nats.Timeout(2 * time.Second),

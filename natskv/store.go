@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -53,8 +54,8 @@ const headroom = 1 << 10
 // Open opens the bucket of a group, and makes it if it is not there. It waits for
 // the connection, as long as ctx allows.
 //
-// It fails with [ErrNoJetStream], [ErrConnectionClosed], a [TooOldError] or a
-// [SettingsError] when the connection, the server or the bucket will not do; the
+// It fails with [ErrNoJetStream], [ErrConnectionClosed], [ErrNotLetIn], a [TooOldError]
+// or a [SettingsError] when the connection, the server or the bucket will not do; the
 // error says what to do.
 func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Option) (*Store, error) {
 	s, err := newStore(js, group, opts)
@@ -141,6 +142,9 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 
 // prepare waits for the connection and sees to it that the bucket is there and right.
 func (s *Store) prepare(ctx context.Context) error {
+	again := time.NewTicker(formWait)
+	defer again.Stop()
+	var refused time.Time // since when the server does not let us in
 	for {
 		c, changed := s.Connection()
 		if c.Up {
@@ -149,8 +153,19 @@ func (s *Store) prepare(ctx context.Context) error {
 		if c.Closed {
 			return ErrConnectionClosed
 		}
+		// Later on credentials may expire, and it is worth waiting for new ones. To begin with
+		// they are wrong.
+		switch err := s.nc.LastError(); {
+		case !notLetIn(err):
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		case time.Since(refused) > refusedFor:
+			return fmt.Errorf("%w: %w", ErrNotLetIn, err)
+		}
 		select {
 		case <-changed:
+		case <-again.C:
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", kv.ErrUnavailable, context.Cause(ctx))
 		case <-s.quit:
@@ -178,6 +193,19 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// refusedFor is how long Open believes in credentials that the server refuses.
+const refusedFor = time.Second
+
+// notLetIn says whether the server refuses a connection for its credentials.
+func notLetIn(err error) bool {
+	for _, is := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // How often Open asks again, every formWait, where the server has no answer yet,

@@ -78,6 +78,9 @@ type Head struct {
 	Unassigned int `json:"unassigned,omitempty"`
 	Releasing  int `json:"releasing,omitempty"`
 	Workers    int `json:"workers"`
+	// Slices is how many slices stand after this commit, so that who reads them knows
+	// whether they are all. Zero: none, or whoever wrote it did not count them.
+	Slices int `json:"slices,omitempty"`
 	// Changed lists the workers whose slices this commit changed, sorted. A worker
 	// that finds itself here and has not seen its slice reads it.
 	Changed []string `json:"changed,omitempty"`

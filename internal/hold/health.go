@@ -5,10 +5,12 @@ import "time"
 // health is how the store answers, seen with some hysteresis.
 type health struct {
 	cfg    Degraded
-	good   time.Time   // the last good answer
-	streak time.Time   // the first of an unbroken row of good answers, while degraded
-	bad    []time.Time // the last errors, no more than it takes
-	since  time.Time   // degraded since; zero: it is not
+	good   time.Time     // the last good answer
+	streak time.Time     // the first of an unbroken row of good answers, while degraded
+	bad    []time.Time   // the last errors, no more than it takes
+	since  time.Time     // degraded since; zero: it is not
+	left   time.Time     // when it last was no more
+	calm   time.Duration // how long all must be well to leave
 }
 
 func (h *health) degraded() bool { return !h.since.IsZero() }
@@ -39,10 +41,21 @@ func (h *health) look(now time.Time, trusted bool) {
 	case !h.degraded():
 		if !trusted || h.silent(now) || h.failed(now) {
 			h.since, h.streak = now, time.Time{}
+			h.calm = h.patience()
 		}
-	case trusted && !h.streak.IsZero() && h.good.Sub(h.streak) >= h.cfg.ExitAfter:
-		h.since, h.bad = time.Time{}, nil
+	case trusted && !h.streak.IsZero() && h.good.Sub(h.streak) >= h.calm:
+		h.since, h.bad, h.left = time.Time{}, nil, now
 	}
+}
+
+// patience is how long all must be well to leave: who was degraded a moment ago takes
+// twice as long as then. Where some requests are answered and others are not, all looks
+// well for a while again and again.
+func (h *health) patience() time.Duration {
+	if h.left.IsZero() || h.since.Sub(h.left) > h.cfg.ErrorWindow {
+		return h.cfg.ExitAfter
+	}
+	return min(2*h.calm, max(h.cfg.ExitAfter, h.cfg.ErrorWindow))
 }
 
 // silent reports whether the store has not answered for too long.

@@ -215,6 +215,11 @@ func (m *Machine) offer(why plan.Why, about string) {
 		}
 	}
 	head.Workers = m.owners()
+	for _, x := range m.members {
+		if x.stands {
+			head.Slices++
+		}
+	}
 	for _, s := range c.Slices {
 		head.Changed = append(head.Changed, s.Worker)
 	}

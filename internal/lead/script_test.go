@@ -493,6 +493,9 @@ func (g *group) commit(c *Commit) {
 	for _, id := range c.Removed {
 		delete(g.slices, id)
 	}
+	if c.Head.Slices != len(g.slices) {
+		g.t.Fatalf("the head counts %d slices, and %d stand", c.Head.Slices, len(g.slices))
+	}
 	if c.Aside != nil {
 		g.aside = *c.Aside
 		for _, a := range g.aside {

@@ -568,6 +568,36 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// A listing that lacks a slice is no ground to lead on: what is not listed may run.
+func TestListingLacksASlice(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l, b := w.leader(), w.other()
+	w.store.omit = func(k Key) bool { return k == Key{KindSlice, b.rd.WorkerID} }
+	term := l.m.Term()
+	l.step(StepDown{})
+	w.run(time.Minute)
+	told := 0
+	for _, x := range w.boxes {
+		if x.m.Term() > term {
+			t.Errorf("%s leads term %d", x.rd.WorkerID, x.m.Term())
+		}
+		for _, e := range saw[event.Failed](x) {
+			if e.Doing == "listing slices" && e.Err == "the listing has 2 slices of 3" {
+				told++
+			}
+		}
+	}
+	if told == 0 {
+		t.Error("nobody is told")
+	}
+	w.store.omit = nil
+	w.must("somebody leads, and all is as before", 30*time.Second, func() bool { return w.leader() != nil && w.settled() })
+	if len(b.run) != 2 {
+		t.Errorf("%s runs %d", b.rd.WorkerID, len(b.run))
+	}
+}
+
 func TestRefreshByAFollower(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)

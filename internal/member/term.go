@@ -182,6 +182,15 @@ func (t *term) foundSlices(a Answer) {
 		t.ledger.slices[r.Key.Name] = r.Rev
 		t.found.Slices = append(t.found.Slices, s)
 	}
+	// What is not listed is not proven gone: a partition of a slice that is left out would
+	// look as if nobody ran it. (If there are more, a later plan has made them, and the
+	// condition on the head tells.)
+	if n := t.found.Head.Slices; len(t.found.Slices) < n {
+		lacks := fmt.Errorf("the listing has %d slices of %d", len(t.found.Slices), n)
+		t.failed("listing slices", lacks)
+		t.end(lacks.Error(), t.cfg.backOff())
+		return
+	}
 	slices.SortFunc(t.found.Slices, func(a, b plan.Slice) int { return compare(a.Worker, b.Worker) })
 }
 

@@ -381,6 +381,7 @@ type fakeStore struct {
 
 	lie    func(b *box, k Key) *entry // what an old replica answers; nil: the truth
 	garble func(k Key) bool           // the record cannot be read
+	omit   func(k Key) bool           // listings lack it
 }
 
 type entry struct {
@@ -460,7 +461,7 @@ func (s *fakeStore) do(b *box, r Request) Answer {
 	case List:
 		a := Answer{Rev: kv.Floor(s.incarnation) + s.n}
 		for k, e := range s.keys {
-			if k.Kind == r.Kind && !e.gone {
+			if k.Kind == r.Kind && !e.gone && (s.omit == nil || !s.omit(k)) {
 				a.Records = append(a.Records, s.record(k, e))
 			}
 		}

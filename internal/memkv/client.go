@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/internal/kv"
@@ -83,7 +84,7 @@ func (c *Client) Limits() kv.Limits {
 
 // Get reads one key.
 func (c *Client) Get(ctx context.Context, key string) (kv.Entry, error) {
-	e, err := call(ctx, c, Op{OpGet, []string{key}}, func(t *Table) (kv.Entry, error) { return t.Get(key) })
+	e, err := call(ctx, c, Op{Kind: OpGet, Keys: []string{key}}, func(t *Table) (kv.Entry, error) { return t.Get(key) })
 	if e.Key == "" {
 		e = kv.Entry{Key: key, Gone: true}
 	}
@@ -96,35 +97,36 @@ func (c *Client) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, e
 		es  []kv.Entry
 		rev kv.Rev
 	}
-	l, err := call(ctx, c, Op{OpList, []string{prefix}}, func(t *Table) (list, error) {
+	l, err := call(ctx, c, Op{Kind: OpList, Keys: []string{prefix}}, func(t *Table) (list, error) {
 		es, rev, err := t.List(prefix)
-		return list{es, rev}, err
+		return list{c.omitted(es), rev}, err
 	})
 	return l.es, l.rev, err
 }
 
 // Write makes one conditional change.
 func (c *Client) Write(ctx context.Context, w kv.Write) (kv.Rev, error) {
-	return call(ctx, c, Op{OpWrite, []string{w.Key}}, func(*Table) (kv.Rev, error) { return c.server.apply(w) })
+	return call(ctx, c, Op{OpWrite, []string{w.Key}, w.Last == 0}, func(*Table) (kv.Rev, error) { return c.server.apply(w) })
 }
 
 // Commit makes several changes at once.
 func (c *Client) Commit(ctx context.Context, ws []kv.Write) (kv.Rev, error) {
-	keys := make([]string, len(ws))
+	op := Op{Kind: OpCommit, Keys: make([]string, len(ws))}
 	for i, w := range ws {
-		keys[i] = w.Key
+		op.Keys[i] = w.Key
+		op.Creates = op.Creates || w.Last == 0
 	}
-	return call(ctx, c, Op{OpCommit, keys}, func(*Table) (kv.Rev, error) { return c.server.apply(ws...) })
+	return call(ctx, c, op, func(*Table) (kv.Rev, error) { return c.server.apply(ws...) })
 }
 
 // Incarnation tells how often the store was made anew.
 func (c *Client) Incarnation(ctx context.Context) (uint32, error) {
-	return call(ctx, c, Op{OpIncarnation, nil}, func(t *Table) (uint32, error) { return t.Incarnation() })
+	return call(ctx, c, Op{Kind: OpIncarnation}, func(t *Table) (uint32, error) { return t.Incarnation() })
 }
 
 // Renew makes the store anew.
 func (c *Client) Renew(ctx context.Context, incarnation uint32) (uint32, error) {
-	return call(ctx, c, Op{OpRenew, nil}, func(t *Table) (uint32, error) { return t.Renew(incarnation), nil })
+	return call(ctx, c, Op{Kind: OpRenew}, func(t *Table) (uint32, error) { return t.Renew(incarnation), nil })
 }
 
 // reply is what became of a request at the server.
@@ -170,6 +172,14 @@ func call[T any](ctx context.Context, c *Client, op Op, serve func(*Table) (T, e
 			r.value, r.err = serve(c.stale)
 		default:
 			r.value, r.err = serve(s.table)
+			if op.writes() && c.again > 0 {
+				s.after(c.again, func() {
+					if !s.closed && !s.down {
+						_, _ = serve(s.table)
+						s.strike(c, RepeatedWrite)
+					}
+				})
+			}
 		}
 		switch {
 		case late:
@@ -198,6 +208,8 @@ func call[T any](ctx context.Context, c *Client, op Op, serve func(*Table) (T, e
 		}
 	}
 	switch {
+	case c.hang != nil && c.hang(op):
+		s.strike(c, Hung)
 	case c.lose&Requests != 0:
 		s.strike(c, LostRequest)
 	case c.black:
@@ -253,6 +265,20 @@ func (c *Client) refused(op Op) error {
 		}
 	}
 	return nil
+}
+
+// omitted leaves out what Omit says.
+func (c *Client) omitted(es []kv.Entry) []kv.Entry {
+	if c.omit == nil {
+		return es
+	}
+	return slices.DeleteFunc(es, func(e kv.Entry) bool {
+		gone := c.omit(e.Key)
+		if gone {
+			c.server.strike(c, Omitted)
+		}
+		return gone
+	})
 }
 
 // delay is how long one way takes.

@@ -22,6 +22,9 @@
 //	a.Stale()                  // reads answer what was true now, for as long as it lasts
 //	a.Tamper(f)                // drops, delays or repeats single changes on their way to Follow
 //	a.Refuse(f)                // fails chosen requests with a chosen error
+//	a.Hang(f)                  // loses chosen requests
+//	a.Omit(f)                  // lists without chosen keys
+//	a.RepeatWrites(d)          // every write arrives a second time
 //	a.Mend()                   // ends all of these
 //
 // # Faults of the server

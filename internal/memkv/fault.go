@@ -22,6 +22,9 @@ const (
 	Slowed         Fault = "slowed"          // a request or its answer took its time
 	Held           Fault = "held"            // a request was held up: by a black hole, or for want of a quorum
 	Refused        Fault = "refused"         // a request failed because Refuse said so
+	Hung           Fault = "hung"            // a request was not answered because Hang said so
+	Omitted        Fault = "omitted"         // a List left out a key that is there
+	RepeatedWrite  Fault = "repeated write"  // a write arrived a second time
 	StaleRead      Fault = "stale read"      // a read was answered from the past
 	LostChange     Fault = "lost change"     // a Follow was not told of a change
 	DelayedChange  Fault = "delayed change"  // a Follow was told late
@@ -48,6 +51,8 @@ const (
 type Op struct {
 	Kind OpKind
 	Keys []string // of the keys, prefixes or the name that it is about
+	// Creates says of a write or commit that one of its keys must not be there before.
+	Creates bool
 }
 
 // OpKind is the method of the Store that was called.
@@ -95,4 +100,7 @@ type faults struct {
 	stale      *Table
 	tamper     func(kv.Entry) Fate
 	refuse     func(Op) error
+	hang       func(Op) bool
+	omit       func(string) bool
+	again      time.Duration // a write arrives a second time so much later
 }

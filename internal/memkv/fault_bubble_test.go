@@ -355,6 +355,76 @@ func TestRefuse(t *testing.T) {
 	})
 }
 
+func TestHang(t *testing.T) {
+	bubble(t, func(t *testing.T, s *memkv.Server, a, b *memkv.Client) {
+		rev := set(t, a, "k", "1", 0)
+		a.Hang(func(op memkv.Op) bool { return op.Kind == memkv.OpList || op.Creates })
+		is(t, a, "k", "1")
+		if _, _, err := a.List(t.Context(), "k"); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("%v", err)
+		}
+		fails(t, a, "new", 0, kv.ErrUnknown, s.Timeout)
+		is(t, b, "new", "")
+		set(t, a, "k", "2", rev)
+		struck(t, a, memkv.Hung, 2)
+		a.Mend()
+		set(t, a, "new", "1", 0)
+		struck(t, a, memkv.Hung, 2)
+	})
+}
+
+func TestOmit(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memkv.Server, a, b *memkv.Client) {
+		set(t, a, "k.1", "1", 0)
+		set(t, a, "k.2", "2", 0)
+		a.Omit(func(key string) bool { return key == "k.1" })
+		list := func(c *memkv.Client) (keys string) {
+			es, _, err := c.List(t.Context(), "k.")
+			if err != nil {
+				t.Error(err)
+			}
+			for _, e := range es {
+				keys += e.Key
+			}
+			return keys
+		}
+		if got := list(a); got != "k.2" {
+			t.Error(got)
+		}
+		is(t, a, "k.1", "1")
+		if got := list(b); got != "k.1k.2" {
+			t.Error(got)
+		}
+		struck(t, a, memkv.Omitted, 1)
+		a.Mend()
+		if got := list(a); got != "k.1k.2" {
+			t.Error(got)
+		}
+	})
+}
+
+// The second arrival of a write finds another revision, unless its key is gone again.
+func TestRepeatedWrites(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memkv.Server, a, b *memkv.Client) {
+		a.RepeatWrites(5 * time.Second)
+		first := set(t, a, "k", "1", 0)
+		second := set(t, b, "k", "2", first)
+		there := set(t, a, "gone", "1", 0)
+		time.Sleep(time.Second)
+		if _, err := b.Write(t.Context(), kv.Write{Key: "gone", Last: there, Remove: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		is(t, a, "k", "2")
+		is(t, b, "gone", "1")
+		struck(t, a, memkv.RepeatedWrite, 2) // b's writes are b's
+		a.Mend()
+		set(t, a, "k", "3", second)
+		time.Sleep(10 * time.Second)
+		struck(t, a, memkv.RepeatedWrite, 2)
+	})
+}
+
 func TestStaleReads(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *memkv.Server, a, b *memkv.Client) {
 		rev := set(t, b, "k", "one", 0)

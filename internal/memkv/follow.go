@@ -37,7 +37,7 @@ func (c *Client) Follow(ctx context.Context, prefixes []string, ready func(), f 
 	s := c.server
 	fo := &follow{client: c, prefixes: kv.Prune(prefixes), wake: make(chan struct{}, 1)}
 	defer s.unfollow(fo)
-	start, err := call(ctx, c, Op{OpFollow, slices.Clone(prefixes)}, func(t *Table) (kv.Rev, error) {
+	start, err := call(ctx, c, Op{Kind: OpFollow, Keys: slices.Clone(prefixes)}, func(t *Table) (kv.Rev, error) {
 		if t.lost {
 			return 0, kv.ErrLost
 		}

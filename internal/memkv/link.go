@@ -65,6 +65,18 @@ func (c *Client) Tamper(f func(kv.Entry) Fate) { c.set(func() { c.tamper = f }) 
 // not call memkv.
 func (c *Client) Refuse(f func(Op) error) { c.set(func() { c.refuse = f }) }
 
+// Hang loses each request of this view for which f says so, while others are answered. f is
+// called with a lock held, and must not call memkv.
+func (c *Client) Hang(f func(Op) bool) { c.set(func() { c.hang = f }) }
+
+// Omit leaves keys out of what List answers, as if they were not there. f is called with a
+// lock held, and must not call memkv.
+func (c *Client) Omit(f func(key string) bool) { c.set(func() { c.omit = f }) }
+
+// RepeatWrites lets every write arrive a second time, d after the first, whatever has
+// happened since; nobody hears of the second outcome.
+func (c *Client) RepeatWrites(d time.Duration) { c.set(func() { c.again = d }) }
+
 // Mend ends all faults of the link and connects it again, unless the server is down.
 func (c *Client) Mend() {
 	c.set(func() {

@@ -24,7 +24,7 @@ func (c *Client) Answer(name string, reply func() []byte) (stop func(), err erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.refuse != nil {
-		if err := c.refuse(Op{OpAnswer, []string{name}}); err != nil {
+		if err := c.refuse(Op{Kind: OpAnswer, Keys: []string{name}}); err != nil {
 			s.strike(c, Refused)
 			return nil, err
 		}
@@ -85,7 +85,7 @@ func (c *Client) findAnswerer(name string) (reply func() []byte, latency time.Du
 	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := c.refused(Op{OpProbe, []string{name}}); err != nil {
+	if err := c.refused(Op{Kind: OpProbe, Keys: []string{name}}); err != nil {
 		return nil, 0, err
 	}
 	latency = c.delay() + c.delay()

@@ -52,7 +52,7 @@ var samples = map[Key]any{
 	{Leader, ""}:      elect.Leader{Worker: "worker-1", Nonce: "m4k0ss"},
 	{Plan, ""}: plan.Head{
 		Version: plan.MakeVersion(1040832, 17), Term: 6, Leader: "worker-1", Session: "m4k0ss", Phase: plan.Rebalancing, Why: plan.WhyLost,
-		Partitions: 1024, Unassigned: 2, Releasing: 5, Workers: 12, Changed: []string{"worker-3", "worker-7"}, Started: true, Adopting: true,
+		Partitions: 1024, Unassigned: 2, Releasing: 5, Workers: 12, Slices: 12, Changed: []string{"worker-3", "worker-7"}, Started: true, Adopting: true,
 	},
 	{Slice, "worker-7"}: plan.Slice{
 		Worker: "worker-7", Session: "q5c1f0", TTL: 15000, Fenced: true, Version: plan.MakeVersion(1040832, 17),

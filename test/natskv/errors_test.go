@@ -408,6 +408,18 @@ func TestConnectionIsClosed(t *testing.T) {
 	}
 }
 
+// Wrong credentials are told soon; the connection goes on trying, for its owner to close.
+func TestWrongCredentials(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) { o.Username, o.Password = "ann", "right" })
+	nc := natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.UserInfo("ann", "wrong"))...)
+	if _, err := natskv.Open(t.Context(), jetStream(t, nc), "orders"); !errors.Is(err, natskv.ErrNotLetIn) || !errors.Is(err, nats.ErrAuthorization) {
+		t.Error(err)
+	}
+	if nc.IsClosed() {
+		t.Error("it has given up")
+	}
+}
+
 func TestNothingAfterClose(t *testing.T) {
 	s := open(t, servers["one"](t), "closed")
 	s.Close()

@@ -237,6 +237,12 @@ var All = []Mutant{
 		Profiles: "losses", Breaks: []int{2, 3}, Seeds: 60,
 	},
 
+	{
+		Rule:    "what a listing lacks is not taken for gone",
+		Edits:   []Edit{{"internal/member/term.go", "len(t.found.Slices) < n {", "false {"}},
+		Package: "./internal/member", // no network loses keys of a listing; a store that is broken may
+	},
+
 	// Liveness.
 	{
 		Rule:    "a partition that two owners crashed with goes to a third",

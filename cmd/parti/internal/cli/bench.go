@@ -122,7 +122,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	s := b.streams
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
-	nc, err := b.connect(ctx, s, append(natskv.ConnectOptions(), quiet)...)
+	nc, err := b.connect(ctx, s, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false))...)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (b *bench) fleet(ctx context.Context, p *progress, group string, m *measure
 	o := measure.Options{
 		Group: group, Store: b.options(),
 		Connect: func(ctx context.Context, _ int) (jetstream.JetStream, error) {
-			nc, err := b.connect(ctx, b.streams, append(natskv.ConnectOptions(), quiet)...)
+			nc, err := b.connect(ctx, b.streams, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false))...)
 			if err != nil {
 				return nil, err
 			}
