@@ -365,3 +365,48 @@ func TestStore_WritesFail(t *testing.T) {
 		oneSequence(t, all)
 	})
 }
+
+// The servers have no room left for anything: reads answer, no write does. It is filled for
+// longer than a session lasts. Under Freeze nobody's work stops, and when there is room
+// again each has what it had.
+func TestStore_Full(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		const room = 4 << 20
+		on := partitest.StartNATS(t, func(o *server.Options) { o.JetStreamMaxStore = room })
+		f := newFleet(t, on, 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		js := jetStream(t, on)
+		filler, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILL", Subjects: []string{"fill"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Mark("the store is filled")
+		refused := 0
+		for size := 512 << 10; size > 0; size /= 2 {
+			for {
+				if _, err := js.Publish(t.Context(), "fill", make([]byte, size)); err != nil {
+					refused++
+					break
+				}
+			}
+		}
+		alone(t, all, isolation)
+		pass(f.Config.SessionTTL)
+		if n := f.Report().Starts; n != before.Starts {
+			t.Errorf("%d handlers were started meanwhile", n-before.Starts)
+		}
+		f.Mark("there is room again")
+		if err := filler.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.Settled(patience)
+		allAre(t, all, "everybody is stable", parti.StateStable)
+		unmoved(t, f, before, isolation)
+		oneSequence(t, all)
+		if refused == 0 {
+			t.Error("the store was never full")
+		}
+	})
+}
