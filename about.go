@@ -37,6 +37,8 @@ type Leading struct {
 	Orders string `json:"orders"`
 	// Workers is what it thinks of sessions, sorted by worker ID.
 	Workers []Seen `json:"workers,omitempty"`
+	// Unassigned are partitions that have no owner, sorted by ID: the first 500.
+	Unassigned []Partition `json:"unassigned,omitempty"`
 }
 
 // A Pending is something that the leader waits for or is going to do.
@@ -98,7 +100,7 @@ func leading(v *member.View, now time.Time) *Leading {
 	if v == nil {
 		return nil
 	}
-	l := &Leading{Term: v.Term, Doubt: v.Doubt, Orders: wire.Fingerprint(v.Controls)}
+	l := &Leading{Term: v.Term, Doubt: v.Doubt, Orders: wire.Fingerprint(v.Controls), Unassigned: v.Unassigned}
 	for _, p := range v.Pending {
 		q := Pending{Why: p.Why, About: p.About, Holds: p.Holds}
 		if !p.Since.IsZero() {

@@ -648,3 +648,31 @@ func TestAwaitDrained(t *testing.T) {
 		}
 	})
 }
+
+// What has no owner is in no record: the leader names it, and says why.
+func TestUnassigned(t *testing.T) {
+	inBubble(t, 0, 9, func(t *testing.T, f *fleet) {
+		f.join("w0", parti.Config{Capacity: 3})
+		f.join("w1", parti.Config{Capacity: 3})
+		time.Sleep(time.Minute)
+		s := f.snapshot()
+		var without []string
+		for _, p := range s.Partitions {
+			if p.State == admin.Unassigned {
+				without = append(without, p.ID)
+			}
+		}
+		if len(s.Partitions) != 9 || len(without) != 3 || s.Counts.Unassigned != 3 {
+			t.Errorf("%q of %d, %d counted", without, len(s.Partitions), s.Counts.Unassigned)
+		}
+		e, err := f.group.Explain(t.Context(), without[0])
+		if err != nil || !strings.HasPrefix(e.Sentence, without[0]+" has no owner. The leader says: ") {
+			t.Errorf("%q, %v", e.Sentence, err)
+		}
+		t.Log(e.Sentence)
+		f.join("w2", parti.Config{})
+		if s = f.settled(); slices.ContainsFunc(s.Partitions, func(p admin.Partition) bool { return p.State != admin.Owned }) {
+			t.Errorf("%+v", s.Partitions)
+		}
+	})
+}

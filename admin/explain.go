@@ -72,6 +72,9 @@ func (g *Group) Explain(ctx context.Context, partition string) (Explanation, err
 	}
 	e.Next = g.next(ctx, pic, &s, p)
 	e.Sentence = e.sentence(s.At)
+	if p.State == Unassigned {
+		e.Sentence += obstacle(&s)
+	}
 	return e, nil
 }
 
@@ -121,6 +124,8 @@ func (e *Explanation) sentence(now time.Time) string {
 	switch p.State {
 	case Quarantined:
 		return fmt.Sprintf("%s is quarantined for %s, for the %s time: %s crashed with it.", p.ID, Duration(p.For.Duration()), ordinal(p.Times), strings.Join(p.Owners, ", "))
+	case Unassigned:
+		return p.ID + " has no owner."
 	case Done:
 		return p.ID + " is done: its handler said so, and it runs again once the source has left it out and lists it anew."
 	case Moving:
@@ -145,6 +150,20 @@ func (e *Explanation) sentence(now time.Time) string {
 		fmt.Fprintf(&b, " (%s)", l.About)
 	}
 	return b.String() + "."
+}
+
+// obstacle says why partitions have no owner: what the leader has said of it, or else what
+// it waits for.
+func obstacle(s *Snapshot) string {
+	for _, a := range s.Alerts {
+		if a.Leader && a.About == "unassigned" {
+			return " The leader says: " + a.Text + "."
+		}
+	}
+	if text := first(s, ""); text != "" {
+		return " " + text
+	}
+	return ""
 }
 
 func ordinal(n int) string {

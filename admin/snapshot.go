@@ -53,8 +53,8 @@ type Snapshot struct {
 	// Workers are those that are there, and those that are not and still have something
 	// in the plan; in the natural order of their IDs.
 	Workers []Worker `json:"workers,omitempty"`
-	// Partitions are those that the plan names, sorted by ID. What has no owner and is
-	// not kept out of the plan is in no record, and so only counted: Counts.Unassigned.
+	// Partitions are those that the plan names, and those of which the leader says that they
+	// have no owner: it names the first 500, Counts.Unassigned is all of them. Sorted by ID.
 	Partitions []Partition `json:"partitions,omitempty"`
 
 	// Unreadable are records that this release cannot read. Nothing is known of them.
@@ -133,6 +133,7 @@ type Worker struct {
 
 // The states of a partition.
 const (
+	Unassigned  = "unassigned"  // nobody has it
 	Owned       = "owned"       // granted
 	Moving      = "moving"      // its owner was asked to let go; Next is who gets it
 	Stopping    = "stopping"    // its owner was asked to let go, and nobody gets it
@@ -249,7 +250,7 @@ func (g *Group) snapshot(p *picture, all said) Snapshot {
 		}
 	}
 	s.Workers = p.workers(all, view, drained(s.Controls))
-	s.Partitions = p.partitions()
+	s.Partitions = p.partitions(view)
 	p.steer(&s)
 	for i := range s.Workers {
 		w := &s.Workers[i]
@@ -391,8 +392,8 @@ func (w *Worker) judge(s roster.Session, seen parti.Seen, led bool) {
 	}
 }
 
-// partitions are those that the plan names.
-func (p *picture) partitions() []Partition {
+// partitions are those that the plan names, and those that nobody has, as the leader says.
+func (p *picture) partitions(view *parti.Leading) []Partition {
 	by := map[string]Partition{}
 	add := func(x Partition) { // of two records of one partition, the younger lease is the one that stands
 		if old, ok := by[x.ID]; !ok || old.Token < x.Token {
@@ -423,6 +424,13 @@ func (p *picture) partitions() []Partition {
 			by[a.Partition] = x
 		case a.For > 0:
 			add(Partition{ID: a.Partition, Weight: 1, State: Quarantined, Why: a.Why, For: a.For, Times: a.Times, Owners: a.Owners})
+		}
+	}
+	if view != nil {
+		for _, x := range view.Unassigned { // unless it has found an owner since
+			if _, owned := by[x.ID]; !owned {
+				by[x.ID] = Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Unassigned}
+			}
 		}
 	}
 	all := make([]Partition, 0, len(by))

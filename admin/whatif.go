@@ -220,7 +220,7 @@ func (r *rehearsal) usual() plan.Worker {
 func (r *rehearsal) list() error {
 	r.parts = slices.Clone(r.w.Partitions)
 	if r.w.Partitions == nil {
-		for _, x := range r.p.partitions() {
+		for _, x := range r.p.partitions(nil) {
 			if x.State != Stopping {
 				r.parts = append(r.parts, plan.Partition{ID: x.ID, Weight: x.Weight, Labels: x.Labels})
 			}
@@ -340,7 +340,7 @@ func (r *rehearsal) commit(c *lead.Commit) {
 func (r *rehearsal) outcome() Outcome {
 	o := Outcome{Schema: Schema, Plans: r.plans}
 	after := &picture{slices: r.slices}
-	was, is := byID(r.p.partitions()), byID(after.partitions())
+	was, is := byID(r.p.partitions(nil)), byID(after.partitions(nil))
 	why := map[string]plan.Why{}
 	for _, d := range r.plans {
 		for _, m := range d.Moves {

@@ -64,6 +64,16 @@ func (m *Machine) Pending() []Pending {
 	return ps
 }
 
+// Unassigned lists what is listed and has no owner, in the order of IDs, up to so many.
+func (m *Machine) Unassigned(most int) (some []plan.Partition) {
+	for i := range m.parts {
+		if p := &m.parts[i]; p.state == free && p.listed && !p.aside && len(some) < most {
+			some = append(some, p.Partition)
+		}
+	}
+	return some
+}
+
 func (m *Machine) opened(w *window, about string) Pending {
 	p := Pending{Why: w.why, About: about, Since: w.since, At: m.due(w)}
 	switch {

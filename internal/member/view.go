@@ -16,7 +16,12 @@ type View struct {
 	Workers []Seen // sorted by worker ID
 	// Controls is what operators want, as far as it has been told, sorted by key.
 	Controls []plan.Control
+	// Unassigned is what has no owner, the first mostUnassigned of it.
+	Unassigned []plan.Partition
 }
+
+// mostUnassigned is how many a View names.
+const mostUnassigned = 500
 
 // Seen is what the leader thinks of a session.
 type Seen struct {
@@ -35,12 +40,13 @@ func (m *Machine) View() *View {
 	brain, ok := m.term.brain.(interface {
 		Pending() []lead.Pending
 		Controls() []plan.Control
+		Unassigned(most int) []plan.Partition
 		Roster() *roster.Roster
 	})
 	if !ok {
 		return v
 	}
-	v.Pending, v.Controls = brain.Pending(), brain.Controls()
+	v.Pending, v.Controls, v.Unassigned = brain.Pending(), brain.Controls(), brain.Unassigned(mostUnassigned)
 	for _, y := range brain.Roster().Members() {
 		v.Workers = append(v.Workers, Seen{y.Session.Worker, y.Session.Nonce, y.State, y.Why, y.Since})
 	}

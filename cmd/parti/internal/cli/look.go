@@ -81,7 +81,7 @@ func newPartitions(s *Streams, g *global) *cobra.Command {
 		Use:   "partitions [PATTERN]",
 		Short: "List the partitions, their owners, and why they are there",
 		Long: `List the partitions that the plan names. A pattern is a NATS subject: * stands for one token, and
-> at the end for all that follow. What has no owner is in no record, and only counted.
+> at the end for all that follow. What has no owner is in no record: the leader names the first 500.
 
 Off a terminal the columns are: partition, state, owner, next, weight, why, token, pinned, banned,
 note.`,
@@ -91,7 +91,7 @@ note.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if state != "" && !slices.Contains(partitionStates, state) {
-				return usage(fmt.Errorf("--state %s: it is %s", state, strings.Join(partitionStates, ", ")), "parti partitions --state "+partitionStates[1])
+				return usage(fmt.Errorf("--state %s: it is %s", state, strings.Join(partitionStates, ", ")), "parti partitions --state "+admin.Owned)
 			}
 			return t.do(cmd.Context(), func(ctx context.Context, w *way) error {
 				now, err := w.Snapshot(ctx)
@@ -112,8 +112,8 @@ note.`,
 				if err := writeLines(s.Out, partitionLines(list, s.look(g))); err != nil {
 					return err
 				}
-				if n := now.Counts.Unassigned; n > 0 {
-					fmt.Fprintf(s.Err, "%s without an owner not listed: no record names them\n", show.Plural(n, "partition"))
+				if n := now.Counts.Unassigned - len(unowned(now)); n > 0 {
+					fmt.Fprintf(s.Err, "%s without an owner not listed: no record names them, and the leader no more\n", show.Plural(n, "partition"))
 				}
 				return nil
 			})
@@ -129,7 +129,7 @@ note.`,
 	return cmd
 }
 
-var partitionStates = []string{admin.Owned, admin.Moving, admin.Stopping, admin.Quarantined, admin.Done}
+var partitionStates = []string{admin.Unassigned, admin.Owned, admin.Moving, admin.Stopping, admin.Quarantined, admin.Done}
 
 // pick are the partitions that match all that is said of them.
 func pick(now admin.Snapshot, patterns []string, worker, state string) ([]admin.Partition, error) {
@@ -151,6 +151,11 @@ func pick(now admin.Snapshot, patterns []string, worker, state string) ([]admin.
 		list = filter(list, func(p admin.Partition) bool { _, ok := slices.BinarySearch(ids, p.ID); return ok })
 	}
 	return list, nil
+}
+
+// unowned are the partitions of which the leader says that nobody has them.
+func unowned(now admin.Snapshot) []admin.Partition {
+	return filter(now.Partitions, func(p admin.Partition) bool { return p.State == admin.Unassigned })
 }
 
 func filter[T any](list []T, keep func(T) bool) []T {
@@ -191,7 +196,7 @@ func partitionLines(list []admin.Partition, look show.Look) []string {
 		switch p.State {
 		case admin.Moving, admin.Stopping:
 			state = state.Painted(look.Paint.Yellow)
-		case admin.Quarantined:
+		case admin.Quarantined, admin.Unassigned:
 			state = state.Painted(look.Paint.Red)
 		case admin.Done:
 			state = state.Painted(look.Paint.Dim)

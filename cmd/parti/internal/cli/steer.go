@@ -151,14 +151,15 @@ func (x *steer) act(ctx context.Context, w *way, seen admin.Snapshot, c plan.Con
 }
 
 // exists says which name there is not. Partitions may have no owner, and are then in no
-// record: what is wanted of them is left to be judged by the group.
+// record; where the leader does not name them all, what is wanted of them is left to be
+// judged by the group.
 func exists(now admin.Snapshot, c plan.Control) error {
 	if c.Worker != "" {
 		if _, err := now.Worker(c.Worker); err != nil && !slices.ContainsFunc(now.Controls, func(o plan.Control) bool { return o.Worker == c.Worker }) {
 			return err
 		}
 	}
-	if c.Partition != "" && now.Counts.Unassigned == 0 {
+	if c.Partition != "" && now.Counts.Unassigned <= len(unowned(now)) {
 		if _, err := now.Partition(c.Partition); err != nil && !slices.ContainsFunc(now.Controls, func(o plan.Control) bool { return o.Partition == c.Partition }) {
 			return err
 		}
