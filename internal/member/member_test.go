@@ -576,7 +576,7 @@ func TestListingLacksASlice(t *testing.T) {
 	w.store.omit = func(k Key) bool { return k == Key{KindSlice, b.rd.WorkerID} }
 	term := l.m.Term()
 	l.step(StepDown{})
-	w.run(time.Minute)
+	w.run(lackFor - 10*time.Second)
 	told := 0
 	for _, x := range w.boxes {
 		if x.m.Term() > term {
@@ -596,6 +596,22 @@ func TestListingLacksASlice(t *testing.T) {
 	if len(b.run) != 2 {
 		t.Errorf("%s runs %d", b.rd.WorkerID, len(b.run))
 	}
+}
+
+// Somebody deletes a slice by hand: the group has no leader for a while, and then one who
+// takes the others for all.
+func TestSliceDeletedByHand(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	b := w.other()
+	k := Key{KindSlice, b.rd.WorkerID}
+	w.store.put(Put{Record: Record{Key: k, Rev: w.store.keys[k].rev, Gone: true}})
+	w.leader().step(StepDown{})
+	w.run(lackFor / 2)
+	if l := w.leader(); l != nil && l.m.Term() > 0 {
+		t.Errorf("%s leads", l.rd.WorkerID)
+	}
+	w.must("somebody leads, and all of it runs", 2*lackFor, func() bool { return w.leader() != nil && w.settled() })
 }
 
 func TestRefreshByAFollower(t *testing.T) {

@@ -36,10 +36,25 @@ type store struct {
 	acked kv.Rev         // the highest revision acknowledged to this process
 	keys  map[Key]kv.Rev // the same, per key
 
+	lacks struct { // the last listing that had fewer slices than the head of that revision says
+		head  kv.Rev
+		n     int
+		since time.Time
+	}
+
 	renewing bool
 	tries    retry
 	// renewed is called when the store was made anew.
 	renewed func()
+}
+
+// lacking notes that a listing has n slices, and fewer than the head says, and returns for
+// how long that has been so.
+func (s *store) lacking(now time.Time, head kv.Rev, n int) time.Duration {
+	if l := &s.lacks; l.head != head || l.n != n {
+		l.head, l.n, l.since = head, n, now
+	}
+	return now.Sub(s.lacks.since)
 }
 
 // mark notes how things are when a request is made.

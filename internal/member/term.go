@@ -187,12 +187,19 @@ func (t *term) foundSlices(a Answer) {
 	// condition on the head tells.)
 	if n := t.found.Head.Slices; len(t.found.Slices) < n {
 		lacks := fmt.Errorf("the listing has %d slices of %d", len(t.found.Slices), n)
-		t.failed("listing slices", lacks)
-		t.end(lacks.Error(), t.cfg.backOff())
-		return
+		if t.store.lacking(t.now, t.ledger.base, len(t.found.Slices)) < lackFor {
+			t.failed("listing slices", lacks)
+			t.end(lacks.Error(), t.cfg.backOff())
+			return
+		}
+		t.failed("listing slices", fmt.Errorf("%w, for %v: somebody must have deleted the rest", lacks, lackFor))
 	}
 	slices.SortFunc(t.found.Slices, func(a, b plan.Slice) int { return compare(a.Worker, b.Worker) })
 }
+
+// lackFor is for how long a listing that lacks slices is not believed. A group whose
+// operator has deleted one by hand is to have a leader again some time.
+const lackFor = time.Minute
 
 func (t *term) foundAside(r Record) {
 	if r.Unreadable != nil {
