@@ -49,15 +49,16 @@ help: ## this list
 
 ##@ Tests
 
+# Many packages wait for servers and intervals most of the time: four go side by side.
 .PHONY: test
 test: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 test: $(OLD_NATS) ## every test of every module, under the race detector
-	go test -race -run '$(call s,RUN)' $(call s,PKG)
+	go test -race -p 4 -run '$(call s,RUN)' $(call s,PKG)
 
 .PHONY: explore
 explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
-	.ci/run-tests '.' . ./internal/model/... ./internal/sim ./internal/memkv ./strategy
-	.ci/run-tests 'TenThousand' ./test/integration
+	.ci/run-tests '.' ./internal/model/... ./internal/sim ./internal/memkv ./strategy
+	.ci/run-tests 'HoursOfLife|TenThousand' . ./test/integration
 
 # Short leaves out no test that may pass only mostly: it is what one goroutine
 # explores, which comes out the same each time, that is explored less far.
