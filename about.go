@@ -37,7 +37,8 @@ type Leading struct {
 	Orders string `json:"orders"`
 	// Workers is what it thinks of sessions, sorted by worker ID.
 	Workers []Seen `json:"workers,omitempty"`
-	// Unassigned are partitions that have no owner, sorted by ID: the first 500.
+	// Unassigned are partitions that have no owner, sorted by ID, without their labels: the
+	// first 500, fewer where IDs are long.
 	Unassigned []Partition `json:"unassigned,omitempty"`
 }
 
@@ -100,7 +101,7 @@ func leading(v *member.View, now time.Time) *Leading {
 	if v == nil {
 		return nil
 	}
-	l := &Leading{Term: v.Term, Doubt: v.Doubt, Orders: wire.Fingerprint(v.Controls), Unassigned: v.Unassigned}
+	l := &Leading{Term: v.Term, Doubt: v.Doubt, Orders: wire.Fingerprint(v.Controls), Unassigned: some(v.Unassigned)}
 	for _, p := range v.Pending {
 		q := Pending{Why: p.Why, About: p.About, Holds: p.Holds}
 		if !p.Since.IsZero() {
@@ -116,6 +117,21 @@ func leading(v *member.View, now time.Time) *Leading {
 		l.Workers = append(l.Workers, Seen{s.Worker, s.Nonce, s.State.String(), s.Why, plan.ToMillis(now.Sub(s.Since))})
 	}
 	return l
+}
+
+// someBytes is what the names of partitions may take of an answer, which is one message.
+const someBytes = 16 << 10
+
+// some is as much of a list as there is room for.
+func some(all []Partition) (list []Partition) {
+	room := someBytes
+	for _, p := range all {
+		if room -= len(p.ID) + 32; room < 0 {
+			break
+		}
+		list = append(list, Partition{ID: p.ID, Weight: p.Weight})
+	}
+	return list
 }
 
 // aboutIn is how long the brain may take to say what it sees; whoever asks over the store

@@ -154,8 +154,9 @@ type Config struct {
 
 // Degraded says when a worker is degraded: once the store has not answered for
 // EnterAfter, or gave ErrorThreshold errors within ErrorWindow. It ends once the
-// store has answered, without an error, for ExitAfter; for twice as long, up to
-// ErrorWindow, each time that it comes back within ErrorWindow.
+// store has answered, without an error, for ExitAfter. Each time that it comes back
+// within ErrorWindow, there must have been no such reason for twice as long as the time
+// before, up to ErrorWindow.
 type Degraded struct {
 	// EnterAfter is the silence that is too long. Default 10 s.
 	EnterAfter time.Duration `yaml:"enter_after" env:"ENTER_AFTER"`

@@ -666,7 +666,7 @@ func TestUnassigned(t *testing.T) {
 			t.Errorf("%q of %d, %d counted", without, len(s.Partitions), s.Counts.Unassigned)
 		}
 		e, err := f.group.Explain(t.Context(), without[0])
-		if err != nil || !strings.HasPrefix(e.Sentence, without[0]+" has no owner. The leader says: ") {
+		if err != nil || !strings.HasPrefix(e.Sentence, without[0]+" has no owner. Of all that have none the leader says: 3 partitions are unassigned: no worker has room for them") || len(e.Next) != 1 {
 			t.Errorf("%q, %v", e.Sentence, err)
 		}
 		t.Log(e.Sentence)

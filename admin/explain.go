@@ -157,7 +157,7 @@ func (e *Explanation) sentence(now time.Time) string {
 func obstacle(s *Snapshot) string {
 	for _, a := range s.Alerts {
 		if a.Leader && a.About == "unassigned" {
-			return " The leader says: " + a.Text + "."
+			return " Of all that have none the leader says: " + a.Text + "."
 		}
 	}
 	if text := first(s, ""); text != "" {
@@ -188,6 +188,16 @@ func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition
 	}
 	if p.State == Done {
 		return nil
+	}
+	if p.State == Unassigned {
+		if p.Pinned != "" {
+			say("It is pinned to %s, and goes there once that worker is there and takes it.", p.Pinned)
+		}
+		for _, b := range p.Banned {
+			say("It is banned from %s.", b)
+		}
+		say("It goes to the first worker that takes it and has room.")
+		return all
 	}
 	owner, err := s.Worker(p.Owner)
 	if err != nil {

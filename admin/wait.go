@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -110,14 +111,17 @@ func (g *Group) AwaitDrained(ctx context.Context, worker string, progress func(l
 	key := wire.Key{Kind: wire.Slice, Name: worker}
 	return g.noticing(ctx, []string{key.String()}, func(changed <-chan struct{}) error {
 		told := -1
+		var last error // since it was told
 		for {
 			// The slice is all that is to be known of it, so that nobody has to be asked.
 			left, err := g.left(ctx, key)
 			switch {
 			case err != nil && ctx.Err() == nil && told < 0:
 				return err
-			case err == nil && left != told:
-				told = left
+			case err != nil && ctx.Err() == nil:
+				last = err
+			case err == nil && left >= 0 && left != told:
+				told, last = left, nil
 				if progress != nil {
 					progress(left)
 				}
@@ -125,9 +129,14 @@ func (g *Group) AwaitDrained(ctx context.Context, worker string, progress func(l
 			if err == nil && left == 0 {
 				return nil
 			}
-			if !pause(ctx, watchMost, changed) {
-				return fmt.Errorf("%s still has %s: %w", worker, counted(max(told, 0)), context.Cause(ctx))
+			if pause(ctx, watchMost, changed) {
+				continue
 			}
+			state := "it is not known what " + worker + " has"
+			if told >= 0 {
+				state = worker + " still has " + counted(told)
+			}
+			return fmt.Errorf("%s: %w", state, errors.Join(context.Cause(ctx), last))
 		}
 	})
 }
@@ -144,11 +153,29 @@ func (g *Group) there(ctx context.Context, worker string) error {
 	return nil
 }
 
-// left is how many partitions a slice has that were not let go of.
+// left is how many partitions a slice has that were not let go of; negative: that is not
+// known, since the store was made anew, and the plan is not whole again.
 func (g *Group) left(ctx context.Context, key wire.Key) (int, error) {
 	e, found, err := g.get(ctx, key)
-	if err != nil || !found {
+	if err != nil {
 		return 0, lost(err)
+	}
+	if !found {
+		var head plan.Head
+		e, stands, err := g.get(ctx, wire.Key{Kind: wire.Plan})
+		if err != nil {
+			return 0, lost(err)
+		}
+		if !stands {
+			return -1, nil
+		}
+		if err := wire.Decode(e.Key, e.Value, &head); err != nil {
+			return 0, err
+		}
+		if head.Adopting {
+			return -1, nil
+		}
+		return 0, nil
 	}
 	var s plan.Slice
 	if err := wire.Decode(e.Key, e.Value, &s); err != nil {

@@ -82,6 +82,10 @@ func WithoutFence() Option { return func(o *options) { o.fenced = false } }
 // ConnectOptions are what a connection of a worker needs: it finds out within
 // seconds that its server is gone, never gives up, and keeps no writes back to send
 // them when they are no longer meant. Further options may follow them.
+//
+// Credentials that the server refuses are shown to it again and again, since they may be
+// renewed. So revoking a user is an outage to its worker: under Freeze that goes on with
+// what it has, for parti.Config.MaxFreeze at most, while others are given it.
 func ConnectOptions() []nats.Option {
 	return []nats.Option{
 		nats.PingInterval(pingInterval),
@@ -112,6 +116,9 @@ func lacking(o nats.Options) (names []string) {
 	}
 	if !o.AllowReconnect || o.MaxReconnect >= 0 {
 		names = append(names, "MaxReconnects(-1): it gives up for good after some time")
+	}
+	if !o.IgnoreAuthErrorAbort {
+		names = append(names, "IgnoreAuthErrorAbort(): it gives up for good when credentials expire before they are renewed")
 	}
 	if o.ReconnectBufSize >= 0 {
 		names = append(names, "ReconnectBufSize(-1): writes are kept back and sent when they are no longer meant")

@@ -144,7 +144,8 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 func (s *Store) prepare(ctx context.Context) error {
 	again := time.NewTicker(formWait)
 	defer again.Stop()
-	var refused time.Time // since when the server does not let us in
+	var refusal error // that a server did not let us in; a dead one of the list has no say in it
+	var since time.Time
 	for {
 		c, changed := s.Connection()
 		if c.Up {
@@ -155,13 +156,11 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 		// Later on credentials may expire, and it is worth waiting for new ones. To begin with
 		// they are wrong.
-		switch err := s.nc.LastError(); {
-		case !notLetIn(err):
-			refused = time.Time{}
-		case refused.IsZero():
-			refused = time.Now()
-		case time.Since(refused) > refusedFor:
-			return fmt.Errorf("%w: %w", ErrNotLetIn, err)
+		if err := s.nc.LastError(); refusal == nil && notLetIn(err) {
+			refusal, since = err, time.Now()
+		}
+		if refusal != nil && time.Since(since) > refusedFor {
+			return fmt.Errorf("%w: %w", ErrNotLetIn, refusal)
 		}
 		select {
 		case <-changed:

@@ -10,7 +10,8 @@ type health struct {
 	bad    []time.Time   // the last errors, no more than it takes
 	since  time.Time     // degraded since; zero: it is not
 	left   time.Time     // when it last was no more
-	calm   time.Duration // how long all must be well to leave
+	worst  time.Time     // when there was last a reason to be degraded
+	calm   time.Duration // how long there must be none to leave
 }
 
 func (h *health) degraded() bool { return !h.since.IsZero() }
@@ -33,24 +34,30 @@ func (h *health) failing(now time.Time) {
 		h.bad = append(h.bad[:0], h.bad[1:]...)
 	}
 	h.bad = append(h.bad, now)
+	if h.failed(now) {
+		h.worst = now
+	}
 }
 
 // look enters or leaves degraded mode.
 func (h *health) look(now time.Time, trusted bool) {
+	bad := !trusted || h.silent(now)
 	switch {
 	case !h.degraded():
-		if !trusted || h.silent(now) || h.failed(now) {
-			h.since, h.streak = now, time.Time{}
+		if bad || h.failed(now) {
+			h.since, h.streak, h.worst = now, time.Time{}, now
 			h.calm = h.patience()
 		}
-	case trusted && !h.streak.IsZero() && h.good.Sub(h.streak) >= h.calm:
+	case bad:
+		h.worst = now
+	case !h.streak.IsZero() && h.good.Sub(h.streak) >= h.cfg.ExitAfter && (h.calm == h.cfg.ExitAfter || h.good.Sub(h.worst) >= h.calm):
 		h.since, h.bad, h.left = time.Time{}, nil, now
 	}
 }
 
-// patience is how long all must be well to leave: who was degraded a moment ago takes
-// twice as long as then. Where some requests are answered and others are not, all looks
-// well for a while again and again.
+// patience is how long there must be no reason to be degraded: who was so a moment ago
+// takes twice as long as then. Where some requests are answered and others are not, all
+// looks well for a while again and again. An error now and then is no reason.
 func (h *health) patience() time.Duration {
 	if h.left.IsZero() || h.since.Sub(h.left) > h.cfg.ErrorWindow {
 		return h.cfg.ExitAfter

@@ -48,8 +48,9 @@ type Config struct {
 
 // Degraded says when a worker is degraded. It is entered once the store has not
 // answered for EnterAfter, or gave ErrorThreshold errors within ErrorWindow, and
-// left once it has answered, without an error, for ExitAfter: for twice as long, up to
-// ErrorWindow, each time that it is entered again within ErrorWindow. It is also entered
+// left once it has answered, without an error, for ExitAfter, and there has been no such
+// reason for as long: for twice as long, up to ErrorWindow, each time that it is entered
+// again within ErrorWindow. It is also entered
 // when trust is lost, and never left without it. An EnterAfter or ErrorThreshold
 // of 0 is no reason to enter.
 type Degraded struct {

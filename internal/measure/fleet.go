@@ -47,6 +47,7 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	running map[string]int       // partition to the number of its handlers
+	single  int                  // partitions that have one
 	ended   map[string]time.Time // when a partition's last handler returned
 	gaps    Times                // from a return to the next start
 	starts  int
@@ -143,7 +144,7 @@ func (w *Worker) begins(id string) {
 	}
 	f := w.fleet
 	w.runs[id] = true
-	f.running[id]++
+	f.count(id, +1)
 	f.starts++
 	if at, ok := f.ended[id]; ok {
 		f.gaps = append(f.gaps, time.Since(at))
@@ -157,9 +158,18 @@ func (w *Worker) ends(id string) {
 	}
 	f := w.fleet
 	delete(w.runs, id)
-	f.running[id]--
+	f.count(id, -1)
 	f.ended[id] = time.Now()
 	f.nudge()
+}
+
+func (f *Fleet) count(id string, by int) {
+	if f.running[id] == 1 {
+		f.single--
+	}
+	if f.running[id] += by; f.running[id] == 1 {
+		f.single++
+	}
 }
 
 func (f *Fleet) nudge() {
@@ -266,17 +276,7 @@ func (f *Fleet) AwaitSettled(ctx context.Context) error {
 }
 
 // covered reports whether every partition has one handler.
-func (f *Fleet) covered() bool {
-	if len(f.running) < len(f.options.Partitions) {
-		return false
-	}
-	for _, n := range f.running {
-		if n != 1 {
-			return false
-		}
-	}
-	return true
-}
+func (f *Fleet) covered() bool { return f.single == len(f.options.Partitions) }
 
 // settled reports whether, besides, nothing is on its way.
 func (f *Fleet) settled() bool {

@@ -36,12 +36,23 @@ func (f *Fleet) since(began time.Time) Change {
 // Cold starts all workers, and is over when every partition runs.
 func (f *Fleet) Cold(ctx context.Context) (Change, error) {
 	f.Reset()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	began, wait := f.Start(ctx, f.workers...)
-	if err := f.await(ctx, "every partition runs", f.covered); err != nil {
-		return Change{}, errors.Join(err, wait())
-	}
+	started := make(chan error, 1)
+	go func() {
+		err := wait()
+		if err != nil { // then nothing will run
+			fail(err)
+		}
+		started <- err
+	}()
+	err := f.await(ctx, "every partition runs", f.covered)
 	c := f.since(began)
-	return c, wait()
+	if failed := <-started; failed != nil {
+		return c, failed
+	}
+	return c, err
 }
 
 // Join adds a worker, and is over when it has its share.
@@ -109,10 +120,10 @@ func (f *Fleet) Lose(ctx context.Context) (Change, error) {
 // Succeed stops the leader cleanly, and is over when another's term stands. Moved is what
 // was started elsewhere until then.
 func (f *Fleet) Succeed(ctx context.Context) (Change, error) {
-	if err := f.await(ctx, "somebody leads", func() bool { return f.leader(nil) != nil }); err != nil {
+	var old *Worker
+	if err := f.await(ctx, "somebody leads", func() bool { old = f.leader(nil); return old != nil }); err != nil {
 		return Change{}, err
 	}
-	old := f.leader(nil)
 	f.Reset()
 	began := time.Now()
 	done := make(chan error, 1)

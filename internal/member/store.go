@@ -37,9 +37,8 @@ type store struct {
 	keys  map[Key]kv.Rev // the same, per key
 
 	lacks struct { // the last listing that had fewer slices than the head of that revision says
-		head  kv.Rev
-		n     int
-		since time.Time
+		head        kv.Rev
+		since, last time.Time
 	}
 
 	renewing bool
@@ -48,13 +47,15 @@ type store struct {
 	renewed func()
 }
 
-// lacking notes that a listing has n slices, and fewer than the head says, and returns for
-// how long that has been so.
-func (s *store) lacking(now time.Time, head kv.Rev, n int) time.Duration {
-	if l := &s.lacks; l.head != head || l.n != n {
-		l.head, l.n, l.since = head, n, now
+// lacking notes that a listing has fewer slices than the head says, and returns for how
+// long every listing has been so, as far as it was looked often enough to say that.
+func (s *store) lacking(head kv.Rev) time.Duration {
+	l := &s.lacks
+	if l.head != head || s.now.Sub(l.last) > lackFor/2 {
+		l.head, l.since = head, s.now
 	}
-	return now.Sub(s.lacks.since)
+	l.last = s.now
+	return l.last.Sub(l.since)
 }
 
 // mark notes how things are when a request is made.

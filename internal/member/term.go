@@ -187,7 +187,7 @@ func (t *term) foundSlices(a Answer) {
 	// condition on the head tells.)
 	if n := t.found.Head.Slices; len(t.found.Slices) < n {
 		lacks := fmt.Errorf("the listing has %d slices of %d", len(t.found.Slices), n)
-		if t.store.lacking(t.now, t.ledger.base, len(t.found.Slices)) < lackFor {
+		if t.store.lacking(t.ledger.base) < lackFor {
 			t.failed("listing slices", lacks)
 			t.end(lacks.Error(), t.cfg.backOff())
 			return

@@ -138,7 +138,9 @@ func (is *issuer) worker(name string, l *partitest.Ledger, valid time.Duration) 
 		<-ctx.Done()
 		return nil
 	})
-	w.mgr, err = parti.NewManager(store, source.Static(all...), l.Watch(name, run), parti.Config{Identity: name, ExpectedWorkers: workers})
+	w.mgr, err = parti.NewManager(store, source.Static(all...), l.Watch(name, run), parti.Config{
+		Identity: name, ExpectedWorkers: workers, EmergencyGrace: 4 * time.Second, LostAfter: 10 * time.Second, // a machine may be busy when they come back
+	})
 	must(t, err)
 	l.Follow(name, w.mgr)
 	t.Cleanup(func() {

@@ -411,12 +411,24 @@ func TestConnectionIsClosed(t *testing.T) {
 // Wrong credentials are told soon; the connection goes on trying, for its owner to close.
 func TestWrongCredentials(t *testing.T) {
 	ns := natstest.Start(t, func(o *server.Options) { o.Username, o.Password = "ann", "right" })
-	nc := natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.UserInfo("ann", "wrong"))...)
-	if _, err := natskv.Open(t.Context(), jetStream(t, nc), "orders"); !errors.Is(err, natskv.ErrNotLetIn) || !errors.Is(err, nats.ErrAuthorization) {
-		t.Error(err)
-	}
-	if nc.IsClosed() {
-		t.Error("it has given up")
+	const dead = "nats://127.0.0.1:1"
+	for _, urls := range []string{ns.ClientURL(), ns.ClientURL() + "," + dead, dead + "," + ns.ClientURL()} {
+		closed := make(chan struct{})
+		nc, err := nats.Connect(urls, append(natskv.ConnectOptions(), nats.UserInfo("ann", "wrong"), nats.DontRandomize(),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		if _, err := natskv.Open(ctx, jetStream(t, nc), "orders"); !errors.Is(err, natskv.ErrNotLetIn) || !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("%s: %v", urls, err)
+		}
+		cancel()
+		if nc.IsClosed() {
+			t.Error("it has given up")
+		}
+		nc.Close()
+		<-closed
 	}
 }
 

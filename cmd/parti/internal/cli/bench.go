@@ -32,6 +32,8 @@ type bench struct {
 	replicas   int
 	memory     bool
 	yes        bool
+
+	denied bool // the bucket could not be made: there is none to remove
 }
 
 // What bench accepts.
@@ -39,6 +41,13 @@ const (
 	leastBenchWorkers, mostBenchWorkers = 3, 100
 	mostBenchPartitions                 = 10_000
 	mostBenchRounds                     = 50
+	mostReplicas                        = 5
+)
+
+// What it may take.
+const (
+	benchPatience = 2 * time.Minute
+	roundPatience = time.Minute
 )
 
 func newBench(s *Streams, g *global) *cobra.Command {
@@ -61,13 +70,16 @@ three in milliseconds, and what.`,
 			if err := b.check(); err != nil {
 				return err
 			}
+			if !cmd.Flags().Changed("timeout") {
+				b.timeout = benchPatience + time.Duration(b.rounds)*roundPatience
+			}
 			return b.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
 	b.streams = s
 	b.connection.flags(f)
-	f.DurationVar(&b.timeout, "timeout", waitPatience, "give up after this `time`, with exit code 5")
+	f.DurationVar(&b.timeout, "timeout", 0, fmt.Sprintf("give up after this `time`, with exit code 5 (default: %v, and %v for each round)", benchPatience, roundPatience))
 	f.IntVar(&b.workers, "workers", 8, fmt.Sprintf("how many workers, %d to %d", leastBenchWorkers, mostBenchWorkers))
 	f.IntVar(&b.partitions, "partitions", 400, fmt.Sprintf("how many partitions, twice the workers to %d", mostBenchPartitions))
 	f.IntVar(&b.rounds, "rounds", 3, fmt.Sprintf("how often a worker joins, stops, is lost, 1 to %d", mostBenchRounds))
@@ -86,6 +98,8 @@ func (b *bench) check() error {
 		return usage(fmt.Errorf("--partitions %d: it is %d to %d, so that each of %d workers has some", b.partitions, 2*b.workers, mostBenchPartitions, b.workers), try)
 	case b.rounds < 1 || b.rounds > mostBenchRounds:
 		return usage(fmt.Errorf("--rounds %d: it is 1 to %d", b.rounds, mostBenchRounds), try)
+	case b.replicas < 0 || b.replicas > mostReplicas:
+		return usage(fmt.Errorf("--replicas %d: it is 1 to %d", b.replicas, mostReplicas), try)
 	case !b.yes && !b.streams.askable():
 		return usage(errNobody, "parti bench --yes")
 	}
@@ -118,10 +132,8 @@ type measured struct {
 	Figures    []figure `json:"figures"`
 }
 
-func (b *bench) run(ctx context.Context) (err error) {
+func (b *bench) run(ctx context.Context) error {
 	s := b.streams
-	ctx, cancel := b.bounded(ctx)
-	defer cancel()
 	nc, err := b.connect(ctx, s, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false))...)
 	if err != nil {
 		return err
@@ -139,16 +151,18 @@ func (b *bench) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	defer b.remove(js, group) //nolint:contextcheck // also after an interrupt
 	m := measured{Schema: admin.Schema, Server: nc.ConnectedServerVersion(), Workers: b.workers, Partitions: b.partitions}
 	store, err := natskv.Open(ctx, js, group, b.options()...)
 	if err != nil {
 		err := b.failed(group, err)
 		if e := (*Error)(nil); errors.As(err, &e) && e.Code == Forbidden {
-			e.Try = "a user who may make streams and buckets"
+			e.Try, b.denied = "a user who may make streams and buckets", true
 		}
 		return err
 	}
-	defer func() { err = errors.Join(err, b.remove(js, group)) }() //nolint:contextcheck // also after an interrupt
 	defer store.Close()
 	if err := m.describe(ctx, js, group); err != nil {
 		return b.failed(group, err)
@@ -182,14 +196,14 @@ func (b *bench) options() []natskv.Option {
 // bucketOf is the bucket of a group.
 func bucketOf(group string) string { return "parti-" + group }
 
-// remove clears away what was made.
-func (b *bench) remove(js jetstream.JetStream, group string) error {
+// remove clears away what was made, or says what is left behind.
+func (b *bench) remove(js jetstream.JetStream, group string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := js.DeleteKeyValue(ctx, bucketOf(group)); err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return &Error{Code: Failed, What: "the bucket " + bucketOf(group) + " is left behind", Why: err, Try: "nats kv del " + bucketOf(group)}
+	err := js.DeleteKeyValue(ctx, bucketOf(group))
+	if err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) && !b.denied {
+		report(b.streams.Err, &Error{Code: Failed, What: "the bucket " + bucketOf(group) + " may be left behind", Why: err, Try: "nats kv del " + bucketOf(group)})
 	}
-	return nil
 }
 
 func (m *measured) describe(ctx context.Context, js jetstream.JetStream, group string) error {
@@ -242,7 +256,11 @@ func (b *bench) fleet(ctx context.Context, p *progress, group string, m *measure
 			if err != nil {
 				return nil, err
 			}
-			return b.jetstream(nc)
+			js, err := b.jetstream(nc)
+			if err != nil {
+				nc.Close()
+			}
+			return js, err
 		},
 		Config: parti.Config{ExpectedWorkers: b.workers, SettleTime: time.Second / 2, ScaleWindow: time.Second, Cooldown: -1},
 	}

@@ -235,7 +235,7 @@ func TestCompletions(t *testing.T) {
 		"pin p-000 ":                   "worker-0",
 		"pin p-000 worker-0 ":          "",
 		"partitions --worker ":         "worker-0",
-		"partitions --state ":          "owned moving stopping quarantined done",
+		"partitions --state ":          "unassigned owned moving stopping quarantined done",
 		"plan --without ":              "worker-0",
 		"history --partition ":         "p-000 p-001",
 		"status --group ":              "orders",

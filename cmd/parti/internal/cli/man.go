@@ -33,7 +33,10 @@ func newMan(s *Streams, g *global) *cobra.Command {
 
 // variables are those of the environment that mean something, as the manual lists them.
 func variables() [][2]string {
-	all := [][2]string{{"PARTI_GROUP", "The group, where --group does not say it."}}
+	all := [][2]string{
+		{"PARTI_GROUP", "The group, where --group does not say it."},
+		{"PARTI_SESSION_TTL and so on", "Settings of parti run, each as PARTI_ and its name in the file of --config."},
+	}
 	for _, s := range settings {
 		if s.env != "" {
 			all = append(all, [2]string{s.env, "As --" + s.flag + ": " + strings.ReplaceAll(s.says, "`", "") + "."})

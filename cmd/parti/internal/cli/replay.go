@@ -65,7 +65,7 @@ func weights(now admin.Snapshot) []int64 {
 	for _, p := range now.Partitions {
 		all = append(all, p.Weight)
 	}
-	for range now.Counts.Unassigned - len(unowned(now)) {
+	for range unnamed(now) {
 		all = append(all, 1)
 	}
 	step := (len(all) + replayMost - 1) / replayMost

@@ -75,7 +75,8 @@ and labels. It is watched. Give all workers the same, since any may come to lead
 
 Settings are all those of parti.Config: flags for the usual ones, the environment for any, such as
 PARTI_HEARTBEAT_INTERVAL=1s or PARTI_LABELS=rack:12,line:a, and a file with --config. A flag comes
-before the environment, and that before the file.
+before the environment, and that before the file. Programs inherit the environment: a parti run
+within a parti run has these settings, too, unless they are taken out.
 
 A process beside this one, "parti guardian", starts the programs and ends them. If this one is
 killed, everything is killed at once. With --isolation fence nothing outlives the trust in
@@ -335,7 +336,9 @@ func (f *runFlags) failed(ctx context.Context, err error) error {
 	stuck := (*parti.StuckError)(nil)
 	switch {
 	case errors.As(err, &wrong):
-		return usage(err, "another value by its flag, or in the file of --config")
+		return usage(err, "another value by its flag, in the environment, or in the file of --config")
+	case errors.Is(err, natskv.ErrNotLetIn):
+		e.Code, e.Try = Forbidden, "--creds, --nkey, --user or --context, for a user that the server knows"
 	case errors.As(err, &denied), errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrPermissionViolation):
 		e.Code, e.Try = Forbidden, "parti permissions --group "+f.group+" --role worker,provisioner"
 	case errors.Is(err, parti.ErrIdentityInUse):

@@ -36,7 +36,7 @@ func TestReplay(t *testing.T) {
 	}
 	now := admin.Snapshot{Workers: []admin.Worker{
 		{ID: "w-0", Owns: true, Share: 2, Isolation: "fence", TTL: 20_000}, {ID: "w-1", Owns: true, Capacity: 9}, {ID: "w-9", Owns: true}, {ID: "w-x"},
-	}, Partitions: []admin.Partition{{ID: "a", Weight: 3}, {ID: "b", Weight: 1}}, Counts: admin.Counts{Unassigned: 1}}
+	}, Partitions: []admin.Partition{{ID: "a", Weight: 3}, {ID: "b", Weight: 1}}, Counts: admin.Counts{Partitions: 3, Unassigned: 1}}
 	sc, events := replayed(now, log)
 	const want = `seed 0
 run 5m16s quiet 2m0s

@@ -159,7 +159,7 @@ func exists(now admin.Snapshot, c plan.Control) error {
 			return err
 		}
 	}
-	if c.Partition != "" && now.Counts.Unassigned <= len(unowned(now)) {
+	if c.Partition != "" && unnamed(now) == 0 {
 		if _, err := now.Partition(c.Partition); err != nil && !slices.ContainsFunc(now.Controls, func(o plan.Control) bool { return o.Partition == c.Partition }) {
 			return err
 		}
