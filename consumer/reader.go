@@ -89,23 +89,22 @@ func (r *reader) run() {
 		}
 		r.hub.cursor.opts.observe(Trouble{Err: err})
 		pause(r.ctx, again(failed))
-		r.look()
 	}
 }
 
 // look ends the partitions of a stream that is not the one any more that they were read
-// from, or that has lost its end: they begin again, with a look at their cursors.
-func (r *reader) look() {
+// from, or that has lost its end: they begin again, with a look at their cursors. That is an
+// error, and so is a stream that cannot be looked at.
+func (r *reader) look(ctx context.Context) error {
 	h := r.hub
 	h.mu.Lock()
 	members := slices.Collect(maps.Values(r.members))
 	h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(r.ctx, requestTime)
-	defer cancel()
 	info, err := h.look(ctx, members)
 	if err != nil {
-		return // and nothing can be read either
+		return err
 	}
+	var another error
 	for _, t := range members {
 		t.writing.Lock()
 		created := t.have.Created
@@ -114,9 +113,11 @@ func (r *reader) look() {
 		next := t.next
 		h.mu.Unlock()
 		if !created.Equal(info.Created) || next > info.State.LastSeq+1 {
-			t.end(&StreamError{info.Config.Name, "is another one now, or has lost its end", "its partitions begin again"})
+			another = &StreamError{info.Config.Name, "is another one now, or has lost its end", "its partitions begin again"}
+			t.end(another)
 		}
 	}
+	return another
 }
 
 // read makes a consumer that begins after the last message that was read, and reads
@@ -154,6 +155,10 @@ func (r *reader) read() error {
 		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
 	}
 	defer r.drop(cfg.Name)
+	// After it was made: if the stream is made anew from now on, this consumer goes with it.
+	if err := r.look(ctx); err != nil {
+		return err
+	}
 	return r.consume(cons, reconnects)
 }
 

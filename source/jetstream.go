@@ -16,8 +16,12 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// requestTime is how long one request to the server may take.
-const requestTime = 5 * time.Second
+// requestTime is how long one request to the server may take, pageTime one for a page of
+// subjects: a hundred thousand of them take a busy server a while.
+const (
+	requestTime = 5 * time.Second
+	pageTime    = 20 * time.Second
+)
 
 // Error codes of JetStream.
 const (
@@ -78,21 +82,21 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.Description }
 
-// call makes one request of the JetStream API.
-func (r *streamReader) call(ctx context.Context, op string, request, answer any) error {
+// call makes one request of the JetStream API, which is answered in time, or not at all.
+func (r *streamReader) call(ctx context.Context, within time.Duration, op string, request, answer any) error {
 	subject := apiPrefix(r.js.Options()) + op + "." + r.stream
 	data, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, requestTime)
+	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	m, err := r.js.Conn().RequestWithContext(bounded, subject, data)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %v (has the stream a leader, and has the user the permission to publish to %s?): %w", requestTime, subject, err)
+		return fmt.Errorf("no answer within %v (has the stream a leader, and has the user the permission to publish to %s?): %w", within, subject, err)
 	case err != nil:
 		return fmt.Errorf("ask %s: %w", subject, err)
 	}
@@ -134,7 +138,11 @@ func (r *streamReader) info(ctx context.Context, filter string, offset int) (*st
 		Offset int    `json:"offset,omitempty"`
 	}{filter, offset}
 	info := new(streamInfo)
-	if err := r.call(ctx, "STREAM.INFO", request, info); err != nil {
+	within := requestTime
+	if filter != "" {
+		within = pageTime
+	}
+	if err := r.call(ctx, within, "STREAM.INFO", request, info); err != nil {
 		return nil, err
 	}
 	return info, nil

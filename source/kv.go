@@ -143,7 +143,7 @@ func (b *kvBucket) get(ctx context.Context, key string) (data []byte, gone bool,
 			Data   []byte `json:"data"`
 		} `json:"message"`
 	}
-	if err := b.call(ctx, "STREAM.MSG.GET", request, &answer); err != nil {
+	if err := b.call(ctx, requestTime, "STREAM.MSG.GET", request, &answer); err != nil {
 		var refused *apiError
 		if errors.As(err, &refused) && refused.Code == codeNoMessage { // removed since
 			return nil, true, nil

@@ -49,6 +49,25 @@ func (w *world) has(partition string, first, last int, once bool) bool {
 	return true
 }
 
+// acknowledged waits until every consumer of the stream has heard of all that was processed.
+func (w *world) acknowledged(s jetstream.Stream) {
+	w.t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	late := time.After(patience)
+	for pending := 1; pending > 0; {
+		pending = 0
+		for info := range s.ListConsumers(w.t.Context()).Info() {
+			pending += info.NumAckPending
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			w.t.Fatalf("%d are not acknowledged", pending)
+		}
+	}
+}
+
 // A durable consumer is deleted while it is pulled. It is made anew; a work queue gives
 // nothing twice then, and nobody loses anything.
 func TestConsumerDeleted(t *testing.T) {
@@ -65,6 +84,8 @@ func TestConsumerDeleted(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				// An acknowledgement that finds no consumer any more is none: the message comes again.
+				w.acknowledged(stream)
 				for name := range stream.ConsumerNames(t.Context()).Name() {
 					if err := stream.DeleteConsumer(t.Context(), name); err != nil {
 						t.Error(err)

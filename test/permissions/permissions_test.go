@@ -516,7 +516,7 @@ func TestAdmin(t *testing.T) {
 	s.refused = nil
 	s.mu.Unlock()
 
-	if _, err := observer.Pause(ctx, admin.Order{}); err == nil || !strings.Contains(err.Error(), `not permitted to publish to "$KV.parti-g.control.pause"`) {
+	if _, err := observer.Pause(ctx, admin.Order{For: time.Hour}); err == nil || !strings.Contains(err.Error(), `not permitted to publish to "$KV.parti-g.control.pause"`) {
 		t.Errorf("an observer steers: %v", err)
 	}
 }
