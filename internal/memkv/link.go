@@ -65,8 +65,8 @@ func (c *Client) Tamper(f func(kv.Entry) Fate) { c.set(func() { c.tamper = f }) 
 // not call memkv.
 func (c *Client) Refuse(f func(Op) error) { c.set(func() { c.refuse = f }) }
 
-// Hang loses each request of this view for which f says so, while others are answered. f is
-// called with a lock held, and must not call memkv.
+// Hang loses each read or write of this view for which f says so, while others are
+// answered; for probes there is Lose. f is called with a lock held, and must not call memkv.
 func (c *Client) Hang(f func(Op) bool) { c.set(func() { c.hang = f }) }
 
 // Omit leaves keys out of what List answers, as if they were not there. f is called with a
