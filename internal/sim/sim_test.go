@@ -45,12 +45,9 @@ func env(t *testing.T, name string, otherwise int) int {
 // PARTI_SIM_FROM where the seeds begin, PARTI_SIM_MINUTES how long each lasts, and
 // PARTI_SIM_FAILURES after how many failures to stop.
 func TestFleets(t *testing.T) {
-	each := 20 // of every profile; as long as 3 under the race detector
-	switch {
-	case testing.Short(): // other ones in each round
+	each := 14 // of every profile; as long as 2 under the race detector
+	if testing.Short() || raced { // other ones in each round
 		each = 1
-	case raced:
-		each = 2
 	}
 	seeds, minutes := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
 	from := env(t, "PARTI_SIM_FROM", seeds*round)
