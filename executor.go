@@ -24,6 +24,9 @@ const (
 	// abandonGrace is how long handlers whose Hard has ended may take to return once
 	// nobody has time to wait for them.
 	abandonGrace = time.Second
+	// closeGrace is how long a store and a source may take to return once their context
+	// has ended: on a busy machine that is no matter of milliseconds.
+	closeGrace = 5 * time.Second
 )
 
 // A brain is a [member.Machine], or a test's.
@@ -254,12 +257,7 @@ func (e *executor) finish() error {
 	if stuck := e.runner.abandon(abandonGrace); len(stuck) > 0 {
 		errs = append(errs, &StuckError{Partitions: stuck})
 	}
-	if !e.jobs.close(abandonGrace) {
-		errs = append(errs, errors.New("parti: the partition source's Watch does not return although its context has ended"))
-	}
-	if !e.ops.close(abandonGrace) {
-		errs = append(errs, errors.New("parti: the partition source does not return although its context has ended"))
-	}
+	errs = append(errs, e.jobs.close(closeGrace), e.ops.close(closeGrace))
 	return errors.Join(errs...)
 }
 

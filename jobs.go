@@ -33,7 +33,8 @@ type jobs struct {
 
 	ctx    context.Context //nolint:containedctx // the life of all jobs
 	cancel context.CancelFunc
-	wait   sync.WaitGroup
+	wait   sync.WaitGroup // for what asks the store
+	source sync.WaitGroup // for the source's Watch
 
 	following []member.Follow
 	follower  *job
@@ -50,9 +51,13 @@ type job struct {
 
 // begin starts do once the job before it has ended.
 func (j *jobs) begin(before *job, do func(ctx context.Context)) *job {
+	return j.among(&j.wait, before, do)
+}
+
+func (j *jobs) among(all *sync.WaitGroup, before *job, do func(ctx context.Context)) *job {
 	ctx, cancel := context.WithCancel(j.ctx)
 	next := &job{cancel: cancel, done: make(chan struct{})}
-	j.wait.Go(func() {
+	all.Go(func() {
 		defer close(next.done)
 		defer cancel()
 		if before != nil {
@@ -93,7 +98,7 @@ func (j *jobs) set(rd member.Ready) {
 	}
 	if j.watch != nil && rd.Leading != (j.watcher != nil) {
 		if rd.Leading {
-			j.watcher = j.begin(nil, j.watchSource)
+			j.watcher = j.among(&j.source, nil, j.watchSource)
 		} else {
 			j.watcher.end()
 			j.watcher = nil
@@ -101,11 +106,21 @@ func (j *jobs) set(rd member.Ready) {
 	}
 }
 
-// close ends all jobs and waits for them, but for a source whose Watch ignores its
-// context: for that it waits a moment only, and says so.
-func (j *jobs) close(grace time.Duration) (ended bool) {
+// close ends all jobs and waits for them. A store or a source that ignores its context
+// is waited for so long only, and named.
+func (j *jobs) close(grace time.Duration) error {
 	j.cancel()
-	return within(grace, j.wait.Wait)
+	return errors.Join(
+		awaitEnd(grace, &j.wait, "the store"),
+		awaitEnd(grace, &j.source, "the partition source's Watch"))
+}
+
+// awaitEnd waits so long for what belongs to somebody whose context has ended.
+func awaitEnd(grace time.Duration, all *sync.WaitGroup, whose string) error {
+	if within(grace, all.Wait) {
+		return nil
+	}
+	return fmt.Errorf("parti: %s does not return although its context has ended", whose)
 }
 
 // connection tells of the way to the store whenever it changes.

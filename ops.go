@@ -32,8 +32,9 @@ type operator struct {
 
 	ctx    context.Context //nolint:containedctx // the life of all requests
 	cancel context.CancelFunc
-	wait   sync.WaitGroup
+	wait   sync.WaitGroup // for what asks the store
 	writes sync.WaitGroup
+	lists  sync.WaitGroup // for what asks the source
 
 	mu      sync.Mutex
 	probes  []probe // that wait for a goroutine
@@ -170,11 +171,11 @@ func (o *operator) list(id int) {
 		o.answer(member.Answer{ID: id, Sent: sent, Err: errors.New("an earlier ListPartitions has not returned yet")})
 		return
 	}
-	o.wait.Go(func() {
+	o.lists.Go(func() {
 		ctx, cancel := context.WithTimeout(o.ctx, sourceTimeout)
 		defer cancel()
 		answered := make(chan member.Answer, 1)
-		o.wait.Go(func() {
+		o.lists.Go(func() {
 			defer func() {
 				o.mu.Lock()
 				o.listing = false
@@ -219,9 +220,11 @@ func (o *operator) finishWrites(most time.Duration) {
 	}
 }
 
-// close ends all requests and waits for them, but for a source that ignores its
-// context: for that it waits a moment only, and says so.
-func (o *operator) close(grace time.Duration) (ended bool) {
+// close ends all requests and waits for them. A store or a source that ignores its
+// context is waited for so long only, and named.
+func (o *operator) close(grace time.Duration) error {
 	o.cancel()
-	return within(grace, o.wait.Wait)
+	return errors.Join(
+		awaitEnd(grace, &o.wait, "the store"),
+		awaitEnd(grace, &o.lists, "the partition source"))
 }

@@ -45,7 +45,8 @@ func env(t *testing.T, name string, otherwise int) int {
 // PARTI_SIM_FROM where the seeds begin, PARTI_SIM_MINUTES how long each lasts, and
 // PARTI_SIM_FAILURES after how many failures to stop.
 func TestFleets(t *testing.T) {
-	each := 14 // of every profile; as long as 2 under the race detector
+	each := 14 // of every profile; it takes as long as 2 under the race detector
+
 	if testing.Short() || raced { // other ones in each round
 		each = 1
 	}
