@@ -13,8 +13,9 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// patience is how long anything may take on a machine that does other work as well.
-const patience = time.Minute
+// patience is how long anything may take on a machine that does much other work as well,
+// such as to elect leaders in three clusters at a time. It bounds no promise.
+const patience = 3 * time.Minute
 
 // hurry is a configuration in which a fleet finds out and settles in a few seconds.
 func hurry(isolation parti.Isolation) parti.Config {
