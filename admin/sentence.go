@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -178,5 +179,58 @@ func Duration(d time.Duration) string {
 		return fmt.Sprintf("%d h %d m", int(d.Hours()), int(d.Minutes())%60)
 	default:
 		return fmt.Sprintf("%d d", int(d.Hours())/24)
+	}
+}
+
+// DescribeControl says what an operator wants, who it is, since when, until when and why.
+// What is further away than a day is a time where now is.
+func DescribeControl(c plan.Control, now time.Time) string {
+	text := describe(c)
+	if c.Who != "" {
+		text += ", by " + c.Who
+	}
+	if !c.When.IsZero() {
+		text += " " + Past(now, c.When)
+	}
+	if !c.Until.IsZero() {
+		text += ", ends " + Until(now, c.Until)
+	}
+	if c.Why != "" {
+		text += ": " + c.Why
+	}
+	return text
+}
+
+// DescribePending says what a leader waits for or is going to do, when, and why.
+func DescribePending(p parti.Pending) string {
+	switch {
+	case p.In != nil:
+		return fmt.Sprintf("in %s at the latest: %s (%v)", Duration(p.In.Duration()), p.About, p.Why)
+	case p.For > 0:
+		return fmt.Sprintf("waiting for %s: %s (%v)", Duration(p.For.Duration()), p.About, p.Why)
+	default:
+		return fmt.Sprintf("%s (%v)", p.About, p.Why)
+	}
+}
+
+// Past says how long ago that was.
+func Past(now, at time.Time) string {
+	d := now.Sub(at)
+	if d < time.Second {
+		return "now"
+	}
+	return Duration(d) + " ago"
+}
+
+// Until says when that is to be: in so long, or when it is further away than a day.
+func Until(now, at time.Time) string {
+	d := at.Sub(now)
+	switch {
+	case d <= 0:
+		return "now"
+	case d < 24*time.Hour:
+		return "in " + Duration(d)
+	default:
+		return "until " + at.In(now.Location()).Format("2006-01-02 15:04")
 	}
 }

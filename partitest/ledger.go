@@ -491,6 +491,10 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// Timeline is what was entered of a partition and of the workers that had it, a line each
+// in the order of time; what was done again and again is one line.
+func (l *Ledger) Timeline(partition string) string { return l.tail(partition, math.MaxInt) }
+
 // tail is the end of the timeline of a partition, or of all.
 func (l *Ledger) tail(partition string, most int) string {
 	all := l.sorted()

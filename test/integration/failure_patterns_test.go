@@ -2,6 +2,7 @@ package integration
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +39,11 @@ func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 	}
 	if r := f.Report(); r.Starts != before.Starts+60 {
 		t.Errorf("%d starts of 60 partitions", r.Starts-before.Starts)
+		for _, p := range partitest.Numbered(60) {
+			if line := f.Timeline(p.ID); strings.Count(line, " starts ") != 2 {
+				t.Errorf("%s:\n%s", p.ID, line)
+			}
+		}
 	}
 }
 

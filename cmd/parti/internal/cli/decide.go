@@ -269,7 +269,7 @@ func explainLines(e admin.Explanation, now time.Time, look show.Look) []string {
 	add("Granted", decisionLine(e.Granted, now))
 	add("Asked", decisionLine(e.Asked, now))
 	if l := e.Last; l != nil {
-		text := fmt.Sprintf("to %s, by plan %d %s (%v)", l.To, l.Version.Number(), show.Past(now, l.At), l.Why)
+		text := fmt.Sprintf("to %s, by plan %d %s (%v)", l.To, l.Version.Number(), admin.Past(now, l.At), l.Why)
 		if l.From != "" {
 			text = "from " + l.From + " " + text
 		}
@@ -293,7 +293,7 @@ func decisionLine(d *plan.Decision, now time.Time) string {
 	if d == nil {
 		return ""
 	}
-	text := fmt.Sprintf("by plan %d of %s, term %d, %s (%v)", d.Version.Number(), d.Leader, d.Term, show.Past(now, d.At), d.Why)
+	text := fmt.Sprintf("by plan %d of %s, term %d, %s (%v)", d.Version.Number(), d.Leader, d.Term, admin.Past(now, d.At), d.Why)
 	if d.About != "" {
 		text += ": " + d.About
 	}

@@ -112,7 +112,7 @@ note.`,
 				if err := writeLines(s.Out, partitionLines(list, s.look(g))); err != nil {
 					return err
 				}
-				if n := unnamed(now); n > 0 {
+				if n := now.Unnamed(); n > 0 {
 					fmt.Fprintf(s.Err, "%s without an owner not listed: no record names them, and the leader no more\n", show.Plural(n, "partition"))
 				}
 				return nil
@@ -152,9 +152,6 @@ func pick(now admin.Snapshot, patterns []string, worker, state string) ([]admin.
 	}
 	return list, nil
 }
-
-// unnamed is how many partitions neither the plan nor the leader names.
-func unnamed(now admin.Snapshot) int { return max(now.Counts.Partitions-len(now.Partitions), 0) }
 
 func filter[T any](list []T, keep func(T) bool) []T {
 	var some []T

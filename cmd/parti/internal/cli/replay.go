@@ -65,7 +65,7 @@ func weights(now admin.Snapshot) []int64 {
 	for _, p := range now.Partitions {
 		all = append(all, p.Weight)
 	}
-	for range unnamed(now) {
+	for range now.Unnamed() {
 		all = append(all, 1)
 	}
 	step := (len(all) + replayMost - 1) / replayMost

@@ -122,14 +122,7 @@ func facts(group string, now admin.Snapshot, look show.Look) []string {
 		add("Leader", now.Leader.Worker, look.Paint.Cyan)
 	}
 	for _, p := range now.Pending {
-		switch {
-		case p.In != nil:
-			add("Pending", fmt.Sprintf("in %s at the latest: %s (%v)", admin.Duration(p.In.Duration()), p.About, p.Why), look.Paint.Yellow)
-		case p.For > 0:
-			add("Pending", fmt.Sprintf("waiting for %s: %s (%v)", admin.Duration(p.For.Duration()), p.About, p.Why), look.Paint.Yellow)
-		default:
-			add("Pending", fmt.Sprintf("%s (%v)", p.About, p.Why), look.Paint.Yellow)
-		}
+		add("Pending", admin.DescribePending(p), look.Paint.Yellow)
 	}
 	if now.Doubt != "" {
 		add("Doubt", "nobody is declared lost: "+now.Doubt, look.Paint.Yellow)
@@ -177,31 +170,7 @@ func groupLine(group string, now admin.Snapshot) string {
 
 // controlLine says what an operator wants, who it is, why, and until when.
 func controlLine(c plan.Control, now time.Time) string {
-	text := wants(c)
-	if c.Who != "" {
-		text += ", by " + c.Who
-	}
-	if !c.When.IsZero() {
-		text += " " + show.Past(now, c.When)
-	}
-	if !c.Until.IsZero() {
-		text += ", ends " + show.Until(now, c.Until)
-	}
-	if c.Why != "" {
-		text += ": " + c.Why
-	}
-	return text
-}
-
-// wants is what it is that is wanted, in the words of the command line.
-func wants(c plan.Control) string {
-	words := []string{string(c.Kind)}
-	for _, name := range []string{c.Partition, c.Worker} {
-		if name != "" {
-			words = append(words, name)
-		}
-	}
-	return strings.Join(words, " ")
+	return admin.DescribeControl(c, now.In(show.Zone))
 }
 
 // usualRows is how many workers status shows where it does not know how high the

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,34 +16,10 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// A steering is a command that changes something: it says what it will do and asks,
+// A steer is one run of a command that changes something: it says what it will do and asks,
 // does it, and can wait until it has come about.
-type steering struct {
-	use, short, long, example string
-	// about is what the control is that it writes or takes back, of the arguments.
-	about func(args []string) plan.Control
-	// names are what the arguments name, for completions.
-	names []func(admin.Snapshot) []string
-	// will says what it will do.
-	will func(now admin.Snapshot, c plan.Control) string
-	do   func(ctx context.Context, w *way, c plan.Control, o admin.Order) (admin.Change, error)
-	// done says in the past tense what was done.
-	done func(c plan.Control) string
-	// ends says that it can end by itself: it has --for. Some stay what they are.
-	ends bool
-	// takesBack says that it takes something back: nothing is to be said of why.
-	takesBack bool
-	// forced says that it does harm, and needs --force on top of everything.
-	forced bool
-	// slow says that do itself waits.
-	slow bool
-	// wait waits until it has come about; nil: there is nothing to wait for.
-	wait func(ctx context.Context, w *way, c plan.Control, p *progress) error
-}
-
-// A steer is one run of a steering.
 type steer struct {
-	*steering
+	admin.Verb
 	target
 
 	g     *global
@@ -57,33 +32,47 @@ type steer struct {
 // waitPatience is the usual --timeout of --wait.
 const waitPatience = 5 * time.Minute
 
-func newSteering(s *Streams, g *global, v steering) *cobra.Command {
-	x := &steer{steering: &v, g: g}
+// newSteerings are all commands that change something, in the order of the help.
+func newSteerings(s *Streams, g *global) []*cobra.Command {
+	verbs := admin.Verbs()
+	all := make([]*cobra.Command, len(verbs))
+	for i, v := range verbs {
+		all[i] = newSteering(s, g, v)
+	}
+	return all
+}
+
+func newSteering(s *Streams, g *global, v admin.Verb) *cobra.Command {
+	x := &steer{Verb: v, g: g}
+	places := make([]func(admin.Snapshot) []string, len(v.Takes))
+	for i := range places {
+		places[i] = func(now admin.Snapshot) []string { return v.Names(now)[i] }
+	}
 	cmd := &cobra.Command{
-		Use: v.use, Short: v.short, Long: v.long, Example: v.example,
-		Args: cobra.ExactArgs(len(v.names)),
+		Use: strings.Join(append([]string{v.Name}, upper(v.Takes)...), " "), Short: v.Short, Long: v.Long, Example: "  parti " + examples[v.Name],
+		Args: cobra.ExactArgs(len(v.Takes)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (x.waits || v.slow) && !cmd.Flags().Changed("timeout") {
+			if (x.waits || v.Slow) && !cmd.Flags().Changed("timeout") {
 				x.timeout = waitPatience
 			}
 			return x.run(cmd, args)
 		},
-		ValidArgsFunction: x.completes(v.names...),
+		ValidArgsFunction: x.completes(places...),
 	}
 	x.flags(cmd, s)
 	f := cmd.Flags()
 	f.BoolVarP(&x.yes, "yes", "y", false, "do not ask; it needs --group or PARTI_GROUP")
 	f.StringVar(&x.who, "as", "", "who does it, for the record; without it, the `user` of this process at its host")
-	if !v.takesBack {
+	if !v.TakesBack {
 		f.StringVar(&x.order.Why, "why", "", "the `reason`, for the record and other operators")
 	}
-	if v.ends {
+	if v.Ends {
 		f.DurationVar(&x.order.For, "for", 0, "end by itself after this `time`; without it, when it is taken back")
 	}
-	if v.forced {
+	if v.Harms {
 		f.BoolVar(&x.force, "force", false, "yes, it is to be so")
 	}
-	if v.wait != nil {
+	if v.Waits() {
 		f.BoolVar(&x.waits, "wait", false, fmt.Sprintf("wait until it has come about; then --timeout is %v if it is not given", waitPatience))
 	}
 	return cmd
@@ -99,8 +88,8 @@ func (x *steer) run(cmd *cobra.Command, args []string) error {
 		again += " --force"
 	}
 	switch {
-	case x.forced && !x.force:
-		return usage(fmt.Errorf("%s without --force: %s", cmd.Name(), strings.ToLower(x.short[:1])+x.short[1:]), again+" --force")
+	case x.Harms && !x.force:
+		return usage(fmt.Errorf("%s without --force: %s", cmd.Name(), strings.ToLower(x.Short[:1])+x.Short[1:]), again+" --force")
 	case x.order.For < 0:
 		return usage(fmt.Errorf("--for %v: it is a time above 0", x.order.For), again+" --for 1h")
 	case x.yes && x.named() == "":
@@ -108,7 +97,7 @@ func (x *steer) run(cmd *cobra.Command, args []string) error {
 	case !x.yes && !s.askable():
 		return usage(errNobody, again+" --yes --group NAME")
 	}
-	return x.through(cmd.Context(), x.about(args))
+	return x.through(cmd.Context(), x.About(args...))
 }
 
 // through does it, in three steps: look, ask, and do. Who is asked may think for as long as
@@ -123,7 +112,7 @@ func (x *steer) through(ctx context.Context, c plan.Control) error {
 	defer w.close()
 	now, err := w.Snapshot(looking)
 	if err == nil {
-		err = exists(now, c)
+		err = now.Exists(c)
 	}
 	if err != nil {
 		return x.failed(w.name, err)
@@ -138,43 +127,30 @@ func (x *steer) through(ctx context.Context, c plan.Control) error {
 
 func (x *steer) act(ctx context.Context, w *way, seen admin.Snapshot, c plan.Control) error {
 	if !x.yes { // they have thought about it: is it still so?
-		if err := unchanged(ctx, w, seen, c); err != nil {
+		now, err := w.Snapshot(ctx)
+		if err == nil {
+			err = now.Unchanged(seen, c)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	began := time.Now()
-	change, err := x.steering.do(ctx, w, c, x.order)
+	change, err := x.Do(ctx, w.Group, c, x.order)
 	if err != nil {
 		return x.late(ctx, w, err)
 	}
 	return x.tell(ctx, w, change, began)
 }
 
-// exists says which name there is not. Partitions may have no owner, and are then in no
-// record; where the leader does not name them all, what is wanted of them is left to be
-// judged by the group.
-func exists(now admin.Snapshot, c plan.Control) error {
-	if c.Worker != "" {
-		if _, err := now.Worker(c.Worker); err != nil && !slices.ContainsFunc(now.Controls, func(o plan.Control) bool { return o.Worker == c.Worker }) {
-			return err
-		}
-	}
-	if c.Partition != "" && unnamed(now) == 0 {
-		if _, err := now.Partition(c.Partition); err != nil && !slices.ContainsFunc(now.Controls, func(o plan.Control) bool { return o.Partition == c.Partition }) {
-			return err
-		}
-	}
-	return nil
-}
-
 // ask says what it will do, and returns once somebody has agreed.
 func (x *steer) ask(ctx context.Context, now admin.Snapshot, c plan.Control, group string) error {
 	s := x.streams
-	text := x.will(now, c)
+	text := x.Will(now, c)
 	if x.order.For > 0 {
 		text += " It ends by itself after " + admin.Duration(x.order.For) + "."
 	}
-	if old := standing(now, c); old != nil && !x.takesBack {
+	if old := now.Standing(c); old != nil && !x.TakesBack {
 		text += " It replaces: " + controlLine(*old, now.At) + "."
 	}
 	p := show.Paint(s.colors(x.g.color, s.Err))
@@ -222,37 +198,6 @@ func (s *Streams) readLine(ctx context.Context) (string, error) {
 	}
 }
 
-// standing is what is in force at the place of a control, or nil.
-func standing(now admin.Snapshot, c plan.Control) *plan.Control {
-	for _, old := range now.Controls {
-		same := old.Kind == c.Kind && old.Partition == c.Partition
-		if c.Kind != plan.Pin {
-			same = same && old.Worker == c.Worker
-		}
-		if same && old.Number == "" {
-			return &old
-		}
-	}
-	return nil
-}
-
-// unchanged fails when another operator was here while this one was asked.
-func unchanged(ctx context.Context, w *way, before admin.Snapshot, c plan.Control) error {
-	now, err := w.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	was, is := standing(before, c), standing(now, c)
-	switch {
-	case was == nil && is == nil, was != nil && is != nil && was.Who == is.Who && was.When.Equal(is.When):
-		return nil
-	case is == nil:
-		return &admin.ConflictError{}
-	default:
-		return &admin.ConflictError{Theirs: *is}
-	}
-}
-
 // changed is what a command that changes something writes as JSON.
 type changed struct {
 	Schema int `json:"schema"`
@@ -272,18 +217,18 @@ func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began tim
 		switch {
 		case change.Already:
 			fmt.Fprintf(s.Out, "It stands already: %s\n", controlLine(about, time.Now()))
-		case change.Before != nil && !x.takesBack && change.Before.Kind != "" && change.Control.Number == "":
-			fmt.Fprintf(s.Out, "%s It replaces: %s\n", x.done(about), controlLine(*change.Before, time.Now()))
-		case change.Before != nil && x.takesBack:
-			fmt.Fprintf(s.Out, "%s It was: %s\n", x.done(about), controlLine(*change.Before, time.Now()))
+		case change.Before != nil && !x.TakesBack && change.Before.Kind != "" && change.Control.Number == "":
+			fmt.Fprintf(s.Out, "%s It replaces: %s\n", x.Done(about), controlLine(*change.Before, time.Now()))
+		case change.Before != nil && x.TakesBack:
+			fmt.Fprintf(s.Out, "%s It was: %s\n", x.Done(about), controlLine(*change.Before, time.Now()))
 		default:
-			fmt.Fprintln(s.Out, x.done(about))
+			fmt.Fprintln(s.Out, x.Done(about))
 		}
 	}
 	out := changed{Schema: admin.Schema, Change: change}
 	if x.waits {
 		p := newProgress(s)
-		err := x.wait(ctx, w, about, p)
+		err := x.Await(ctx, w.Group, about, p.show)
 		p.end()
 		if err != nil {
 			return x.late(ctx, w, err)
@@ -302,7 +247,7 @@ func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began tim
 
 // late says it of an error when the time is over for what was asked for.
 func (x *steer) late(ctx context.Context, w *way, err error) error {
-	if !x.waits && !x.slow || ctx.Err() == nil || !errors.Is(context.Cause(ctx), errTimeout) {
+	if !x.waits && !x.Slow || ctx.Err() == nil || !errors.Is(context.Cause(ctx), errTimeout) {
 		return err
 	}
 	return &Error{
@@ -344,4 +289,32 @@ func (p *progress) end() {
 		fmt.Fprint(p.streams.Err, "\r"+clearLine)
 		p.last = ""
 	}
+}
+
+// examples are how each is used.
+var examples = map[string]string{
+	"drain":     "drain worker-3 --why 'kernel upgrade' --for 1h --wait",
+	"undrain":   "undrain worker-3",
+	"cordon":    "cordon worker-3 --why 'its disk is slow'",
+	"uncordon":  "uncordon worker-3",
+	"pin":       "pin tool-001.chamber-1 worker-3 --for 24h",
+	"unpin":     "unpin tool-001.chamber-1",
+	"ban":       "ban tool-001.chamber-1 worker-3",
+	"unban":     "unban tool-001.chamber-1 worker-3",
+	"move":      "move tool-001.chamber-1 worker-3 --wait",
+	"release":   "release --force tool-001.chamber-1",
+	"lift":      "lift tool-001.chamber-1 --why 'the bad message is gone'",
+	"pause":     "pause --for 2h --why 'sale'",
+	"resume":    "resume",
+	"rebalance": "plan && parti rebalance --wait",
+	"refresh":   "refresh",
+	"step-down": "step-down",
+}
+
+func upper(words []string) []string {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = strings.ToUpper(w)
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
@@ -26,9 +27,9 @@ func TestNumber(t *testing.T) {
 func TestTimes(t *testing.T) {
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ got, want string }{
-		{show.Past(now, now), "now"},
-		{show.Past(now, now.Add(time.Hour)), "now"}, // clocks differ
-		{show.Past(now, now.Add(-8*time.Second)), "8 s ago"},
+		{admin.Past(now, now), "now"},
+		{admin.Past(now, now.Add(time.Hour)), "now"}, // clocks differ
+		{admin.Past(now, now.Add(-8*time.Second)), "8 s ago"},
 		{show.Until(now, now), "now"},
 		{show.Until(now, now.Add(190*time.Second)), "in 3 m 10 s"},
 		{show.Until(now, now.Add(48*time.Hour)), "until " + now.Add(48*time.Hour).In(show.Zone).Format("2006-01-02 15:04")},

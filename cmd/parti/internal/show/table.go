@@ -71,7 +71,7 @@ func Ago(now, at time.Time) Cell {
 	if at.IsZero() {
 		return Cell{}
 	}
-	return Cell{text: Past(now, at), plain: at.UTC().Format(time.RFC3339)}
+	return Cell{text: admin.Past(now, at), plain: at.UTC().Format(time.RFC3339)}
 }
 
 // Painted is the cell in a colour.

@@ -30,24 +30,5 @@ func Plural[N ~int | ~int64 | ~uint64](n N, one string) string {
 // Zone is where who reads is: people compare times with the clock on their wall.
 var Zone = time.Local //nolint:gosmopolitan // just that
 
-// Past says how long ago that was.
-func Past(now, at time.Time) string {
-	d := now.Sub(at)
-	if d < time.Second {
-		return "now"
-	}
-	return admin.Duration(d) + " ago"
-}
-
-// Until says when that is to be.
-func Until(now, at time.Time) string {
-	d := at.Sub(now)
-	switch {
-	case d <= 0:
-		return "now"
-	case d < 24*time.Hour:
-		return "in " + admin.Duration(d)
-	default:
-		return "until " + at.In(Zone).Format("2006-01-02 15:04")
-	}
-}
+// Until says when that is to be, in [Zone].
+func Until(now, at time.Time) string { return admin.Until(now.In(Zone), at) }
