@@ -213,7 +213,7 @@ func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 		gone.Wait()
 		f.Settled(patience)
 		// Doubt costs RecoveryGrace, and Fence the session's TTL.
-		f.Check(parti.Fence, partitest.MaxGap(detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL))
+		f.Check(parti.Fence, partitest.MaxGap(slack*(detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL)))
 		if r := f.Report(); r.Crashes != 8 || len(r.Gaps) != before+40 {
 			t.Errorf("%v", r)
 		}
@@ -264,7 +264,7 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 		}
 		close(let)
 		f.Settled(patience)
-		f.Check(parti.Fence, partitest.MaxGap(detection+f.Config.SessionTTL+f.Config.LeaderTTL))
+		f.Check(parti.Fence, partitest.MaxGap(slack*(detection+f.Config.SessionTTL+f.Config.LeaderTTL)))
 		oneSequence(t, all)
 		if f.Shares()["joiner"] == 0 {
 			t.Error("the joiner has nothing")

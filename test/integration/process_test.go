@@ -221,7 +221,7 @@ func TestProcess_KilledAndFrozen(t *testing.T) {
 		l.Enter(partitest.Entry{What: partitest.Woke, Worker: "b"})
 		l.Await("it has found out, and is given its share again", patience, even(names...))
 		l.Covered(patience, parts...)
-		l.Check(isolation, partitest.MaxGap(detection+cfg.SessionTTL+cfg.LeaderTTL))
+		l.Check(isolation, partitest.MaxGap(slack*(detection+cfg.SessionTTL+cfg.LeaderTTL)))
 		r := l.Report()
 		if r.Crashes != 1 || r.Freezes != 1 || r.Refused == 0 || r.OverlapFrozen == 0 {
 			t.Errorf("nothing was refused, or nobody was killed and frozen:\n%v", r)
