@@ -19,6 +19,8 @@ import (
 
 // An Order is what goes with everything that an operator wants.
 type Order struct {
+	// Who wants it; empty: who the group was opened as, see [WithWho].
+	Who string
 	// Why is for people, and stays with it.
 	Why string
 	// For is when it ends by itself, from now on; 0: it stands until it is taken back. The
@@ -183,7 +185,7 @@ func oneTime(k plan.ControlKind) bool {
 // want writes a control, after it was seen that there is what it is about.
 func (g *Group) want(ctx context.Context, c plan.Control, o Order) (Change, error) {
 	now := g.now().UTC().Truncate(time.Millisecond)
-	c.Who, c.When, c.Why = g.who, now, strings.TrimSpace(o.Why)
+	c.Who, c.When, c.Why = cmp.Or(o.Who, g.who), now, strings.TrimSpace(o.Why)
 	if o.For < 0 {
 		return Change{}, &RefusedError{What: describe(c), Why: fmt.Sprintf("it would have ended %v ago", -o.For), Try: "a time above 0, or none"}
 	}

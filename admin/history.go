@@ -95,6 +95,19 @@ func (q Query) wants(d *plan.Decision) bool {
 	return false
 }
 
+// Decision reads the account of one plan. A [NotFoundError] when there is none: a plan that
+// moved nothing has none, and each is kept for seven days.
+func (g *Group) Decision(ctx context.Context, v plan.Version) (plan.Decision, error) {
+	d, err := g.decision(ctx, v)
+	if err != nil {
+		return plan.Decision{}, err
+	}
+	if d == nil {
+		return plan.Decision{}, &NotFoundError{What: "decision", Name: v.String()}
+	}
+	return *d, nil
+}
+
 // decisions reads up to n decisions from a version downwards; nil where there is none.
 func (g *Group) decisions(ctx context.Context, from plan.Version, n int) ([]*plan.Decision, error) {
 	n = min(n, int(from.Number()))

@@ -1,0 +1,127 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/plan"
+)
+
+// The same structs as the command line's --json, each with a schema number.
+
+// listed is a list with the number of its shape.
+type listed[T any] struct {
+	Schema int `json:"schema"`
+	All    []T `json:"all"`
+}
+
+func answer[T any](c *Console, w http.ResponseWriter, r *http.Request, f func(ctx context.Context) (T, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	data, err := f(ctx)
+	if err != nil {
+		c.fail(w, r, errorOf(err))
+		return
+	}
+	writeJSON(w, http.StatusOK, data)
+}
+
+func (c *Console) apiSnapshot(w http.ResponseWriter, r *http.Request) {
+	answer(c, w, r, c.feed.snapshot)
+}
+
+func (c *Console) apiHistory(w http.ResponseWriter, r *http.Request) {
+	answer(c, w, r, func(ctx context.Context) (l listed[plan.Decision], err error) {
+		q, err := queryOf(r)
+		if err == nil {
+			l.Schema, l.All = admin.Schema, []plan.Decision{}
+			var all []plan.Decision
+			if all, err = c.decisions(ctx, q); all != nil {
+				l.All = all
+			}
+		}
+		return l, err
+	})
+}
+
+func (c *Console) apiExplain(w http.ResponseWriter, r *http.Request) {
+	answer(c, w, r, func(ctx context.Context) (admin.Explanation, error) {
+		return c.group.Explain(ctx, r.URL.Query().Get("partition"))
+	})
+}
+
+func (c *Console) apiPlan(w http.ResponseWriter, r *http.Request) {
+	answer(c, w, r, func(ctx context.Context) (admin.Outcome, error) {
+		what, err := whatIf(r)
+		if err != nil {
+			return admin.Outcome{}, err
+		}
+		return c.group.Plan(ctx, what)
+	})
+}
+
+func (c *Console) apiDoctor(w http.ResponseWriter, r *http.Request) {
+	answer(c, w, r, func(ctx context.Context) (listed[admin.Finding], error) {
+		all, err := c.group.Doctor(ctx)
+		return listed[admin.Finding]{admin.Schema, all}, err
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, data any) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	if err := e.Encode(data); err != nil {
+		status = http.StatusInternalServerError
+		b.Reset()
+		fmt.Fprintf(&b, "{\"what\": %q}\n", err.Error())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // whoever does not listen any more misses nothing
+}
+
+// wantsJSON reports whether a program asks, and not a browser.
+func wantsJSON(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.Header.Get("Accept"), "application/json")
+}
+
+// errorOf says what to do about an error of the group.
+func errorOf(err error) *Error {
+	var (
+		ours     *Error
+		missing  *admin.NotFoundError
+		denied   *kv.DeniedError
+		conflict *admin.ConflictError
+		refused  *admin.RefusedError
+	)
+	switch {
+	case errors.As(err, &ours):
+		return ours
+	case errors.As(err, &missing):
+		e := &Error{Status: http.StatusNotFound, What: fmt.Sprintf("there is no %s %q", missing.What, missing.Name)}
+		if missing.Nearest != "" {
+			e.Why = "did you mean " + missing.Nearest + "?"
+		}
+		return e
+	case errors.Is(err, admin.ErrNoGroup):
+		return &Error{Status: http.StatusNotFound, What: "there is no such group", Why: "its bucket is not there", Try: "start its first worker, or look at another server"}
+	case errors.As(err, &conflict):
+		return &Error{Status: http.StatusConflict, What: "nothing was changed", Why: conflict.Error(), Try: "look again, and decide anew"}
+	case errors.As(err, &refused):
+		return &Error{Status: http.StatusConflict, What: refused.What + " was refused", Why: refused.Why, Try: refused.Try}
+	case errors.As(err, &denied):
+		return &Error{Status: http.StatusForbidden, What: "this console's user of NATS may not do that", Why: denied.Error(), Try: "a user in the role of observer, or of operator to steer: parti permissions"}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, kv.ErrUnavailable), errors.Is(err, kv.ErrUnknown):
+		return &Error{Status: http.StatusServiceUnavailable, What: "the group cannot be reached", Why: err.Error(), Try: "is NATS up? The workers go on meanwhile"}
+	default:
+		return &Error{Status: http.StatusInternalServerError, What: "that did not work", Why: err.Error()}
+	}
+}

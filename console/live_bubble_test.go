@@ -1,0 +1,150 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parti-go/parti/admin"
+)
+
+// A page is one that is kept fresh.
+type freshPage struct {
+	*httptest.ResponseRecorder
+	end context.CancelFunc
+}
+
+// opens begins a stream in the bubble.
+func opens(t *testing.T, c *Console, last string) *freshPage {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &freshPage{httptest.NewRecorder(), cancel}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/live", http.NoBody)
+	if last != "" {
+		r.Header.Set("Last-Event-ID", last)
+	}
+	var over sync.WaitGroup
+	over.Go(func() { c.ServeHTTP(p, r) })
+	p.end = func() { cancel(); over.Wait() }
+	synctest.Wait()
+	return p
+}
+
+func (p *freshPage) count(what string) int {
+	synctest.Wait()
+	return strings.Count(p.Body.String(), what)
+}
+
+func TestLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		c := open(t, f)
+		a := opens(t, c, "")
+		if a.count("event: look\n") != 1 || !strings.Contains(a.Body.String(), `"sentence":"Moving 1 of 1 204: waiting for w-1 to let go (8 s)."`) {
+			t.Errorf("at the beginning:\n%s", a.Body)
+		}
+		f.events <- admin.Event{Kind: admin.WorkerJoined, Text: "w-3 joined", Worker: "w-3"}
+		f.events <- admin.Event{Kind: admin.WorkerLost, Text: "w-3 is declared lost", Worker: "w-3"}
+		if a.count("event: happened\n") != 2 || a.count("\"text\":\"w-3 joined\"") != 1 || a.count("id: "+c.feed.boot+"-2\n") != 1 {
+			t.Errorf("after two events:\n%s", a.Body)
+		}
+		// One that was interrupted after the first gets the second; one of another process
+		// is told that something may be missing.
+		b, other := opens(t, c, c.feed.boot+"-1"), opens(t, c, "abc-1")
+		if b.count("event: happened\n") != 1 || b.count("w-3 is declared lost") != 1 || b.count("missed") != 0 {
+			t.Errorf("interrupted:\n%s", b.Body)
+		}
+		if other.count("event: happened\n") != 0 || other.count("event: missed\n") != 1 {
+			t.Errorf("of another process:\n%s", other.Body)
+		}
+		for range kept + 5 {
+			f.events <- admin.Event{Kind: admin.Planned, Text: "a plan"}
+		}
+		synctest.Wait()
+		late := opens(t, c, c.feed.boot+"-2")
+		if late.count("event: happened\n") != kept || late.count("event: missed\n") != 1 {
+			t.Errorf("too late: %d, %d missed", late.count("event: happened\n"), late.count("event: missed\n"))
+		}
+		// A look that fails is told, with what was seen before.
+		f.looks <- func(see func(admin.Snapshot, error) bool) { see(f.now, errors.New("no quorum")) }
+		if a.count(`"problem":"no quorum"`) != 1 {
+			t.Errorf("a problem:\n%s", a.Body)
+		}
+		if body := text(t, ask(c, http.MethodGet, "/", nil)); !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: no quorum") {
+			t.Errorf("a page meanwhile:\n%s", body)
+		}
+		time.Sleep(16 * time.Second)
+		if a.count(": alive\n") < 1 {
+			t.Error("nothing keeps the connection")
+		}
+		// The group is followed once for all, and not any more when nobody looks.
+		for _, p := range []*freshPage{a, b, other, late} {
+			p.end()
+		}
+		if f.began != 1 {
+			t.Errorf("it was watched %d times", f.began)
+		}
+		time.Sleep(2 * linger)
+		synctest.Wait()
+		if c.feed.stop != nil {
+			t.Error("it is followed although nobody looks")
+		}
+		opens(t, c, "").end()
+		if f.began != 2 {
+			t.Errorf("it was watched %d times", f.began)
+		}
+		c.Close()
+	})
+}
+
+// A stream more than there may be is refused, and one that ends makes room.
+func TestLiveTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, example())
+		var all []*freshPage
+		for range streams {
+			all = append(all, opens(t, c, ""))
+		}
+		if r := ask(c, http.MethodGet, "/live", nil); r.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("one more: %s", r.Status)
+		}
+		all[0].end()
+		more := opens(t, c, "")
+		if more.Code != http.StatusOK || more.count("event: look\n") != 1 {
+			t.Errorf("after one has ended: %d", more.Code)
+		}
+		c.Close() // ends them all
+		for _, p := range append(all, more) {
+			p.end()
+		}
+	})
+}
+
+// When the group is lost for good the watch begins again.
+func TestLiveBeginsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		f.err = admin.ErrNoGroup
+		c := open(t, f)
+		a := opens(t, c, "")
+		time.Sleep(10 * time.Second)
+		if n := a.count(`"problem":"there is no such group"`); n < 4 {
+			t.Errorf("told %d times", n)
+		}
+		f.mu.Lock()
+		f.err = nil
+		f.mu.Unlock()
+		time.Sleep(againIn + time.Second)
+		if a.count(`"sentence":"Moving`) == 0 {
+			t.Errorf("it is there again:\n%s", a.Body)
+		}
+		a.end()
+		c.Close()
+	})
+}
