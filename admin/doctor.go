@@ -25,6 +25,12 @@ const (
 	Wrong = kv.Wrong
 )
 
+// Findings are all that was looked at as a document, in JSON.
+type Findings struct {
+	Schema   int       `json:"schema"`
+	Findings []Finding `json:"findings"` // the worst first; never null
+}
+
 // Doctor looks at the group and at what it stands on, and says what is wrong and how to
 // mend it, the worst first. It writes nothing. That there is no group is a finding, too.
 func (g *Group) Doctor(ctx context.Context) ([]Finding, error) {

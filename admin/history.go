@@ -25,6 +25,12 @@ type Query struct {
 	Partition, Worker string
 }
 
+// Decisions are some of them as a document, in JSON.
+type Decisions struct {
+	Schema    int             `json:"schema"`
+	Decisions []plan.Decision `json:"decisions"` // newest first; never null
+}
+
 // gap is how many versions in a row may be without a decision before the log is taken to
 // end there: plans that move nothing have none.
 const gap = 256

@@ -11,16 +11,9 @@ import (
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/internal/kv"
-	"github.com/parti-go/parti/plan"
 )
 
 // The same structs as the command line's --json, each with a schema number.
-
-// listed is a list with the number of its shape.
-type listed[T any] struct {
-	Schema int `json:"schema"`
-	All    []T `json:"all"`
-}
 
 func answer[T any](c *Console, w http.ResponseWriter, r *http.Request, f func(ctx context.Context) (T, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -38,16 +31,13 @@ func (c *Console) apiSnapshot(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) apiHistory(w http.ResponseWriter, r *http.Request) {
-	answer(c, w, r, func(ctx context.Context) (l listed[plan.Decision], err error) {
+	answer(c, w, r, func(ctx context.Context) (admin.Decisions, error) {
+		all := admin.Decisions{Schema: admin.Schema}
 		q, err := queryOf(r)
 		if err == nil {
-			l.Schema, l.All = admin.Schema, []plan.Decision{}
-			var all []plan.Decision
-			if all, err = c.decisions(ctx, q); all != nil {
-				l.All = all
-			}
+			all.Decisions, err = c.decisions(ctx, q)
 		}
-		return l, err
+		return all, err
 	})
 }
 
@@ -68,9 +58,9 @@ func (c *Console) apiPlan(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) apiDoctor(w http.ResponseWriter, r *http.Request) {
-	answer(c, w, r, func(ctx context.Context) (listed[admin.Finding], error) {
+	answer(c, w, r, func(ctx context.Context) (admin.Findings, error) {
 		all, err := c.group.Doctor(ctx)
-		return listed[admin.Finding]{admin.Schema, all}, err
+		return admin.Findings{Schema: admin.Schema, Findings: append([]admin.Finding{}, all...)}, err
 	})
 }
 

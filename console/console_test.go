@@ -372,11 +372,11 @@ func TestAPI(t *testing.T) {
 	outcome, _ := f.Plan(t.Context(), admin.WhatIf{Without: []string{"w-0"}})
 	findings, _ := f.Doctor(t.Context())
 	same("/api/snapshot", f.now)
-	same("/api/history", listed[plan.Decision]{1, f.log})
-	same("/api/history?last=1", listed[plan.Decision]{1, f.log[:1]})
+	same("/api/history", admin.Decisions{Schema: 1, Decisions: f.log})
+	same("/api/history?last=1", admin.Decisions{Schema: 1, Decisions: f.log[:1]})
 	same("/api/explain?partition=orders.eu", explanation)
 	same("/api/plan?without=w-0", outcome)
-	same("/api/doctor", listed[admin.Finding]{1, findings})
+	same("/api/doctor", admin.Findings{Schema: 1, Findings: findings})
 	for target, status := range map[string]int{
 		"/api/history?last=0": 400, "/api/history?last=x": 400, "/api/plan?with=-1": 400, "/api/explain?partition=nope": 404, "/api/nothing": 404,
 	} {

@@ -182,6 +182,13 @@ func (f *feed) snapshot(ctx context.Context) (admin.Snapshot, error) {
 	return f.group.Snapshot(ctx)
 }
 
+// forget has the group looked at anew, because it was changed from here.
+func (f *feed) forget() {
+	f.mu.Lock()
+	f.at = time.Time{}
+	f.mu.Unlock()
+}
+
 // since are the events after a number, what the feed is like, and the next change.
 func (f *feed) since(number uint64) (events []told, last uint64, looks uint64, seen admin.Snapshot, err error, changed <-chan struct{}) { //nolint:revive,staticcheck // err is one of the facts
 	f.mu.Lock()

@@ -55,7 +55,8 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (c *Console) decisions(ctx context.Context, q admin.Query) (all []plan.Decision, err error) {
+func (c *Console) decisions(ctx context.Context, q admin.Query) ([]plan.Decision, error) {
+	all := []plan.Decision{}
 	for d, err := range c.group.History(ctx, q) {
 		if err != nil {
 			return nil, err

@@ -152,6 +152,7 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 		}
 	}
 	change, err := c.do(ctx, x.Verb, x.Control, o)
+	c.feed.forget() // the next page is to show it
 	if err != nil {
 		return "", "", err
 	}

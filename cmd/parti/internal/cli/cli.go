@@ -95,7 +95,7 @@ Standard output is data, standard error is talk.`,
 		}
 	}
 	add(groupLook, newStatus(s, g), newTop(s, g), newWorkers(s, g), newPartitions(s, g), newPlan(s, g), newExplain(s, g),
-		newHistory(s, g), newEvents(s, g), newCheck(s, g), newDoctor(s, g), newControls(s, g), newSimulate(s, g))
+		newHistory(s, g), newEvents(s, g), newCheck(s, g), newDoctor(s, g), newControls(s, g), newConsole(s, g), newSimulate(s, g))
 	add(groupSteer, newSteerings(s, g)...)
 	add(groupMore, newDemo(s, g), newRun(s, g), newBench(s, g), newPermissions(s, g), newMan(s, g), newVersion(s, g))
 	root.AddCommand(newGuardian())

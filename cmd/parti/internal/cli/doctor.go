@@ -42,10 +42,7 @@ something is wrong. Off a terminal the columns are: grade, about, what, why, fix
 			}
 			show := func() error {
 				if g.json {
-					return writeJSON(s.Out, struct {
-						Schema   int             `json:"schema"`
-						Findings []admin.Finding `json:"findings"`
-					}{admin.Schema, nonNil(found)})
+					return writeJSON(s.Out, admin.Findings{Schema: admin.Schema, Findings: nonNil(found)})
 				}
 				return writeLines(s.Out, doctorLines(found, s.look(g)))
 			}

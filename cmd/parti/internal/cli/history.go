@@ -54,10 +54,7 @@ about; with --partition step, from and to follow.`,
 					return err
 				}
 				if g.json {
-					return writeJSON(s.Out, struct {
-						Schema    int             `json:"schema"`
-						Decisions []plan.Decision `json:"decisions"`
-					}{admin.Schema, nonNil(all)})
+					return writeJSON(s.Out, admin.Decisions{Schema: admin.Schema, Decisions: nonNil(all)})
 				}
 				if len(all) == 0 {
 					fmt.Fprintln(s.Err, "No decision is kept that fits.")

@@ -3,6 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,6 +37,8 @@ import (
 //	                             written so far, on both streams, matches
 //	end NAME                     interrupt it, and take its output as that of the last command
 //	finish NAME                  wait until it ends by itself, and take its output
+//	fetch NAME PATH [K=V…]       ask the console that NAME is for a page, or send it a form,
+//	                             and take the page as output; a status of 400 and more fails
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
@@ -60,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"begin":   scripted((*scene).begin),
 			"end":     scripted((*scene).end),
 			"finish":  scripted((*scene).finish),
+			"fetch":   scripted((*scene).fetch),
 		},
 	})
 }
@@ -268,6 +275,36 @@ func (sc *scene) finish(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprint(ts.Stderr(), b.talk.String())
 	if neg == (b.code == Done) {
 		ts.Fatalf("it exited with %d", b.code)
+	}
+}
+
+func (sc *scene) fetch(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, args, 2, "NAME PATH [K=V…]")
+	at, _, _ := strings.Cut(sc.beside[args[0]].out.String(), "\n")
+	method, form := http.MethodGet, url.Values{}
+	for _, pair := range args[2:] {
+		name, value, _ := strings.Cut(pair, "=")
+		method = http.MethodPost
+		form.Set(name, value)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, at+args[1], strings.NewReader(form.Encode()))
+	ts.Check(err)
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	keeps, err := cookiejar.New(nil)
+	ts.Check(err)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Jar: keeps}
+	a, err := client.Do(r)
+	ts.Check(err)
+	defer a.Body.Close()
+	body, err := io.ReadAll(a.Body)
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), string(body))
+	if neg == (a.StatusCode < http.StatusBadRequest) {
+		ts.Fatalf("%s: %s", args[1], a.Status)
 	}
 }
 
