@@ -6,6 +6,7 @@
 //	go run ./bench leader   clean stop of the leader: until the next plan is possible
 //	go run ./bench steady   what an idle group costs, and how that grows
 //	go run ./bench look     what an operator waits for: a snapshot, parti status, a drain
+//	go run ./bench standing the same of a group larger than one machine can run, from its records
 //
 // Everything runs in one process, on the loopback interface, with the servers
 // embedded: the figures are of a machine that does all of it at once.
@@ -46,10 +47,10 @@ func main() {
 	}
 	o.stores = strings.Split(kinds, ",")
 	run, ok := map[string]func(context.Context, options, *tabwriter.Writer) error{
-		"cold": cold, "move": move, "stop": stopOne, "leader": leader, "steady": steady, "look": look,
+		"cold": cold, "move": move, "stop": stopOne, "leader": leader, "steady": steady, "look": look, "standing": standing,
 	}[what]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "bench: what? one of cold, move, stop, leader, steady, look; see the package comment")
+		fmt.Fprintln(os.Stderr, "bench: what? one of cold, move, stop, leader, steady, look, standing; see the package comment")
 		os.Exit(2)
 	}
 	fmt.Printf("%s, %d cores, %s\n", what, runtime.NumCPU(), runtime.Version())
