@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/source"
 )
@@ -182,4 +186,41 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 			f.Check(parti.Fence)
 		})
 	}
+}
+
+// Somebody moves a partition ten times a second for a while: a flood of plans. No partition
+// has two owners meanwhile, and afterwards the group is at rest.
+func TestPartitions_FloodOfMoves(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, partitest.StartNATS(t), 40, parti.Fence)
+	all := crew(t, f, 4)
+	store, err := natskv.Open(t.Context(), jetStream(t, f.NATS), f.Group, natskv.WithoutCreate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	group := admin.Open(store, admin.WithWho("flood"))
+	first := all[0].Status().Version
+	f.Mark("the flood begins")
+	asked := 0
+	every := time.NewTicker(100 * time.Millisecond)
+	defer every.Stop()
+	for range 60 {
+		<-every.C
+		_, err := group.Move(t.Context(), fmt.Sprintf("p-%04d", asked*7%40), all[asked%4].WorkerID(), admin.Order{})
+		if refused := (*admin.RefusedError)(nil); err != nil && !errors.As(err, &refused) { // it is there already
+			t.Fatal(err)
+		}
+		asked++
+	}
+	f.Mark("it is over")
+	if err := group.AwaitSettled(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.Settled(patience)
+	f.Check(parti.Fence)
+	if n := leads(t, f).Status().Version - first; n < 20 {
+		t.Errorf("%d plans are no flood", n)
+	}
+	oneSequence(t, all)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -346,12 +347,11 @@ func TestStore_WritesFail(t *testing.T) {
 		f.Enter(partitest.Entry{What: partitest.Isolated, Worker: mute.Name}) // under Freeze it costs what isolation costs
 		lost := partitest.DropMessages(t, mute.Conn, 1, partitest.Going(partitest.ToServer), partitest.Subject("$KV.>"))
 		f.Await("the others have everything", patience, func() bool { return f.Shares()[mute.Name] == 0 })
-		eventually(t, "the leader says why", func() bool {
-			for _, w := range all {
-				for _, e := range partitest.Happened[event.Lost](w) {
-					t.Logf("%s", e.Why)
-					return true
-				}
+		// The leader that says so may be lost itself before it has heard that it was written.
+		eventually(t, "it has read why", func() bool {
+			for _, e := range partitest.Happened[event.SessionLost](mute) {
+				t.Logf("%s", e.Why)
+				return e.Why != ""
 			}
 			return false
 		})
@@ -408,5 +408,72 @@ func TestStore_Full(t *testing.T) {
 		if refused == 0 {
 			t.Error("the store was never full")
 		}
+	})
+}
+
+// The bucket is deleted and at once made again by somebody else, empty, with the right
+// settings: nothing that a worker asks is refused, and yet all that it knew is gone.
+func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+		all := crew(t, f, 3)
+		before := f.Report()
+		js := jetStream(t, f.NATS)
+		f.Mark("the bucket is deleted, and made by somebody else")
+		if err := js.DeleteStream(t.Context(), bucket(f)); err != nil {
+			t.Fatal(err)
+		}
+		other, err := natskv.Open(t.Context(), js, f.Group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Close()
+		rebuilt(t, f, all)
+		afterLoss(t, f, before, isolation)
+	})
+}
+
+// A worker does not read what it is sent, and the server gives its connection up. It is back
+// before it is missed, and keeps everything.
+func TestStore_SlowConsumerCutOff(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, isolation parti.Isolation) {
+		on := partitest.StartNATS(t, func(o *server.Options) { o.MaxPending = 2 << 20 })
+		f := newFleet(t, on, 30, isolation)
+		f.Config.SessionTTL, f.Config.LostAfter, f.Config.EmergencyGrace = 30*time.Second, 20*time.Second, 10*time.Second
+		f.Config.LeaderTTL = 15 * time.Second
+		all := crew(t, f, 3)
+		before := f.Report()
+		victim := all[1]
+		flood, err := victim.Conn.Subscribe("flood", func(*nats.Msg) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := victim.Conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		f.Mark("%s is not read from any more", victim.Name)
+		stuck := partitest.BlackHole(t, victim.Manager, partitest.Going(partitest.ToClient))
+		sender := on.Connect()
+		eventually(t, "the server gives up", func() bool {
+			if err := sender.Publish("flood", make([]byte, 512<<10)); err != nil {
+				t.Fatal(err)
+			}
+			if err := sender.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			return on.Node(0).Server().NumSlowConsumers() > 0
+		})
+		f.Mark("it was cut off, and reads again")
+		stuck.Heal()
+		eventually(t, "it is connected anew", func() bool { return victim.Conn.Stats().Reconnects > 0 && victim.Conn.IsConnected() })
+		if err := flood.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+		allAre(t, all, "everybody is stable", parti.StateStable)
+		f.Settled(patience)
+		unmoved(t, f, before, isolation)
+		oneSequence(t, all)
 	})
 }
