@@ -7,6 +7,8 @@
 GOLANGCI_LINT_VERSION := v2.15.0
 # A server that is too old for us, to see it refused.
 OLD_NATS_VERSION := v2.10.29
+# One that is not, for a cluster of two versions.
+EARLIER_NATS_VERSION := v2.12.10
 
 # What may be set by the caller.
 RUN               ?= .                # the tests to run, as of go test -run
@@ -28,6 +30,7 @@ BIN         := $(CURDIR)/.bin
 LINT        := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 TOOLS       := $(BIN)/.tools
 OLD_NATS    := $(BIN)/nats-server-$(OLD_NATS_VERSION)
+EARLIER_NATS := $(BIN)/nats-server-$(EARLIER_NATS_VERSION)
 
 # The modules of the work space, as directories below the root, and every module.
 MODULES     = $(shell go list -m -f '{{.Dir}}')
@@ -79,6 +82,11 @@ fuzz: ## every fuzz test for FUZZTIME
 sim-nightly: ## PARTI_SIM_SEEDS simulated fleets of PARTI_SIM_MINUTES virtual minutes each, and the named failures
 	PARTI_SIM_SEEDS='$(call s,PARTI_SIM_SEEDS)' PARTI_SIM_MINUTES='$(call s,PARTI_SIM_MINUTES)' \
 		PARTI_SIM_PATTERNS='$(call s,PARTI_SIM_PATTERNS)' .ci/run-tests 'Fleet|Seeds|Pattern' -v -timeout=12h ./internal/sim/...
+
+.PHONY: upgrade
+upgrade: export PARTI_EARLIER_NATS_SERVER = $(EARLIER_NATS)
+upgrade: $(EARLIER_NATS) ## servers of an earlier version, replaced one by one under a fleet
+	.ci/run-tests 'Upgraded' -race -v ./test/cluster
 
 .PHONY: soak
 soak: ## for SOAK, everything that can happen to real processes and a cluster of three nodes, by chance
@@ -153,8 +161,8 @@ $(LINT):
 	GOWORK=off GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv $(BIN)/golangci-lint $@
 
-$(OLD_NATS):
-	GOWORK=off GOBIN=$(BIN) go install github.com/nats-io/nats-server/v2@$(OLD_NATS_VERSION)
+$(BIN)/nats-server-v%:
+	GOWORK=off GOBIN=$(BIN) go install github.com/nats-io/nats-server/v2@v$*
 	mv $(BIN)/nats-server $@
 
 .PHONY: clean

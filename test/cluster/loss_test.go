@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +79,12 @@ func (l *ledger) covered(n int) bool {
 	return len(l.running) == n
 }
 
+func (l *ledger) started() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.starts
+}
+
 // shares counts the partitions of each worker.
 func (l *ledger) shares() map[string]int {
 	l.mu.Lock()
@@ -131,7 +139,7 @@ func whole(t *testing.T, n *nodes) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the cluster makes a stream of three replicas", 40*time.Second, func() bool {
+	eventually(t, "the cluster makes a stream of three replicas", 2*time.Minute, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		s, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "whole", Subjects: []string{"whole"}, Replicas: 3})
@@ -148,87 +156,159 @@ func TestNodeLostDuringARebalance(t *testing.T) {
 	}
 }
 
-func nodeLost(t *testing.T, isolation parti.Isolation) {
-	n := startNodes(t)
-	l := &ledger{running: map[string]string{}, tokens: map[string]uint64{}}
-	var parts []parti.Partition
+// A fleet is four workers that run sixty partitions.
+type fleet struct {
+	t         *testing.T
+	nodes     *nodes
+	ledger    *ledger
+	parts     []parti.Partition
+	isolation parti.Isolation
+	all       []*member
+	joined    chan *member
+}
+
+// settle starts a fleet, and waits until every partition runs. It stops with the test.
+func settle(t *testing.T, n *nodes, isolation parti.Isolation) *fleet {
+	t.Helper()
+	f := &fleet{t: t, nodes: n, isolation: isolation, ledger: &ledger{running: map[string]string{}, tokens: map[string]uint64{}}, joined: make(chan *member, 4)}
 	for i := range 60 {
-		parts = append(parts, parti.Partition{ID: fmt.Sprintf("p-%03d", i)})
+		f.parts = append(f.parts, parti.Partition{ID: fmt.Sprintf("p-%03d", i)})
 	}
-	var all []*member
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		var wg sync.WaitGroup
-		for _, m := range all {
-			wg.Go(func() {
-				if err := m.mgr.Stop(ctx); err != nil {
-					t.Error(err)
-				}
-				m.store.Close()
-				m.nc.Close()
-			})
-		}
-		wg.Wait()
-	}()
+	t.Cleanup(f.stop)
 	whole(t, n)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	joined := make(chan *member, 4)
-	enter := func(i int) {
-		m, err := join(ctx, n, l, fmt.Sprintf("w%d", i), i%3, parts, isolation)
-		if err != nil {
-			t.Errorf("w%d: %v", i, err)
-		}
-		joined <- m
-	}
 	for i := range 4 {
-		go enter(i)
+		go f.enter(i)
 	}
 	for range 4 {
-		if m := <-joined; m != nil {
-			all = append(all, m)
-		}
+		f.await()
 	}
 	if t.Failed() {
-		return
+		t.FailNow()
 	}
-	eventually(t, "every partition runs", 40*time.Second, func() bool { return l.covered(len(parts)) })
+	f.even()
+	return f
+}
 
-	go enter(4)
+// even waits until every partition runs, and each worker has as many as the others.
+func (f *fleet) even() {
+	f.t.Helper()
+	eventually(f.t, "every partition runs, and evenly", time.Minute, func() bool {
+		s := f.ledger.shares()
+		for _, k := range s {
+			if k != len(f.parts)/len(f.all) {
+				return false
+			}
+		}
+		return f.ledger.covered(len(f.parts)) && len(s) == len(f.all)
+	})
+}
+
+// enter lets a worker join, at the node after the one before it; await takes it in.
+func (f *fleet) enter(i int) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	m, err := join(ctx, f.nodes, f.ledger, fmt.Sprintf("w%d", i), i%3, f.parts, f.isolation)
+	if err != nil {
+		f.t.Errorf("w%d: %v", i, err)
+	}
+	f.joined <- m
+}
+
+func (f *fleet) await() {
+	if m := <-f.joined; m != nil {
+		f.all = append(f.all, m)
+	}
+}
+
+func (f *fleet) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, m := range f.all {
+		wg.Go(func() {
+			if err := m.mgr.Stop(ctx); err != nil {
+				f.t.Error(err)
+			}
+			m.store.Close()
+			m.nc.Close()
+		})
+	}
+	wg.Wait()
+}
+
+// honest checks that no partition ever had two handlers, and that tokens grew.
+func (f *fleet) honest() {
+	f.t.Helper()
+	f.ledger.mu.Lock()
+	defer f.ledger.mu.Unlock()
+	for _, b := range f.ledger.broken {
+		f.t.Error(b)
+	}
+}
+
+func nodeLost(t *testing.T, isolation parti.Isolation) {
+	n := startNodes(t, "")
+	f := settle(t, n, isolation)
+	l, parts := f.ledger, f.parts
+
+	go f.enter(4)
 	eventually(t, "the joiner gets its first partition", 30*time.Second, func() bool { return l.shares()["w4"] > 0 })
-	lost := leaderOf(t, all[0])
+	lost := leaderOf(t, f.all[0])
 	n.kill(lost)
 	if k := l.shares()["w4"]; k >= len(parts)/5 {
 		t.Fatalf("the joiner had all of its %d partitions before the node was killed", k)
 	}
 	t.Logf("n%d killed when %d of the joiner's partitions ran", lost, l.shares()["w4"])
-	if m := <-joined; m != nil {
-		all = append(all, m)
-	}
+	f.await()
 
-	eventually(t, "every partition runs, and evenly", 60*time.Second, func() bool {
-		s := l.shares()
-		for _, k := range s {
-			if k != len(parts)/5 {
-				return false
-			}
-		}
-		return l.covered(len(parts)) && len(s) == 5
-	})
+	f.even()
 	n.start(lost)
 	eventually(t, "a leader", 30*time.Second, func() bool {
-		for _, m := range all {
+		for _, m := range f.all {
 			if m.mgr.IsLeader() {
 				return true
 			}
 		}
 		return false
 	})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, b := range l.broken {
-		t.Error(b)
+	f.honest()
+}
+
+// TestNodesUpgraded replaces the servers of an earlier version one by one, as an upgrade of
+// NATS does: for a while the cluster has two versions. Nothing moves, and under Freeze no
+// handler is started anew.
+func TestNodesUpgraded(t *testing.T) {
+	earlier := os.Getenv("PARTI_EARLIER_NATS_SERVER")
+	if earlier == "" {
+		t.Skip("PARTI_EARLIER_NATS_SERVER names no server: make upgrade")
+	}
+	for _, isolation := range []parti.Isolation{parti.Freeze, parti.Fence} {
+		t.Run(isolation.String(), func(t *testing.T) {
+			n := startNodes(t, earlier)
+			f := settle(t, n, isolation)
+			versions := map[string]bool{f.all[0].nc.ConnectedServerVersion(): true}
+			before, starts := f.ledger.shares(), f.ledger.started()
+			for i := range n.cmd {
+				n.stop(i)
+				n.start(i)
+				whole(t, n)
+				eventually(t, "every partition runs", 40*time.Second, func() bool { return f.ledger.covered(len(f.parts)) })
+			}
+			for _, m := range f.all {
+				eventually(t, "everybody is connected", 40*time.Second, m.nc.IsConnected)
+				versions[m.nc.ConnectedServerVersion()] = true
+			}
+			if len(versions) != 2 {
+				t.Errorf("these versions were there: %v", versions)
+			}
+			if after := f.ledger.shares(); !maps.Equal(before, after) {
+				t.Errorf("%v became %v", before, after)
+			}
+			if n := f.ledger.started() - starts; n != 0 && isolation == parti.Freeze {
+				t.Errorf("%d handlers were started anew", n)
+			}
+			f.honest()
+		})
 	}
 }
 

@@ -62,7 +62,8 @@ type nodes struct {
 	cmd  [3]*exec.Cmd
 }
 
-func startNodes(t *testing.T) *nodes {
+// startNodes starts them: of this build, or of another server's if its path is given.
+func startNodes(t *testing.T, other string) *nodes {
 	t.Helper()
 	n := &nodes{t: t}
 	ports := freePorts(t, 6)
@@ -73,7 +74,11 @@ func startNodes(t *testing.T) *nodes {
 	for i := range n.spec {
 		n.spec[i] = fmt.Sprintf("n%d|%d|%d|%s|%s", i, ports[i], ports[3+i], t.TempDir(), strings.Join(routes, ","))
 		n.urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
-		n.start(i)
+		if other == "" {
+			n.start(i)
+		} else {
+			n.startOther(i, other)
+		}
 	}
 	t.Cleanup(func() {
 		for i := range n.cmd {
@@ -93,6 +98,29 @@ func (n *nodes) start(i int) {
 		n.t.Fatal(err)
 	}
 	n.cmd[i] = c
+}
+
+// startOther starts a node with a server of another version.
+func (n *nodes) startOther(i int, path string) {
+	n.t.Helper()
+	f := strings.Split(n.spec[i], "|")
+	c := exec.Command(path, "--name", f[0], "--addr", "127.0.0.1", "--port", f[1], "--jetstream", "--store_dir", f[3],
+		"--cluster_name", "test", "--cluster", "nats://127.0.0.1:"+f[2], "--routes", f[4])
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd[i] = c
+}
+
+// stop ends a node as its operator does.
+func (n *nodes) stop(i int) {
+	n.t.Helper()
+	if err := n.cmd[i].Process.Signal(syscall.SIGTERM); err != nil {
+		n.t.Fatal(err)
+	}
+	_ = n.cmd[i].Wait() // it says by which signal
+	n.cmd[i] = nil
 }
 
 // kill is a power cut: nothing is handed over.
