@@ -56,7 +56,11 @@ func (g *Group) History(ctx context.Context, q Query) iter.Seq2[plan.Decision, e
 		}
 		n, missing := 0, 0
 		for at := head.Version; at.Number() > 0 && missing < gap; {
-			ds, err := g.decisions(ctx, at, abreast)
+			most := abreast
+			if left := q.Last - n; q.Last > 0 && q.Partition == "" && q.Worker == "" {
+				most = min(2*left, most) // some plans move nothing, and have none
+			}
+			ds, err := g.decisions(ctx, at, most)
 			if err != nil {
 				yield(plan.Decision{}, err)
 				return
@@ -81,10 +85,10 @@ func (g *Group) History(ctx context.Context, q Query) iter.Seq2[plan.Decision, e
 					return
 				}
 			}
-			if at.Number() <= abreast {
+			if int(at.Number()) <= most {
 				return
 			}
-			at -= abreast
+			at -= plan.Version(most)
 		}
 	}
 }

@@ -27,7 +27,13 @@ func answer[T any](c *Console, w http.ResponseWriter, r *http.Request, f func(ct
 }
 
 func (c *Console) apiSnapshot(w http.ResponseWriter, r *http.Request) {
-	answer(c, w, r, c.feed.snapshot)
+	answer(c, w, r, func(ctx context.Context) (admin.Snapshot, error) {
+		now, old, err := c.feed.snapshot(ctx)
+		if err == nil && old != "" { // a program does not read between the lines
+			err = fmt.Errorf("%w: %s", kv.ErrUnavailable, old)
+		}
+		return now, err
+	})
 }
 
 func (c *Console) apiHistory(w http.ResponseWriter, r *http.Request) {

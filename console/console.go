@@ -22,7 +22,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"time"
+	"sync"
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/plan"
@@ -53,7 +53,10 @@ type Console struct {
 
 	feed *feed
 	mux  http.Handler
-	now  func() time.Time
+
+	mu       sync.Mutex
+	recent   []plan.Decision // the newest
+	recentOf plan.Version    // when this was the plan
 }
 
 // An Option changes what a [Console] shows and allows.
@@ -86,7 +89,7 @@ func New(g *admin.Group, name string, opts ...Option) *Console {
 }
 
 func newConsole(g group, name string, opts ...Option) *Console {
-	c := &Console{group: g, name: name, now: time.Now}
+	c := &Console{group: g, name: name}
 	for _, o := range opts {
 		o(c)
 	}

@@ -20,6 +20,9 @@ import (
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
+// longest is how long a form may be, in bytes.
+const longest = 64 << 10
+
 // cookie is the name of what a browser keeps once it has shown the token: a hash of it.
 func (c *Console) cookie() string { return "parti_console_" + c.name }
 
@@ -43,6 +46,7 @@ func (c *Console) guarded(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		r.Body = http.MaxBytesReader(w, r.Body, longest)
 		switch {
 		case !c.called(r.Host):
 			c.fail(w, r, &Error{
@@ -119,7 +123,7 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, why string) {
 		writeJSON(w, http.StatusUnauthorized, &Error{What: "a token is needed", Try: "Authorization: Bearer TOKEN"})
 		return
 	}
-	c.render(w, r, http.StatusUnauthorized, "login", "Who are you?", nil, why)
+	c.render(w, r, http.StatusUnauthorized, page{Page: "login", Title: "Who are you?", Body: why})
 }
 
 // redirect answers a form, so that to load the page anew does not send it again. The place is

@@ -17,8 +17,10 @@ import (
 const (
 	// linger is how long a group is followed after nobody looks any more.
 	linger = time.Minute
-	// stale is when what was seen last is not shown as what is.
+	// stale is when what was seen last is not taken for what is.
 	stale = 5 * time.Second
+	// lookIn is how long a page waits for a look of its own, when nothing fresh was seen.
+	lookIn = 5 * time.Second
 	// kept is how many events are kept.
 	kept = 500
 	// againIn is how long the way to the group is left alone after it was lost.
@@ -45,6 +47,7 @@ type feed struct {
 	users   int
 	streams int
 	stop    context.CancelFunc // nil: nothing is followed
+	began   bool               // it was followed before
 	seen    admin.Snapshot
 	at      time.Time // when it was seen; zero: never
 	err     error     // why nothing newer is
@@ -72,6 +75,10 @@ func (f *feed) use() (done func()) {
 	if f.stop == nil && f.life.Err() == nil {
 		ctx, cancel := context.WithCancel(f.life)
 		f.stop = cancel
+		if f.began {
+			f.add(admin.Event{At: time.Now().UTC(), Kind: admin.Missed, Text: "nobody looked for a while: what happened meanwhile is not here"})
+		}
+		f.began = true
 		f.wait.Go(func() { f.watch(ctx) })
 		f.wait.Go(func() { f.listen(ctx) })
 	}
@@ -81,8 +88,7 @@ func (f *feed) use() (done func()) {
 			defer f.mu.Unlock()
 			if f.users--; f.users == 0 && f.stop != nil {
 				f.stop()
-				f.stop = nil
-				f.at = time.Time{}
+				f.stop, f.err, f.at = nil, nil, time.Time{}
 			}
 		})
 	})
@@ -152,6 +158,11 @@ func (f *feed) listen(ctx context.Context) {
 func (f *feed) hear(e admin.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.add(e)
+}
+
+// add takes an event in; mu is held.
+func (f *feed) add(e admin.Event) {
 	f.number++
 	if len(f.events) == kept {
 		f.events = append(f.events[:0], f.events[1:]...)
@@ -171,15 +182,25 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// snapshot is what the group is like: as it was seen last, if that is not long ago.
-func (f *feed) snapshot(ctx context.Context) (admin.Snapshot, error) {
+// snapshot is what the group is like: as it was seen last, if that is not long ago. When it
+// cannot be looked at, it is what was seen last, and old says why.
+func (f *feed) snapshot(ctx context.Context) (now admin.Snapshot, old string, err error) {
 	f.mu.Lock()
-	now, at := f.seen, f.at
+	now, at, problem := f.seen, f.at, f.err
 	f.mu.Unlock()
 	if !at.IsZero() && time.Since(at) < stale {
-		return now, nil
+		if problem != nil {
+			old = problem.Error()
+		}
+		return now, old, nil
 	}
-	return f.group.Snapshot(ctx)
+	ctx, cancel := context.WithTimeout(ctx, lookIn)
+	defer cancel()
+	fresh, err := f.group.Snapshot(ctx)
+	if err != nil && !at.IsZero() {
+		return now, err.Error(), nil
+	}
+	return fresh, "", err
 }
 
 // forget has the group looked at anew, because it was changed from here.
@@ -204,6 +225,7 @@ func (f *feed) since(number uint64) (events []told, last uint64, looks uint64, s
 // A glance is what a page that is kept fresh is told of a look.
 type glance struct {
 	Sentence string `json:"sentence"`
+	Mood     string `json:"mood"`
 	Settled  bool   `json:"settled"`
 	Problem  string `json:"problem,omitempty"` // why it may be old
 }
@@ -245,7 +267,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		}
 		if number = last; looks != looked {
 			looked = looks
-			g := glance{Sentence: seen.Sentence, Settled: seen.Settled}
+			g := glance{Sentence: seen.Sentence, Mood: mood(seen), Settled: seen.Settled}
 			if problem != nil {
 				g.Problem = problem.Error()
 			}

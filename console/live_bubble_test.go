@@ -12,19 +12,41 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/kv"
 )
 
 // A page is one that is kept fresh.
 type freshPage struct {
-	*httptest.ResponseRecorder
+	mu   sync.Mutex
+	head http.Header
+	text strings.Builder
+
 	end context.CancelFunc
+}
+
+func (p *freshPage) Header() http.Header { return p.head }
+func (p *freshPage) WriteHeader(int)     {}
+func (p *freshPage) Flush()              {}
+
+func (p *freshPage) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+// Body is what it was told so far.
+func (p *freshPage) Body() string {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // opens begins a stream in the bubble.
 func opens(t *testing.T, c *Console, last string) *freshPage {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &freshPage{httptest.NewRecorder(), cancel}
+	p := &freshPage{head: http.Header{}}
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/live", http.NoBody)
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)
@@ -37,8 +59,7 @@ func opens(t *testing.T, c *Console, last string) *freshPage {
 }
 
 func (p *freshPage) count(what string) int {
-	synctest.Wait()
-	return strings.Count(p.Body.String(), what)
+	return strings.Count(p.Body(), what)
 }
 
 func TestLive(t *testing.T) {
@@ -46,22 +67,22 @@ func TestLive(t *testing.T) {
 		f := example()
 		c := open(t, f)
 		a := opens(t, c, "")
-		if a.count("event: look\n") != 1 || !strings.Contains(a.Body.String(), `"sentence":"Moving 1 of 1 204: waiting for w-1 to let go (8 s)."`) {
-			t.Errorf("at the beginning:\n%s", a.Body)
+		if a.count("event: look\n") != 1 || !strings.Contains(a.Body(), `"sentence":"Moving 1 of 1 204: waiting for w-1 to let go (8 s)."`) {
+			t.Errorf("at the beginning:\n%s", a.Body())
 		}
 		f.events <- admin.Event{Kind: admin.WorkerJoined, Text: "w-3 joined", Worker: "w-3"}
 		f.events <- admin.Event{Kind: admin.WorkerLost, Text: "w-3 is declared lost", Worker: "w-3"}
 		if a.count("event: happened\n") != 2 || a.count("\"text\":\"w-3 joined\"") != 1 || a.count("id: "+c.feed.boot+"-2\n") != 1 {
-			t.Errorf("after two events:\n%s", a.Body)
+			t.Errorf("after two events:\n%s", a.Body())
 		}
 		// One that was interrupted after the first gets the second; one of another process
 		// is told that something may be missing.
 		b, other := opens(t, c, c.feed.boot+"-1"), opens(t, c, "abc-1")
 		if b.count("event: happened\n") != 1 || b.count("w-3 is declared lost") != 1 || b.count("missed") != 0 {
-			t.Errorf("interrupted:\n%s", b.Body)
+			t.Errorf("interrupted:\n%s", b.Body())
 		}
 		if other.count("event: happened\n") != 0 || other.count("event: missed\n") != 1 {
-			t.Errorf("of another process:\n%s", other.Body)
+			t.Errorf("of another process:\n%s", other.Body())
 		}
 		for range kept + 5 {
 			f.events <- admin.Event{Kind: admin.Planned, Text: "a plan"}
@@ -74,7 +95,7 @@ func TestLive(t *testing.T) {
 		// A look that fails is told, with what was seen before.
 		f.looks <- func(see func(admin.Snapshot, error) bool) { see(f.now, errors.New("no quorum")) }
 		if a.count(`"problem":"no quorum"`) != 1 {
-			t.Errorf("a problem:\n%s", a.Body)
+			t.Errorf("a problem:\n%s", a.Body())
 		}
 		if body := text(t, ask(c, http.MethodGet, "/", nil)); !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: no quorum") {
 			t.Errorf("a page meanwhile:\n%s", body)
@@ -116,8 +137,8 @@ func TestLiveTooMany(t *testing.T) {
 		}
 		all[0].end()
 		more := opens(t, c, "")
-		if more.Code != http.StatusOK || more.count("event: look\n") != 1 {
-			t.Errorf("after one has ended: %d", more.Code)
+		if more.count("event: look\n") != 1 {
+			t.Errorf("after one has ended:\n%s", more.Body())
 		}
 		c.Close() // ends them all
 		for _, p := range append(all, more) {
@@ -142,9 +163,54 @@ func TestLiveBeginsAgain(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(againIn + time.Second)
 		if a.count(`"sentence":"Moving`) == 0 {
-			t.Errorf("it is there again:\n%s", a.Body)
+			t.Errorf("it is there again:\n%s", a.Body())
 		}
 		a.end()
+		c.Close()
+	})
+}
+
+// When the group cannot be reached a page shows what was seen last, and says so; a program
+// is told that it cannot be.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		c := open(t, f)
+		a := opens(t, c, "")
+		f.mu.Lock()
+		f.err = kv.ErrUnavailable
+		f.mu.Unlock()
+		time.Sleep(stale + time.Second)
+		r := ask(c, http.MethodGet, "/workers", nil)
+		if body := text(t, r); r.StatusCode != http.StatusOK || !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: ") {
+			t.Errorf("a page: %s\n%s", r.Status, body)
+		}
+		if r := ask(c, http.MethodGet, "/api/snapshot", nil); r.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("a program: %s", r.Status)
+		}
+		f.mu.Lock()
+		f.err = nil
+		f.mu.Unlock()
+		if body := text(t, ask(c, http.MethodGet, "/workers", nil)); strings.Contains(body, "what it was like") {
+			t.Errorf("afterwards:\n%s", body)
+		}
+		a.end()
+		c.Close()
+	})
+}
+
+// What happened while nobody looked is missing, and the list of events says so.
+func TestNobodyLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		c := open(t, f)
+		opens(t, c, "").end()
+		f.events <- admin.Event{At: noon, Kind: admin.WorkerJoined, Text: "w-3 joined", Worker: "w-3"}
+		time.Sleep(2 * linger)
+		body := text(t, ask(c, http.MethodGet, "/events", nil))
+		if missed, joined := strings.Index(body, "nobody looked for a while"), strings.Index(body, "w-3 joined"); missed < 0 || joined < missed {
+			t.Errorf("the newest first:\n%s", body)
+		}
 		c.Close()
 	})
 }

@@ -24,11 +24,11 @@ const (
 )
 
 // shown calls f with the group as it is, and renders what it returns, or the error.
-func (c *Console) shown(w http.ResponseWriter, r *http.Request, page, title string, f func(ctx context.Context, now admin.Snapshot) (any, error)) {
+func (c *Console) shown(w http.ResponseWriter, r *http.Request, name, title string, f func(ctx context.Context, now admin.Snapshot) (any, error)) {
 	defer c.feed.use()()
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	now, err := c.feed.snapshot(ctx)
+	now, old, err := c.feed.snapshot(ctx)
 	var body any
 	if err == nil {
 		body, err = f(ctx, now)
@@ -37,12 +37,12 @@ func (c *Console) shown(w http.ResponseWriter, r *http.Request, page, title stri
 		c.fail(w, r, errorOf(err))
 		return
 	}
-	c.render(w, r, http.StatusOK, page, title, &now, body)
+	c.render(w, r, http.StatusOK, page{Page: name, Title: title, Now: &now, Old: old, Body: body})
 }
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	c.shown(w, r, "overview", "", func(ctx context.Context, now admin.Snapshot) (any, error) {
-		recent, err := c.decisions(ctx, admin.Query{Last: glances})
+		recent, err := c.latest(ctx, now.Version)
 		workers, more := now.Workers, 0
 		if len(workers) > rows {
 			workers, more = workers[:rows], len(workers)-rows
@@ -64,6 +64,23 @@ func (c *Console) decisions(ctx context.Context, q admin.Query) ([]plan.Decision
 		all = append(all, d)
 	}
 	return all, nil
+}
+
+// latest are the newest decisions, which are read once for each plan.
+func (c *Console) latest(ctx context.Context, v plan.Version) ([]plan.Decision, error) {
+	c.mu.Lock()
+	all, of := c.recent, c.recentOf
+	c.mu.Unlock()
+	if of == v && v != 0 {
+		return all, nil
+	}
+	all, err := c.decisions(ctx, admin.Query{Last: glances})
+	if err == nil {
+		c.mu.Lock()
+		c.recent, c.recentOf = all, v
+		c.mu.Unlock()
+	}
+	return all, err
 }
 
 // A part is some rows of a list, and how to get to the others.

@@ -80,6 +80,7 @@ var words = template.FuncMap{
 	"lasts":    func(d parti.Millis) string { return admin.Duration(d.Duration()) },
 	"percent":  func(thousandths int64) string { return fmt.Sprintf("%d %%", (thousandths+5)/10) },
 	"ratio":    func(thousandths int64) string { return fmt.Sprintf("%.2f", float64(thousandths)/1000) },
+	"fresh":    func(page string) string { return fresh[page] },
 	"undo":     undo,
 	"mood":     mood,
 	"verb": func(name string) admin.Verb {
@@ -141,6 +142,13 @@ func mood(now admin.Snapshot) string {
 	}
 }
 
+// fresh says when a page is loaded again: at each look, or only when something happened, since
+// it costs more. The others stay as they are.
+var fresh = map[string]string{
+	"overview": "look", "workers": "look", "worker": "look", "partitions": "look",
+	"partition": "event", "history": "event", "events": "event",
+}
+
 // A page is what every template is given.
 type page struct {
 	Group    string
@@ -156,19 +164,14 @@ type page struct {
 }
 
 // render writes a page. Nothing is sent before all of it is there.
-func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, name, title string, now *admin.Snapshot, body any) {
-	p := page{Group: c.name, Page: name, Title: title, Build: build, Now: now, ReadOnly: c.readOnly, Known: c.secret != nil && c.knows(r), Body: body}
-	if now != nil {
-		if _, _, _, _, err, _ := c.feed.since(0); err != nil {
-			p.Old = err.Error()
-		}
-	}
+func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, p page) {
+	p.Group, p.Build, p.ReadOnly, p.Known = c.name, build, c.readOnly, c.secret != nil && c.knows(r)
 	if k, err := r.Cookie(flash); err == nil {
 		p.Said, _ = url.QueryUnescape(k.Value)
 		http.SetCookie(w, &http.Cookie{Name: flash, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	}
 	var b bytes.Buffer
-	if err := pages[name].ExecuteTemplate(&b, "frame.html", p); err != nil {
+	if err := pages[p.Page].ExecuteTemplate(&b, "frame.html", p); err != nil {
 		http.Error(w, "the page cannot be written: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -183,7 +186,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, e *Error) {
 		writeJSON(w, e.Status, e)
 		return
 	}
-	c.render(w, r, e.Status, "error", e.What, nil, e)
+	c.render(w, r, e.Status, page{Page: "error", Title: e.What, Body: e})
 }
 
 func (c *Console) nowhere(w http.ResponseWriter, r *http.Request) {

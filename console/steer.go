@@ -122,7 +122,6 @@ const flash = "parti_said"
 func (c *Console) done(r *http.Request) (said, back string, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), slowest)
 	defer cancel()
-	r.Body = http.MaxBytesReader(nil, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
 		return "", "", &Error{Status: http.StatusBadRequest, What: "the form cannot be read", Why: err.Error()}
 	}

@@ -4,8 +4,11 @@ const least = 1000 // milliseconds between two fresh copies of a page
 const pulse = document.getElementById('pulse')
 const news = document.getElementById('news')
 
-// Freshness: when the group was looked at, or something happened, the page is loaded again,
-// and what has another text takes the place of what was there.
+// Freshness: when the group was looked at, or only when something happened, as the page says,
+// it is loaded again, and what has another text takes the place of what was there. The first
+// sentence comes with the news itself.
+
+const fresh = document.body.dataset.fresh
 
 let last = 0
 let timer = 0
@@ -19,9 +22,9 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, signal: AbortSignal.timeout(15000) })
     if (!answer.ok) return
-    const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html')
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
     for (const old of document.querySelectorAll('[data-live]')) {
-      const now = fresh.getElementById(old.id)
+      const now = page.getElementById(old.id)
       if (now && now.innerHTML !== old.innerHTML) replace(old, now)
     }
   } catch {
@@ -54,17 +57,23 @@ if (pulse) {
   stream.addEventListener('open', () => beat('live', 'live'))
   stream.addEventListener('error', () => beat('the console does not answer', 'lost'))
   stream.addEventListener('look', (e) => {
-    const { problem } = JSON.parse(e.data)
-    if (problem) beat('the group does not answer', 'lost')
-    else beat('live', 'live')
-    soon()
+    const { sentence, mood, problem } = JSON.parse(e.data)
+    const first = document.querySelector('.sentence')
+    if (problem) {
+      beat('the group does not answer', 'lost')
+    } else {
+      beat('live', 'live')
+      if (first && first.textContent !== sentence) first.textContent = sentence
+      if (first) first.className = `sentence ${mood}`
+    }
+    if (fresh === 'look') soon()
   })
   stream.addEventListener('happened', (e) => {
     news.textContent = JSON.parse(e.data).text
-    soon()
+    if (fresh) soon()
   })
-  stream.addEventListener('missed', soon)
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) soon() })
+  stream.addEventListener('missed', () => { if (fresh) soon() })
+  document.addEventListener('visibilitychange', () => { if (!document.hidden && fresh) soon() })
 }
 
 // Keys.
