@@ -39,6 +39,7 @@ type Verb struct {
 func Verbs() []Verb { return slices.Concat(workerVerbs(), partitionVerbs(), groupVerbs()) }
 
 // About is the wish itself, of as many names as it takes: what is written, or taken back.
+// It panics when there are fewer.
 func (v Verb) About(names ...string) plan.Control { return v.about(names) }
 
 // Names are those that each of what it takes can have, as things stand.
@@ -50,7 +51,7 @@ func (v Verb) Names(now Snapshot) [][]string {
 	return all
 }
 
-// Will is a sentence about what it would do.
+// Will is what it would do, as a sentence that begins with a small letter: it follows on a name.
 func (v Verb) Will(now Snapshot, c plan.Control) string { return v.will(now, c) }
 
 // Do does it.
@@ -58,18 +59,41 @@ func (v Verb) Do(ctx context.Context, g *Group, c plan.Control, o Order) (Change
 	return v.do(ctx, g, c, o)
 }
 
-// Done is a sentence about what was done.
-func (v Verb) Done(c plan.Control) string { return v.done(c) }
+// Done says what Do has done, and what was there before.
+func (v Verb) Done(c Change, now time.Time) string {
+	text := v.done(c.about())
+	switch {
+	case c.Already:
+		return "It stands already: " + DescribeControl(c.about(), now)
+	case c.Before != nil && v.TakesBack:
+		return text + " It was: " + DescribeControl(*c.Before, now)
+	case c.Before != nil && c.Before.Kind != "" && c.Control.Number == "":
+		return text + " It replaces: " + DescribeControl(*c.Before, now)
+	default:
+		return text
+	}
+}
+
+// about is what a change was about: what was written, or what was taken back.
+func (c Change) about() plan.Control {
+	if c.Control.Kind == "" && c.Before != nil {
+		return *c.Before
+	}
+	return c.Control
+}
 
 // Waits reports whether there is something to wait for after Do.
 func (v Verb) Waits() bool { return v.wait != nil }
 
-// Await waits until it has come about, and says meanwhile what is left.
-func (v Verb) Await(ctx context.Context, g *Group, c plan.Control, say func(string)) error {
-	if v.wait == nil {
+// Await waits until what Do has done has come about, and says meanwhile, unless say is nil, what is left.
+func (v Verb) Await(ctx context.Context, g *Group, c Change, say func(string)) error {
+	switch {
+	case v.wait == nil:
 		return nil
+	case say == nil:
+		say = func(string) {}
 	}
-	return v.wait(ctx, g, c, say)
+	return v.wait(ctx, g, c.about(), say)
 }
 
 // Exists returns a [NotFoundError] for the name in c that there is not. Where the leader

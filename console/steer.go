@@ -155,10 +155,7 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	said = x.Done(x.Control)
-	if change.Already {
-		said = "It stands already: " + admin.DescribeControl(change.Control, now.At)
-	}
+	said = x.Done(change, now.At)
 	switch {
 	case x.Control.Partition != "":
 		back = link("partition", "id", x.Control.Partition)

@@ -209,26 +209,13 @@ type changed struct {
 // tell says what was done, waits if it is to, and says how long that took.
 func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began time.Time) error {
 	s := x.streams
-	about := change.Control
-	if about.Kind == "" && change.Before != nil {
-		about = *change.Before
-	}
 	if !x.g.json {
-		switch {
-		case change.Already:
-			fmt.Fprintf(s.Out, "It stands already: %s\n", controlLine(about, time.Now()))
-		case change.Before != nil && !x.TakesBack && change.Before.Kind != "" && change.Control.Number == "":
-			fmt.Fprintf(s.Out, "%s It replaces: %s\n", x.Done(about), controlLine(*change.Before, time.Now()))
-		case change.Before != nil && x.TakesBack:
-			fmt.Fprintf(s.Out, "%s It was: %s\n", x.Done(about), controlLine(*change.Before, time.Now()))
-		default:
-			fmt.Fprintln(s.Out, x.Done(about))
-		}
+		fmt.Fprintln(s.Out, x.Done(change, time.Now().In(show.Zone)))
 	}
 	out := changed{Schema: admin.Schema, Change: change}
 	if x.waits {
 		p := newProgress(s)
-		err := x.Await(ctx, w.Group, about, p.show)
+		err := x.Await(ctx, w.Group, change, p.show)
 		p.end()
 		if err != nil {
 			return x.late(ctx, w, err)
