@@ -98,7 +98,7 @@ func TestEveryCommandHasJSON(t *testing.T) {
 	elsewhere := map[string]string{
 		"top": "it goes on until it is interrupted: as status --watch", "events": "testdata/script/follow.txtar", "demo": "TestDemo", "run": "its own tests",
 		"console": "testdata/script/console.txtar",
-		"lift": "it has nothing to lift here: the same code as the others", "release": "nothing is stuck here: the same code as the others",
+		"lift":    "it has nothing to lift here: the same code as the others", "release": "nothing is stuck here: the same code as the others",
 	}
 	for _, c := range commands(t) {
 		if _, ok := elsewhere[c.Name()]; ok {
