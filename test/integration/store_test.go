@@ -456,9 +456,12 @@ func TestStore_SlowConsumerCutOff(t *testing.T) {
 		f.Mark("%s is not read from any more", victim.Name)
 		stuck := partitest.BlackHole(t, victim.Manager, partitest.Going(partitest.ToClient))
 		sender := on.Connect()
+		// More than the sockets between them hold, and before the client misses its pongs.
 		eventually(t, "the server gives up", func() bool {
-			if err := sender.Publish("flood", make([]byte, 512<<10)); err != nil {
-				t.Fatal(err)
+			for range 64 {
+				if err := sender.Publish("flood", make([]byte, 512<<10)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := sender.Flush(); err != nil {
 				t.Fatal(err)
