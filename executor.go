@@ -257,7 +257,22 @@ func (e *executor) finish() error {
 	if stuck := e.runner.abandon(abandonGrace); len(stuck) > 0 {
 		errs = append(errs, &StuckError{Partitions: stuck})
 	}
-	errs = append(errs, e.jobs.close(closeGrace), e.ops.close(closeGrace))
+	e.jobs.cancel()
+	e.ops.cancel()
+	late := time.Now().Add(closeGrace) // for all of them together
+	for _, x := range []struct {
+		all   *sync.WaitGroup
+		whose string
+	}{
+		{&e.jobs.wait, "the store"},
+		{&e.ops.wait, "the store"},
+		{&e.jobs.source, "the partition source's Watch"},
+		{&e.ops.lists, "the partition source"},
+	} {
+		if !within(max(time.Until(late), closeGrace/50), x.all.Wait) {
+			errs = append(errs, fmt.Errorf("parti: %s does not return although its context has ended", x.whose))
+		}
+	}
 	return errors.Join(errs...)
 }
 

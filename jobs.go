@@ -106,23 +106,6 @@ func (j *jobs) set(rd member.Ready) {
 	}
 }
 
-// close ends all jobs and waits for them. A store or a source that ignores its context
-// is waited for so long only, and named.
-func (j *jobs) close(grace time.Duration) error {
-	j.cancel()
-	return errors.Join(
-		awaitEnd(grace, &j.wait, "the store"),
-		awaitEnd(grace, &j.source, "the partition source's Watch"))
-}
-
-// awaitEnd waits so long for what belongs to somebody whose context has ended.
-func awaitEnd(grace time.Duration, all *sync.WaitGroup, whose string) error {
-	if within(grace, all.Wait) {
-		return nil
-	}
-	return fmt.Errorf("parti: %s does not return although its context has ended", whose)
-}
-
 // connection tells of the way to the store whenever it changes.
 func (j *jobs) connection(ctx context.Context) {
 	for {

@@ -219,12 +219,3 @@ func (o *operator) finishWrites(most time.Duration) {
 	case <-timer.C:
 	}
 }
-
-// close ends all requests and waits for them. A store or a source that ignores its
-// context is waited for so long only, and named.
-func (o *operator) close(grace time.Duration) error {
-	o.cancel()
-	return errors.Join(
-		awaitEnd(grace, &o.wait, "the store"),
-		awaitEnd(grace, &o.lists, "the partition source"))
-}

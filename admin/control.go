@@ -355,6 +355,16 @@ func (g *Group) nothingStands(ctx context.Context, c plan.Control) error {
 	return notFound(string(c.Kind)+" of", name(c), about)
 }
 
+// Standing reads what stands in the place of c now, as [Snapshot.Standing] says what stood;
+// nil: nothing.
+func (g *Group) Standing(ctx context.Context, c plan.Control) (*plan.Control, error) {
+	old, _, err := g.standing(ctx, keyOf(c))
+	if err != nil || old == nil || old.Kind == "" || old.Number != "" || expired(*old, g.now()) {
+		return nil, err
+	}
+	return old, nil
+}
+
 // standing reads a control; nil where there is none. A control that cannot be read is in
 // nobody's words, and is replaced; one of a newer release is an error.
 func (g *Group) standing(ctx context.Context, key wire.Key) (*plan.Control, kv.Rev, error) {

@@ -23,6 +23,8 @@ type Query struct {
 	// to that worker; empty: nothing. A decision of very many moves names only the first
 	// of them, and is left out where it does not name this one.
 	Partition, Worker string
+	// Among is how many of the newest plans are looked through, at most; 0: all.
+	Among int
 }
 
 // Decisions are some of them as a document, in JSON.
@@ -54,13 +56,17 @@ func (g *Group) History(ctx context.Context, q Query) iter.Seq2[plan.Decision, e
 			yield(plan.Decision{}, err)
 			return
 		}
-		n, missing := 0, 0
-		for at := head.Version; at.Number() > 0 && missing < gap; {
+		n, missing, looked := 0, 0, 0
+		for at := head.Version; at.Number() > 0 && missing < gap && (q.Among == 0 || looked < q.Among); {
 			most := abreast
+			if q.Among > 0 {
+				most = min(most, q.Among-looked)
+			}
 			if left := q.Last - n; q.Last > 0 && q.Partition == "" && q.Worker == "" {
 				most = min(2*left, most) // some plans move nothing, and have none
 			}
 			ds, err := g.decisions(ctx, at, most)
+			looked += most
 			if err != nil {
 				yield(plan.Decision{}, err)
 				return

@@ -130,10 +130,14 @@ func (s Snapshot) Standing(c plan.Control) *plan.Control {
 }
 
 // Unchanged returns a [ConflictError] when another operator was here since then: what stands
-// in the place of c is not what stood there.
-func (s Snapshot) Unchanged(then Snapshot, c plan.Control) error {
-	was, is := then.Standing(c), s.Standing(c)
+// in the place of c now is not what stood there. Between this and what is done next another
+// may still come: only what is written is certain.
+func (g *Group) Unchanged(ctx context.Context, then Snapshot, c plan.Control) error {
+	was := then.Standing(c)
+	is, err := g.Standing(ctx, c)
 	switch {
+	case err != nil:
+		return err
 	case was == nil && is == nil, was != nil && is != nil && was.Who == is.Who && was.When.Equal(is.When):
 		return nil
 	case is == nil:

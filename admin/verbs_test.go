@@ -64,12 +64,4 @@ func TestVerbs(t *testing.T) {
 	if err := now.Exists(plan.Control{Kind: plan.Drain, Worker: "x"}); err == nil {
 		t.Error("there is a worker x")
 	}
-	was := now
-	now.Controls = []plan.Control{{Kind: plan.Drain, Worker: "w", Who: "ann"}}
-	if err := now.Unchanged(was, plan.Control{Kind: plan.Drain, Worker: "w"}); err == nil || !strings.Contains(err.Error(), "ann") {
-		t.Errorf("another operator was here: %v", err)
-	}
-	if err := now.Unchanged(now, plan.Control{Kind: plan.Drain, Worker: "w"}); err != nil {
-		t.Error(err)
-	}
 }

@@ -16,6 +16,7 @@ import (
 // The same structs as the command line's --json, each with a schema number.
 
 func answer[T any](c *Console, w http.ResponseWriter, r *http.Request, f func(ctx context.Context) (T, error)) {
+	defer c.feed.use()()
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	data, err := f(ctx)
@@ -79,9 +80,7 @@ func writeJSON(w http.ResponseWriter, status int, data any) {
 		b.Reset()
 		fmt.Fprintf(&b, "{\"what\": %q}\n", err.Error())
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // whoever does not listen any more misses nothing
+	send(w, status, "application/json", b.Bytes())
 }
 
 // wantsJSON reports whether a program asks, and not a browser.

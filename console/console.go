@@ -12,10 +12,10 @@
 // page is complete before a script runs; the script keeps it fresh, and adds keys.
 //
 // Whoever reaches it sees the group, and unless it is [ReadOnly] steers it: mount it behind
-// what guards the rest of your service, or give it a token by [WithToken]. What comes from
-// other sites is refused (a check of Sec-Fetch-Site and Origin, as
-// [net/http.CrossOriginProtection] does it). [Console.Serve] listens by itself, and only on
-// this machine unless there is a token.
+// what guards the rest of your service, or give it a token by [WithToken]. What pages of
+// other sites send or embed is refused, by Sec-Fetch-Site and Origin, as browsers send them.
+// [Console.Serve] listens by itself, and only on this machine unless there is a token; a
+// token keeps out the other users of this machine, too.
 package console
 
 import (
@@ -38,6 +38,7 @@ type group interface {
 	Explain(ctx context.Context, partition string) (admin.Explanation, error)
 	Plan(ctx context.Context, w admin.WhatIf) (admin.Outcome, error)
 	Doctor(ctx context.Context) ([]admin.Finding, error)
+	Standing(ctx context.Context, c plan.Control) (*plan.Control, error)
 }
 
 // A Console is a group's pages. Its methods may be called from any goroutine.
@@ -49,7 +50,6 @@ type Console struct {
 	readOnly bool
 	secret   []byte // of the token; nil: there is none
 	who      func(*http.Request) string
-	hosts    []string // the only names by which it may be called; nil: any
 
 	feed *feed
 	mux  http.Handler

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -44,6 +47,8 @@ var targets = map[string]string{
 	"do-drain-read-only":  "/do?verb=drain&worker=w-0",
 	"worker-read-only":    "/worker?id=w-0",
 	"partition-read-only": "/partition?id=orders.eu",
+	"login-token":         "/worker?id=w-0",
+	"overview-token":      "/",
 }
 
 // TestGolden compares pages with those in testdata, which are to be looked at when they change.
@@ -54,8 +59,15 @@ func TestGolden(t *testing.T) {
 			if strings.HasSuffix(name, "read-only") {
 				opts = append(opts, ReadOnly())
 			}
+			var known []func(*http.Request)
+			if strings.HasSuffix(name, "token") {
+				opts = append(opts, WithToken("sesame"))
+				if !strings.HasPrefix(name, "login") {
+					known = append(known, func(r *http.Request) { r.Header.Set("Authorization", "Bearer sesame") })
+				}
+			}
 			c := open(t, example(), opts...)
-			got := strings.ReplaceAll(text(t, ask(c, http.MethodGet, target, nil)), build, "BUILD")
+			got := strings.ReplaceAll(text(t, ask(c, http.MethodGet, target, nil, known...)), build, "BUILD")
 			path := filepath.Join("testdata", name+".html")
 			if *rewrite {
 				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
@@ -193,9 +205,34 @@ func TestSteer(t *testing.T) {
 	})
 	t.Run("another site", func(t *testing.T) {
 		f := example()
-		r := ask(open(t, f), http.MethodPost, "/do", form("verb", "pause"), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
-		if r.StatusCode != http.StatusForbidden || len(f.done) > 0 {
-			t.Errorf("%s, done %v", r.Status, f.done)
+		c := open(t, f)
+		for name, header := range map[string]http.Header{
+			"as a browser says":     {"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}},
+			"another origin":        {"Origin": {"http://evil.example"}},
+			"no origin to be known": {"Origin": {"null"}},
+		} {
+			r := ask(c, http.MethodPost, "/do", form("verb", "pause"), func(r *http.Request) { r.Header = withAll(r.Header, header) })
+			if r.StatusCode != http.StatusForbidden || len(f.done) > 0 {
+				t.Errorf("%s: %s, done %v", name, r.Status, f.done)
+			}
+		}
+		for mode, status := range map[string]int{"navigate": 200, "no-cors": 403, "cors": 403} {
+			r := ask(c, http.MethodGet, "/plan?with=1", nil, func(r *http.Request) {
+				r.Header.Set("Sec-Fetch-Site", "cross-site")
+				r.Header.Set("Sec-Fetch-Mode", mode)
+			})
+			if r.StatusCode != status {
+				t.Errorf("asked for in mode %s: %s", mode, r.Status)
+			}
+		}
+		// Without TLS, and not at home, a browser says only where its page is from, and that
+		// only as long as the page lets it.
+		r := ask(c, http.MethodPost, "/do", form("verb", "pause"), func(r *http.Request) { r.Header.Set("Origin", "http://"+r.Host) })
+		if r.StatusCode != http.StatusSeeOther || len(f.done) != 1 {
+			t.Errorf("its own page: %s, done %v", r.Status, f.done)
+		}
+		if p := r.Header.Get("Referrer-Policy"); p != "same-origin" {
+			t.Errorf("Referrer-Policy: %s", p)
 		}
 	})
 	t.Run("who", func(t *testing.T) {
@@ -223,8 +260,15 @@ func TestSteer(t *testing.T) {
 	})
 }
 
+// withAll adds headers.
+func withAll(h, more http.Header) http.Header {
+	maps.Copy(h, more)
+	return h
+}
+
 func TestToken(t *testing.T) {
-	c := open(t, example(), WithToken("sesame"))
+	f := example()
+	c := open(t, f, WithToken("sesame"))
 	get := func(target string, change ...func(*http.Request)) *http.Response {
 		return ask(c, http.MethodGet, target, nil, change...)
 	}
@@ -252,13 +296,27 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: %s, want %d", name, x.r.Status, x.status)
 		}
 	}
+	if len(f.done) > 0 {
+		t.Errorf("done without the token: %v", f.done)
+	}
+	for next, place := range map[string]string{
+		"worker?id=w-0": "./worker?id=w-0", "": "./", "//evil.example/": "./", "https://evil.example": "./", "../x": "./", "\\evil": "./",
+	} {
+		r := ask(c, http.MethodPost, "/login", url.Values{"token": {"sesame"}, "next": {next}})
+		if got := r.Header.Get("Location"); got != place {
+			t.Errorf("after a login for %q it goes on to %s", next, got)
+		}
+	}
+	if body := text(t, get("/worker?id=w-0")); !strings.Contains(body, `name="next" value="worker?id=w-0"`) {
+		t.Errorf("the form forgets the page:\n%s", body)
+	}
 	r := get("/worker?id=w-0&token=sesame")
 	if place := r.Header.Get("Location"); place != "./worker?id=w-0" {
 		t.Errorf("it goes on to %s", place)
 	}
 	keeps := func(q *http.Request) {
 		for _, k := range r.Cookies() {
-			if !k.HttpOnly || k.SameSite != http.SameSiteStrictMode || strings.Contains(k.Value, "sesame") {
+			if !k.HttpOnly || k.SameSite != http.SameSiteLaxMode || strings.Contains(k.Value, "sesame") {
 				t.Errorf("cookie %v", k)
 			}
 			q.AddCookie(k)
@@ -266,6 +324,12 @@ func TestToken(t *testing.T) {
 	}
 	if r := get("/worker?id=w-0", keeps); r.StatusCode != http.StatusOK {
 		t.Errorf("with the cookie: %s", r.Status)
+	}
+	if r := get("/worker?id=w-0&token=sesame", keeps); r.StatusCode != http.StatusSeeOther {
+		t.Errorf("the token stays in the address: %s", r.Status)
+	}
+	if r := ask(open(t, example(), WithToken("other")), http.MethodGet, "/", nil, keeps); r.StatusCode != http.StatusUnauthorized {
+		t.Errorf("at a console with another token: %s", r.Status)
 	}
 	r = ask(c, http.MethodPost, "/logout", url.Values{}, keeps)
 	if k := r.Cookies(); len(k) != 1 || k[0].MaxAge >= 0 {
@@ -322,6 +386,39 @@ func TestServe(t *testing.T) {
 	case err := <-served:
 		t.Fatal(err)
 	default:
+	}
+}
+
+// TestMounted has a console below a prefix. All that it leads to is below it.
+func TestMounted(t *testing.T) {
+	c := open(t, example(), WithToken("sesame"))
+	mux := http.NewServeMux()
+	mux.Handle("/parti/", http.StripPrefix("/parti", c))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	client := server.Client()
+	client.Jar, _ = cookiejar.New(nil)
+	get := func(page string) (string, string) {
+		r, err := client.Get(server.URL + page) //nolint:noctx // the server ends with the test
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		return r.Request.URL.Path, text(t, r)
+	}
+	if at, body := get("/parti/worker?id=w-0&token=sesame"); at != "/parti/worker" || !strings.Contains(body, "<h1>w-0</h1>") {
+		t.Errorf("at %s:\n%s", at, body)
+	}
+	if _, body := get("/parti/static/parti.css"); !strings.Contains(body, "color-scheme") {
+		t.Errorf("the style:\n%s", body)
+	}
+	r, err := client.PostForm(server.URL+"/parti/do", url.Values{"verb": {"cordon"}, "worker": {"w-0"}}) //nolint:noctx // as above
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body := text(t, r); r.Request.URL.Path != "/parti/worker" || !strings.Contains(body, "w-0 is cordoned.") {
+		t.Errorf("at %s:\n%s", r.Request.URL.Path, body)
 	}
 }
 

@@ -37,11 +37,21 @@ type fake struct {
 	log    []plan.Decision
 	began  int // watches
 
+	snapshots int
+	slow      time.Duration // of a snapshot
+
 	done []string // what was steered
 	fail error    // of steering
 }
 
 func (f *fake) Snapshot(context.Context) (admin.Snapshot, error) {
+	f.mu.Lock()
+	f.snapshots++
+	slow := f.slow
+	f.mu.Unlock()
+	if slow > 0 {
+		<-time.After(slow)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now, f.err
@@ -83,12 +93,21 @@ func (f *fake) History(_ context.Context, q admin.Query) iter.Seq2[plan.Decision
 			yield(plan.Decision{}, f.err)
 			return
 		}
-		for i, d := range f.log {
-			if i == q.Last || !yield(d, nil) {
+		n := 0
+		for _, d := range f.log {
+			if m := d.Moves[0]; q.Partition != "" && m.Partition != q.Partition || q.Worker != "" && m.From != q.Worker && m.To != q.Worker {
+				continue
+			}
+			if n == q.Last || !yield(d, nil) {
 				return
 			}
+			n++
 		}
 	}
+}
+
+func (f *fake) Standing(_ context.Context, c plan.Control) (*plan.Control, error) {
+	return f.now.Standing(c), f.err
 }
 
 func (f *fake) Decision(_ context.Context, v plan.Version) (plan.Decision, error) {
@@ -112,7 +131,7 @@ func (f *fake) Explain(_ context.Context, id string) (admin.Explanation, error) 
 
 func (f *fake) Plan(_ context.Context, what admin.WhatIf) (admin.Outcome, error) {
 	return admin.Outcome{
-		Schema: admin.Schema, Sentence: fmt.Sprintf("2 of 4 partitions would move without %v.", what.Without),
+		Schema: admin.Schema, Sentence: fmt.Sprintf("2 of 4 partitions would move without %v and with %d more.", what.Without, what.With),
 		Moves:  []admin.Relocation{{Partition: "orders.eu", From: "w-0", To: "w-1", Weight: 3, Why: plan.WhyLost}},
 		Loads:  []admin.LoadChange{{Worker: "w-0", Before: 4, PartitionsBefore: 2, Gone: true}, {Worker: "w-1", Before: 3, After: 7, PartitionsBefore: 1, PartitionsAfter: 3}},
 		Alerts: []string{"it is tight"},

@@ -23,8 +23,11 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect
 // longest is how long a form may be, in bytes.
 const longest = 64 << 10
 
-// cookie is the name of what a browser keeps once it has shown the token: a hash of it.
-func (c *Console) cookie() string { return "parti_console_" + c.name }
+// cookie is the name of what a browser keeps: browsers do not tell ports apart, nor prefixes.
+func (c *Console) cookie(what string) string {
+	sum := sha256.Sum256(append([]byte(c.name+"\n"), c.secret...))
+	return "parti_" + what + "_" + hex.EncodeToString(sum[:6])
+}
 
 func secretOf(token string) []byte {
 	sum := sha256.Sum256([]byte("parti console\n" + token))
@@ -34,48 +37,40 @@ func secretOf(token string) []byte {
 // guarded lets in what may come in.
 func (c *Console) guarded(next http.Handler) http.Handler {
 	foreign := http.NewCrossOriginProtection()
-	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	refuse := func(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, &Error{Status: http.StatusForbidden, What: "this was sent by another site", Why: "a browser says so", Try: "do it from the console's own pages"})
-	}))
+	}
+	foreign.SetDenyHandler(http.HandlerFunc(refuse))
 	next = foreign.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin") // with none a browser hides where its own forms come from
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		r.Body = http.MaxBytesReader(w, r.Body, longest)
+		q, api := r.URL.Query(), strings.HasPrefix(r.URL.Path, "/api/")
 		switch {
-		case !c.called(r.Host):
-			c.fail(w, r, &Error{
-				Status: http.StatusMisdirectedRequest, What: fmt.Sprintf("nobody is called %q here", r.Host),
-				Why: "without a token a console is there for this machine only, by its own names", Try: "http://localhost, or a token",
-			})
+		case embedded(r):
+			refuse(w, r)
+		case r.Method == http.MethodGet && !api && q.Has("token") && c.shows(q.Get("token")):
+			c.letIn(w, r)
+			q.Del("token")
+			redirect(w, r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:], q)
 		case strings.HasPrefix(r.URL.Path, "/static/"), r.URL.Path == "/login", c.knows(r):
 			next.ServeHTTP(w, r)
-		case r.Method == http.MethodGet && c.shows(r.URL.Query().Get("token")):
-			c.letIn(w, r)
-			q := r.URL.Query()
-			q.Del("token")
-			redirect(w, strings.TrimPrefix(r.URL.Path, "/"), q)
 		default:
 			c.ask(w, r, "")
 		}
 	})
 }
 
-// called reports whether the console may be called by that name. Another site's name that
-// points at this machine is how such a site would read it.
-func (c *Console) called(host string) bool {
-	if c.hosts == nil {
-		return true
-	}
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return slices.Contains(c.hosts, strings.ToLower(strings.Trim(host, "[]")))
+// embedded reports whether a page of another site asks for something, other than by a link.
+func embedded(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
 // knows reports whether a request comes from somebody who knows the token.
@@ -86,7 +81,7 @@ func (c *Console) knows(r *http.Request) bool {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return c.shows(token)
 	}
-	k, err := r.Cookie(c.cookie())
+	k, err := r.Cookie(c.cookie("known"))
 	return err == nil && subtle.ConstantTimeCompare([]byte(k.Value), c.secret) == 1
 }
 
@@ -95,24 +90,39 @@ func (c *Console) shows(token string) bool {
 }
 
 func (c *Console) letIn(w http.ResponseWriter, r *http.Request) {
+	c.keep(w, r, "known", string(c.secret), 30*24*time.Hour)
+}
+
+// keep has a browser keep a value for so long; none: not any more. It comes back with a link
+// from elsewhere, too, since nothing changes by a link.
+func (c *Console) keep(w http.ResponseWriter, r *http.Request, what, value string, most time.Duration) {
+	age := int(most.Seconds())
+	if most <= 0 {
+		age = -1
+	}
 	http.SetCookie(w, &http.Cookie{
-		Name: c.cookie(), Value: string(c.secret), Path: "/", MaxAge: int((30 * 24 * time.Hour).Seconds()),
-		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: c.cookie(what), Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", // a proxy in front says so
 	})
 }
 
-// login takes the token from the form.
+// login takes the token from the form, and goes on to the page that was asked for.
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	if !c.shows(r.PostFormValue("token")) {
 		c.ask(w, r, "That is not the token.")
 		return
 	}
 	c.letIn(w, r)
-	redirect(w, "", nil)
+	page, query, _ := strings.Cut(r.PostFormValue("next"), "?")
+	q, err := url.ParseQuery(query)
+	if err != nil || strings.Trim(page, "abcdefghijklmnopqrstuvwxyz") != "" { // all our pages are words
+		page, q = "", nil
+	}
+	redirect(w, page, q)
 }
 
-func (c *Console) logout(w http.ResponseWriter, _ *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: c.cookie(), Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
+	c.keep(w, r, "known", "", 0)
 	redirect(w, "", nil)
 }
 
@@ -123,7 +133,11 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, why string) {
 		writeJSON(w, http.StatusUnauthorized, &Error{What: "a token is needed", Try: "Authorization: Bearer TOKEN"})
 		return
 	}
-	c.render(w, r, http.StatusUnauthorized, page{Page: "login", Title: "Who are you?", Body: why})
+	next := r.PostFormValue("next")
+	if r.Method == http.MethodGet {
+		next = strings.TrimPrefix(r.URL.RequestURI(), "/")
+	}
+	c.render(w, r, http.StatusUnauthorized, page{Page: "login", Title: "Who are you?", Body: struct{ Why, Next string }{why, next}})
 }
 
 // redirect answers a form, so that to load the page anew does not send it again. The place is
@@ -162,18 +176,19 @@ var ErrOpen = errors.New("it would be open to everybody who reaches it: give it 
 // front of it guards it; and on a loopback address it is called by the names of this machine
 // only, so that no other site can point a name of its own at it.
 func (c *Console) Serve(ctx context.Context, l net.Listener, insecure bool) error {
-	local := loopback(l.Addr())
+	var answers http.Handler = c
 	if c.secret == nil && !insecure {
-		if !local {
+		own, ok := loopback(l.Addr())
+		if !ok {
 			_ = l.Close()
 			return fmt.Errorf("console on %v: %w", l.Addr(), ErrOpen)
 		}
-		c.hosts = []string{"localhost", "127.0.0.1", "::1"}
+		answers = c.called("localhost", "127.0.0.1", "::1", own)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := &http.Server{
-		Handler: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: answers, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // so that streams end
 	}
 	stopped := make(chan struct{})
@@ -193,7 +208,30 @@ func (c *Console) Serve(ctx context.Context, l net.Listener, insecure bool) erro
 	return err
 }
 
-func loopback(a net.Addr) bool {
+// loopback is the address without its port, if it is one of this machine only.
+func loopback(a net.Addr) (own string, ok bool) {
 	at, err := netip.ParseAddrPort(a.String())
-	return err == nil && at.Addr().IsLoopback()
+	if err != nil || !at.Addr().IsLoopback() {
+		return "", false
+	}
+	return at.Addr().String(), true
+}
+
+// called answers only who calls it by one of these names. Another site's name that points at
+// this machine is how such a site would read it.
+func (c *Console) called(names ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if !slices.Contains(names, strings.ToLower(strings.Trim(host, "[]"))) {
+			c.fail(w, r, &Error{
+				Status: http.StatusMisdirectedRequest, What: fmt.Sprintf("nobody is called %q here", r.Host),
+				Why: "without a token a console is there for this machine only, by its own names", Try: "http://localhost, or a token",
+			})
+			return
+		}
+		c.ServeHTTP(w, r)
+	})
 }

@@ -12,27 +12,39 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/plan"
 )
 
 const (
 	// linger is how long a group is followed after nobody looks any more.
 	linger = time.Minute
-	// stale is when what was seen last is not taken for what is.
-	stale = 5 * time.Second
+	// stale is when what was seen last is not taken for what is. A watch looks every two
+	// seconds at least, and a look may wait for workers that do not answer.
+	stale = 10 * time.Second
 	// lookIn is how long a page waits for a look of its own, when nothing fresh was seen.
 	lookIn = 5 * time.Second
+	// quietFor is longer than a look takes that waits for workers.
+	quietFor = 4 * time.Second
 	// kept is how many events are kept.
 	kept = 500
-	// againIn is how long the way to the group is left alone after it was lost.
-	againIn = 2 * time.Second
+	// againIn is how long the way to the group is left alone after it was lost, and
+	// deniedIn when it is not allowed.
+	againIn  = 2 * time.Second
+	deniedIn = time.Minute
 	// streams is how many may be kept fresh at a time.
 	streams = 256
 )
 
-// A told is an event and its place among all.
+// A told is an event and its place among all. Of a plan it has the version only.
 type told struct {
-	Number uint64 `json:"number"`
-	admin.Event
+	Number    uint64       `json:"number"`
+	At        time.Time    `json:"at"`
+	Kind      string       `json:"kind"`
+	Text      string       `json:"text"`
+	Worker    string       `json:"worker,omitempty"`
+	Partition string       `json:"partition,omitempty"`
+	Version   plan.Version `json:"version,omitempty"`
 }
 
 // A feed follows the group for all who look at it, and only as long as somebody does.
@@ -48,13 +60,20 @@ type feed struct {
 	streams int
 	stop    context.CancelFunc // nil: nothing is followed
 	began   bool               // it was followed before
-	seen    admin.Snapshot
-	at      time.Time // when it was seen; zero: never
-	err     error     // why nothing newer is
-	looks   uint64    // how often it was looked
-	number  uint64
-	events  []told
-	changed chan struct{} // closed at the next change
+	changed chan struct{}      // closed at the next change
+
+	seen  admin.Snapshot
+	at    time.Time // when it was seen; zero: never, or not any more
+	err   error     // why nothing newer is
+	looks uint64    // how often it was looked
+
+	number uint64
+	events []told
+	deaf   error // why nothing is told
+
+	looking chan struct{} // closed when the look that a page needed is over; nil: there is none
+	age     int           // how often something was changed from here
+	quiet   time.Time     // until when what the watch sees may be from before that
 }
 
 func newFeed(g group) *feed {
@@ -63,7 +82,9 @@ func newFeed(g group) *feed {
 }
 
 func (f *feed) close() {
+	f.mu.Lock()
 	f.end()
+	f.mu.Unlock()
 	f.wait.Wait()
 }
 
@@ -76,39 +97,38 @@ func (f *feed) use() (done func()) {
 		ctx, cancel := context.WithCancel(f.life)
 		f.stop = cancel
 		if f.began {
-			f.add(admin.Event{At: time.Now().UTC(), Kind: admin.Missed, Text: "nobody looked for a while: what happened meanwhile is not here"})
+			f.miss("nobody looked for a while: what happened meanwhile is not here")
 		}
 		f.began = true
 		f.wait.Go(func() { f.watch(ctx) })
 		f.wait.Go(func() { f.listen(ctx) })
 	}
-	return sync.OnceFunc(func() {
-		time.AfterFunc(linger, func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if f.users--; f.users == 0 && f.stop != nil {
-				f.stop()
-				f.stop, f.err, f.at = nil, nil, time.Time{}
-			}
-		})
-	})
+	return sync.OnceFunc(func() { time.AfterFunc(linger, f.leave) })
 }
 
-// enter takes one of the streams, leave gives it back.
-func (f *feed) enter() bool {
+// leave is some time after somebody was done.
+func (f *feed) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.users--; f.users == 0 && f.stop != nil {
+		f.stop()
+		f.stop, f.err, f.deaf, f.at = nil, nil, nil, time.Time{}
+	}
+}
+
+// enter takes one of the streams; done gives it back.
+func (f *feed) enter() (done func(), ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.streams == streams {
-		return false
+		return nil, false
 	}
 	f.streams++
-	return true
-}
-
-func (f *feed) leave() {
-	f.mu.Lock()
-	f.streams--
-	f.mu.Unlock()
+	return func() {
+		f.mu.Lock()
+		f.streams--
+		f.mu.Unlock()
+	}, true
 }
 
 // change tells everybody; mu is held.
@@ -120,26 +140,27 @@ func (f *feed) change() {
 func (f *feed) watch(ctx context.Context) {
 	for {
 		err := f.group.Watch(ctx, func(now admin.Snapshot, err error) bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.saw(ctx, now, err)
 			return true
 		})
-		if ctx.Err() != nil {
-			return
-		}
+		f.mu.Lock()
 		f.saw(ctx, admin.Snapshot{}, err)
+		f.mu.Unlock()
 		if !pause(ctx, againIn) {
 			return
 		}
 	}
 }
 
+// saw takes in what came of a look; mu is held. A look that may have begun before the group
+// was changed from here is nothing to show: it is only told of.
 func (f *feed) saw(ctx context.Context, now admin.Snapshot, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if ctx.Err() != nil {
 		return // another watch may have begun
 	}
-	if f.err = err; err == nil {
+	if f.err = err; err == nil && !time.Now().Before(f.quiet) {
 		f.seen, f.at = now, time.Now()
 	}
 	f.looks++
@@ -147,18 +168,47 @@ func (f *feed) saw(ctx context.Context, now admin.Snapshot, err error) {
 }
 
 func (f *feed) listen(ctx context.Context) {
-	for {
-		_ = f.group.Events(ctx, nil, f.hear)
-		if !pause(ctx, againIn) {
+	for began := false; ; {
+		err := f.group.Events(ctx, func() { f.hears(ctx, nil, &began) }, func(e admin.Event) { f.hear(ctx, e) })
+		if ctx.Err() != nil {
+			return
+		}
+		f.hears(ctx, err, &began)
+		again := againIn
+		if denied := (*kv.DeniedError)(nil); errors.As(err, &denied) {
+			again = deniedIn
+		}
+		if !pause(ctx, again) {
 			return
 		}
 	}
 }
 
-func (f *feed) hear(e admin.Event) {
+// hears notes that events are told from now on, or why they are not.
+func (f *feed) hears(ctx context.Context, err error, began *bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.add(e)
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil && *began {
+		f.miss("the group was out of reach: what happened meanwhile is not here")
+	}
+	*began = *began || err == nil
+	f.deaf = err
+}
+
+func (f *feed) hear(ctx context.Context, e admin.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() == nil {
+		f.add(e)
+	}
+}
+
+// miss says that events are missing; mu is held.
+func (f *feed) miss(text string) {
+	f.add(admin.Event{At: time.Now().UTC(), Kind: admin.Missed, Text: text})
 }
 
 // add takes an event in; mu is held.
@@ -167,7 +217,11 @@ func (f *feed) add(e admin.Event) {
 	if len(f.events) == kept {
 		f.events = append(f.events[:0], f.events[1:]...)
 	}
-	f.events = append(f.events, told{f.number, e})
+	t := told{Number: f.number, At: e.At, Kind: e.Kind, Text: e.Text, Worker: e.Worker, Partition: e.Partition}
+	if e.Decision != nil {
+		t.Version = e.Decision.Version
+	}
+	f.events = append(f.events, t)
 	f.change()
 }
 
@@ -182,44 +236,85 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// snapshot is what the group is like: as it was seen last, if that is not long ago. When it
-// cannot be looked at, it is what was seen last, and old says why.
+// snapshot is what the group is like: as it was seen last, if that is not long ago, or else
+// by a look that all who need one share. When that fails it is what was seen last, and old
+// says why.
 func (f *feed) snapshot(ctx context.Context) (now admin.Snapshot, old string, err error) {
-	f.mu.Lock()
-	now, at, problem := f.seen, f.at, f.err
-	f.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < stale {
-		if problem != nil {
-			old = problem.Error()
+	for {
+		f.mu.Lock()
+		now, at, problem, looking := f.seen, f.at, f.err, f.looking
+		if !at.IsZero() && time.Since(at) < stale {
+			f.mu.Unlock()
+			if problem != nil {
+				old = problem.Error()
+			}
+			return now, old, nil
 		}
-		return now, old, nil
+		if looking == nil {
+			return f.look(ctx)
+		}
+		f.mu.Unlock()
+		select {
+		case <-looking:
+		case <-ctx.Done():
+			return now, "", context.Cause(ctx)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookIn)
+}
+
+// look looks, for all who wait; mu is held, and is not afterwards.
+func (f *feed) look(ctx context.Context) (now admin.Snapshot, old string, err error) {
+	over, age, seen := make(chan struct{}), f.age, f.seen
+	f.looking = over
+	f.mu.Unlock()
+	bounded, cancel := context.WithTimeout(ctx, lookIn)
 	defer cancel()
-	fresh, err := f.group.Snapshot(ctx)
-	if err != nil && !at.IsZero() {
-		return now, err.Error(), nil
+	now, err = f.group.Snapshot(bounded)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(over)
+	f.looking = nil
+	switch {
+	case err == nil && f.age == age && f.stop != nil:
+		f.seen, f.at, f.err = now, time.Now(), nil
+		f.looks++
+	case err != nil && seen.Schema != 0:
+		return seen, err.Error(), nil
 	}
-	return fresh, "", err
+	return now, "", err
 }
 
 // forget has the group looked at anew, because it was changed from here.
 func (f *feed) forget() {
 	f.mu.Lock()
-	f.at = time.Time{}
+	f.at, f.quiet = time.Time{}, time.Now().Add(quietFor)
+	f.age++
 	f.mu.Unlock()
 }
 
-// since are the events after a number, what the feed is like, and the next change.
-func (f *feed) since(number uint64) (events []told, last uint64, looks uint64, seen admin.Snapshot, err error, changed <-chan struct{}) { //nolint:revive,staticcheck // err is one of the facts
+// A state is what a stream tells of.
+type state struct {
+	events  []told // after the number that was asked for
+	number  uint64
+	looks   uint64
+	seen    admin.Snapshot
+	known   bool // there is something that was seen
+	err     error
+	deaf    error
+	changed <-chan struct{}
+}
+
+func (f *feed) since(number uint64) state {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, e := range f.events {
+	s := state{number: f.number, looks: f.looks, seen: f.seen, known: f.stop != nil && (f.err != nil || f.seen.Schema != 0), err: f.err, deaf: f.deaf, changed: f.changed}
+	for i, e := range f.events {
 		if e.Number > number {
-			events = append(events, e)
+			s.events = append(s.events, f.events[i:]...)
+			break
 		}
 	}
-	return events, f.number, f.looks, f.seen, f.err, f.changed
+	return s
 }
 
 // A glance is what a page that is kept fresh is told of a look.
@@ -230,51 +325,51 @@ type glance struct {
 	Problem  string `json:"problem,omitempty"` // why it may be old
 }
 
-var errTooMany = errors.New("too many pages are kept fresh")
-
-// live streams what happens, as server-sent events: "happened" is an event of the group, with
-// a number that a browser sends back as Last-Event-ID when it was interrupted; "missed" says
-// that some may be missing; "look" says that the group was looked at, and a page may be old.
+// live streams what happens, as server-sent events: "happened" is an event of the group;
+// "look" says that the group was looked at, and a page may be old; "missed" says that events
+// may be missing. Each has the number of the last event, which a browser sends back as
+// Last-Event-ID when it was interrupted.
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
-	if !c.feed.enter() {
-		c.fail(w, r, &Error{Status: http.StatusServiceUnavailable, What: errTooMany.Error(), Try: "close some"})
+	done, ok := c.feed.enter()
+	if !ok {
+		c.fail(w, r, &Error{Status: http.StatusServiceUnavailable, What: "too many pages are kept fresh", Try: "close some"})
 		return
 	}
-	defer c.feed.leave()
+	defer done()
 	defer c.feed.use()()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
-	s := &stream{w: w, control: http.NewResponseController(w)}
+	s := &stream{w: w, control: http.NewResponseController(w), boot: c.feed.boot}
 	s.write("retry: 2000\n\n")
-	_, number, _, _, _, _ := c.feed.since(0)
-	looked := uint64(0)
+	number, looked := c.feed.since(0).number, uint64(0)
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		if boot, n, ok := strings.Cut(id, "-"); ok && boot == c.feed.boot {
 			number, _ = strconv.ParseUint(n, 10, 64)
 		} else {
-			s.send("missed", "", struct{}{})
+			s.send("missed", number, struct{}{})
 		}
 	}
 	alive := time.NewTicker(15 * time.Second)
 	defer alive.Stop()
 	for s.err == nil {
-		events, last, looks, seen, problem, changed := c.feed.since(number)
-		if len(events) > 0 && events[0].Number > number+1 {
-			s.send("missed", "", struct{}{})
+		now := c.feed.since(number)
+		if len(now.events) > 0 && now.events[0].Number > number+1 {
+			s.send("missed", number, struct{}{})
 		}
-		for _, e := range events {
-			s.send("happened", fmt.Sprintf("%s-%d", c.feed.boot, e.Number), e)
+		for _, e := range now.events {
+			s.send("happened", e.Number, e)
 		}
-		if number = last; looks != looked {
-			looked = looks
-			g := glance{Sentence: seen.Sentence, Mood: mood(seen), Settled: seen.Settled}
-			if problem != nil {
-				g.Problem = problem.Error()
+		number = now.number
+		if now.known && now.looks != looked {
+			looked = now.looks
+			g := glance{Sentence: now.seen.Sentence, Mood: mood(now.seen), Settled: now.seen.Settled}
+			if now.err != nil {
+				g.Problem = now.err.Error()
 			}
-			s.send("look", "", g)
+			s.send("look", number, g)
 		}
 		select {
-		case <-changed:
+		case <-now.changed:
 		case <-alive.C:
 			s.write(": alive\n\n")
 		case <-r.Context().Done():
@@ -289,26 +384,24 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	boot    string
 	err     error
 }
 
-func (s *stream) send(event, id string, data any) {
+func (s *stream) send(event string, number uint64, data any) {
 	text, err := json.Marshal(data)
 	if err != nil {
 		s.err = err
 		return
 	}
-	if id != "" {
-		id = "id: " + id + "\n"
-	}
-	s.write(id + "event: " + event + "\ndata: " + string(text) + "\n\n")
+	s.write(fmt.Sprintf("id: %s-%d\nevent: %s\ndata: %s\n\n", s.boot, number, event, text))
 }
 
 func (s *stream) write(text string) {
 	if s.err != nil {
 		return
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(10 * time.Second)) // not every writer has deadlines
+	_ = s.control.SetWriteDeadline(time.Now().Add(writeIn)) // not every writer has deadlines
 	if _, s.err = s.w.Write([]byte(text)); s.err == nil {
 		s.err = s.control.Flush()
 	}

@@ -3,8 +3,10 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +74,7 @@ func TestLive(t *testing.T) {
 		}
 		f.events <- admin.Event{Kind: admin.WorkerJoined, Text: "w-3 joined", Worker: "w-3"}
 		f.events <- admin.Event{Kind: admin.WorkerLost, Text: "w-3 is declared lost", Worker: "w-3"}
-		if a.count("event: happened\n") != 2 || a.count("\"text\":\"w-3 joined\"") != 1 || a.count("id: "+c.feed.boot+"-2\n") != 1 {
+		if a.count("event: happened\n") != 2 || a.count("\"text\":\"w-3 joined\"") != 1 || a.count("id: "+c.feed.boot+"-2\nevent: happened\n") != 1 {
 			t.Errorf("after two events:\n%s", a.Body())
 		}
 		// One that was interrupted after the first gets the second; one of another process
@@ -91,6 +93,12 @@ func TestLive(t *testing.T) {
 		late := opens(t, c, c.feed.boot+"-2")
 		if late.count("event: happened\n") != kept || late.count("event: missed\n") != 1 {
 			t.Errorf("too late: %d, %d missed", late.count("event: happened\n"), late.count("event: missed\n"))
+		}
+		// One that has heard nothing yet does not miss what happens while it is interrupted.
+		if quiet := opens(t, c, c.feed.boot+"-"+fmt.Sprint(kept+7)); quiet.count("event: happened\n") != 0 || quiet.count("id: "+c.feed.boot+"-"+fmt.Sprint(kept+7)+"\nevent: look\n") != 1 {
+			t.Errorf("a quiet one:\n%s", quiet.Body())
+		} else {
+			quiet.end()
 		}
 		// A look that fails is told, with what was seen before.
 		f.looks <- func(see func(admin.Snapshot, error) bool) { see(f.now, errors.New("no quorum")) }
@@ -164,6 +172,36 @@ func TestLiveBeginsAgain(t *testing.T) {
 		time.Sleep(againIn + time.Second)
 		if a.count(`"sentence":"Moving`) == 0 {
 			t.Errorf("it is there again:\n%s", a.Body())
+		}
+		a.end()
+		c.Close()
+	})
+}
+
+// What was changed from here is on the next page, whatever a look that had begun before saw;
+// and many pages that need a look share it.
+func TestChangedFromHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		c := open(t, f)
+		a := opens(t, c, "")
+		before := f.now
+		ask(c, http.MethodPost, "/do", url.Values{"verb": {"cordon"}, "worker": {"w-0"}})
+		f.mu.Lock()
+		f.now.Sentence, f.snapshots, f.slow = "It has changed.", 0, time.Second
+		f.mu.Unlock()
+		f.looks <- func(see func(admin.Snapshot, error) bool) { see(before, nil) }
+		var pages sync.WaitGroup
+		for range 20 {
+			pages.Go(func() {
+				if body := text(t, ask(c, http.MethodGet, "/workers", nil)); !strings.Contains(body, "It has changed.") {
+					t.Errorf("a page after the change:\n%s", body)
+				}
+			})
+		}
+		pages.Wait()
+		if f.snapshots != 1 {
+			t.Errorf("%d looks for twenty pages", f.snapshots)
 		}
 		a.end()
 		c.Close()

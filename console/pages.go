@@ -21,6 +21,9 @@ const (
 	rows = 200
 	// glances is how many decisions the overview shows.
 	glances = 8
+	// among is how many of the newest plans are looked through for those of one partition
+	// or worker.
+	among = 1000
 )
 
 // shown calls f with the group as it is, and renders what it returns, or the error.
@@ -42,7 +45,7 @@ func (c *Console) shown(w http.ResponseWriter, r *http.Request, name, title stri
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	c.shown(w, r, "overview", "", func(ctx context.Context, now admin.Snapshot) (any, error) {
-		recent, err := c.latest(ctx, now.Version)
+		recent, err := c.latest(ctx, now.Version) // without them there is still much to see
 		workers, more := now.Workers, 0
 		if len(workers) > rows {
 			workers, more = workers[:rows], len(workers)-rows
@@ -51,7 +54,8 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 			Workers []admin.Worker
 			More    int
 			Recent  []plan.Decision
-		}{workers, more, recent}, err
+			Err     error
+		}{workers, more, recent, err}, nil
 	})
 }
 
@@ -194,10 +198,7 @@ func (c *Console) partition(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		recent, err := c.decisions(ctx, admin.Query{Last: glances, Partition: id})
-		if err != nil {
-			return nil, err
-		}
+		recent, err := c.decisions(ctx, admin.Query{Last: glances, Partition: id, Among: among})
 		verbs := []string{"move", "pin", "ban"}
 		if e.Partition.Pinned != "" {
 			verbs[1] = "unpin"
@@ -212,7 +213,9 @@ func (c *Console) partition(w http.ResponseWriter, r *http.Request) {
 			admin.Explanation
 			Verbs  []string
 			Recent []plan.Decision
-		}{e, verbs, recent}, nil
+			Among  int
+			Err    error
+		}{e, verbs, recent, among, err}, nil
 	})
 }
 
@@ -226,7 +229,8 @@ func (c *Console) history(w http.ResponseWriter, r *http.Request) {
 		return struct {
 			Query admin.Query
 			All   []plan.Decision
-		}{q, all}, err
+			Among int
+		}{q, all, q.Among}, err
 	})
 }
 
@@ -240,6 +244,9 @@ func queryOf(r *http.Request) (admin.Query, error) {
 			return q, &Error{Status: http.StatusBadRequest, What: fmt.Sprintf("last=%s", text), Why: "it is how many decisions, 1 to 10000"}
 		}
 		q.Last = n
+	}
+	if q.Partition != "" || q.Worker != "" {
+		q.Among = among
 	}
 	return q, nil
 }
@@ -261,9 +268,12 @@ func (c *Console) decision(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	c.shown(w, r, "events", "Events", func(context.Context, admin.Snapshot) (any, error) {
-		events, _, _, _, _, _ := c.feed.since(0)
-		slices.Reverse(events)
-		return struct{ All []told }{events}, nil
+		s := c.feed.since(0)
+		slices.Reverse(s.events)
+		return struct {
+			All  []told
+			Deaf error
+		}{s.events, s.deaf}, nil
 	})
 }
 

@@ -83,6 +83,7 @@ var words = template.FuncMap{
 	"fresh":    func(page string) string { return fresh[page] },
 	"undo":     undo,
 	"mood":     mood,
+	"paused":   func(now admin.Snapshot) bool { return now.Standing(plan.Control{Kind: plan.Pause}) != nil },
 	"verb": func(name string) admin.Verb {
 		for _, v := range admin.Verbs() {
 			if v.Name == name {
@@ -166,18 +167,27 @@ type page struct {
 // render writes a page. Nothing is sent before all of it is there.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, p page) {
 	p.Group, p.Build, p.ReadOnly, p.Known = c.name, build, c.readOnly, c.secret != nil && c.knows(r)
-	if k, err := r.Cookie(flash); err == nil {
+	if k, err := r.Cookie(c.cookie("said")); err == nil {
 		p.Said, _ = url.QueryUnescape(k.Value)
-		http.SetCookie(w, &http.Cookie{Name: flash, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		c.keep(w, r, "said", "", 0)
 	}
 	var b bytes.Buffer
 	if err := pages[p.Page].ExecuteTemplate(&b, "frame.html", p); err != nil {
 		http.Error(w, "the page cannot be written: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	send(w, status, "text/html; charset=utf-8", b.Bytes())
+}
+
+// writeIn is how long a part of an answer may take to be sent.
+const writeIn = 10 * time.Second
+
+// send sends an answer. Whoever does not listen any more misses nothing.
+func send(w http.ResponseWriter, status int, kind string, text []byte) {
+	w.Header().Set("Content-Type", kind)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeIn)) // not every writer has deadlines
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // whoever does not listen any more misses nothing
+	_, _ = w.Write(text)
 }
 
 // fail answers with an error instead.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -110,17 +112,15 @@ func (c *Console) steer(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, errorOf(err))
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: flash, Value: url.QueryEscape(said), Path: "/", MaxAge: 30, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
-	})
-	redirect(w, back, nil)
+	c.keep(w, r, "said", url.QueryEscape(said), 30*time.Second)
+	page, query, _ := strings.Cut(back, "?")
+	q, _ := url.ParseQuery(query) // it is ours
+	redirect(w, page, q)
 }
 
-// flash is the cookie that brings the outcome of a form to the page after it.
-const flash = "parti_said"
-
 func (c *Console) done(r *http.Request) (said, back string, err error) {
-	ctx, cancel := context.WithTimeout(r.Context(), slowest)
+	// What has been asked for is not taken back because a browser does not wait for it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), slowest)
 	defer cancel()
 	if err := r.ParseForm(); err != nil {
 		return "", "", &Error{Status: http.StatusBadRequest, What: "the form cannot be read", Why: err.Error()}
@@ -130,7 +130,11 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 		return "", "", err
 	}
 	x, err := wishOf(r.PostForm, now)
-	switch old := now.Standing(x.Control); {
+	if err != nil {
+		return "", "", err
+	}
+	old, err := c.group.Standing(ctx, x.Control)
+	switch {
 	case err != nil:
 		return "", "", err
 	case !x.Complete():
@@ -153,7 +157,7 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 	change, err := c.do(ctx, x.Verb, x.Control, o)
 	c.feed.forget() // the next page is to show it
 	if err != nil {
-		return "", "", err
+		return "", "", unsure(err)
 	}
 	said = x.Done(change, now.At)
 	switch {
@@ -163,6 +167,18 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 		back = link("worker", "id", x.Control.Worker)
 	}
 	return said, back, nil
+}
+
+// unsure says of an order that it may have been given all the same.
+func unsure(err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Status: http.StatusGatewayTimeout, What: "it was asked for, and has not come about yet", Why: err.Error(), Try: "look at the group, and wait"}
+	case errors.Is(err, kv.ErrUnknown):
+		return &Error{Status: http.StatusServiceUnavailable, What: "nobody knows whether it was written", Why: err.Error(), Try: "look whether the order stands"}
+	default:
+		return err
+	}
 }
 
 // whoOf is who steers.

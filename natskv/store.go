@@ -146,6 +146,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	defer again.Stop()
 	var refusal error // that a server did not let us in; a dead one of the list has no say in it
 	var since time.Time
+	var refused <-chan error
 	for {
 		c, changed := s.Connection()
 		if c.Up {
@@ -153,6 +154,11 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 		if c.Closed {
 			return ErrConnectionClosed
+		}
+		if refused == nil {
+			var done func()
+			refused, done = s.refusals()
+			defer done()
 		}
 		// Later on credentials may expire, and it is worth waiting for new ones. To begin with
 		// they are wrong.
@@ -163,6 +169,10 @@ func (s *Store) prepare(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrNotLetIn, refusal)
 		}
 		select {
+		case err := <-refused:
+			if refusal == nil {
+				refusal, since = err, time.Now()
+			}
 		case <-changed:
 		case <-again.C:
 		case <-ctx.Done():
@@ -196,6 +206,26 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // refusedFor is how long Open believes in credentials that the server refuses.
 const refusedFor = time.Second
+
+// refusals tells that a server has not let us in, until done is called. The connection's
+// last error tells it, too, but for a moment only where the next server of the list is dead.
+// The user's own handler is called as ever.
+func (s *Store) refusals() (refused <-chan error, done func()) {
+	theirs := s.nc.ErrorHandler()
+	told := make(chan error, 1)
+	s.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		if notLetIn(err) {
+			select {
+			case told <- err:
+			default:
+			}
+		}
+		if theirs != nil {
+			theirs(nc, sub, err)
+		}
+	})
+	return told, func() { s.nc.SetErrorHandler(theirs) }
+}
 
 // notLetIn says whether the server refuses a connection for its credentials.
 func notLetIn(err error) bool {

@@ -1,6 +1,7 @@
 // Keeps a page fresh, and adds keys. Everything works without it.
 
 const least = 1000 // milliseconds between two fresh copies of a page
+const again = 5000 // milliseconds until a stream that was refused is asked for again
 const pulse = document.getElementById('pulse')
 const news = document.getElementById('news')
 
@@ -9,41 +10,53 @@ const news = document.getElementById('news')
 // sentence comes with the news itself.
 
 const fresh = document.body.dataset.fresh
-
 let last = 0
 let timer = 0
 let loading = false
+let missed = false // something happened while the page was loaded
 
 async function refresh() {
   timer = 0
-  if (document.hidden || loading) return
+  if (document.hidden) return
+  if (loading) {
+    missed = true
+    return
+  }
   loading = true
   last = Date.now()
   try {
     const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, signal: AbortSignal.timeout(15000) })
-    if (!answer.ok) return
     const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
+    if (!answer.ok) {
+      beat(page.querySelector('h1')?.textContent ?? answer.statusText, 'lost')
+      return
+    }
     for (const old of document.querySelectorAll('[data-live]')) {
       const now = page.getElementById(old.id)
       if (now && now.innerHTML !== old.innerHTML) replace(old, now)
     }
   } catch {
-    // The stream says that the connection is lost, and begins again by itself.
+    // The stream says that the console does not answer, and asks again.
   } finally {
     loading = false
+    if (missed) {
+      missed = false
+      soon()
+    }
   }
 }
 
 // replace keeps what has the focus, and what is selected, where they are.
 function replace(old, now) {
-  if (!document.getSelection().isCollapsed && old.contains(document.getSelection().anchorNode)) return
+  const selection = document.getSelection()
+  if (!selection.isCollapsed && old.contains(selection.anchorNode)) return
   const active = old.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null
   old.replaceChildren(...now.childNodes)
   if (active) old.querySelector(`a[href="${CSS.escape(active)}"]`)?.focus({ preventScroll: true })
 }
 
 function soon() {
-  if (!timer) timer = setTimeout(refresh, Math.max(0, last + least - Date.now()))
+  if (fresh && !timer) timer = setTimeout(refresh, Math.max(0, last + least - Date.now()))
 }
 
 function beat(text, how) {
@@ -52,28 +65,55 @@ function beat(text, how) {
   pulse.className = how
 }
 
-if (pulse) {
-  const stream = new EventSource('live')
-  stream.addEventListener('open', () => beat('live', 'live'))
-  stream.addEventListener('error', () => beat('the console does not answer', 'lost'))
+// A browser has six connections to a console, for all its pages: one that nobody sees has none.
+let stream = null
+
+function listen() {
+  if (stream || document.hidden) return
+  stream = new EventSource('live')
+  stream.addEventListener('open', () => {
+    beat('live', 'live')
+    soon() // what happened since the page was made is not told
+  })
+  stream.addEventListener('error', () => {
+    beat('the console does not answer', 'lost')
+    if (stream.readyState === EventSource.CLOSED) {
+      stream = null
+      setTimeout(listen, again)
+    }
+  })
   stream.addEventListener('look', (e) => {
     const { sentence, mood, problem } = JSON.parse(e.data)
-    const first = document.querySelector('.sentence')
     if (problem) {
       beat('the group does not answer', 'lost')
     } else {
       beat('live', 'live')
-      if (first && first.textContent !== sentence) first.textContent = sentence
-      if (first) first.className = `sentence ${mood}`
+      document.querySelector('.old')?.remove()
+      const first = document.querySelector('.sentence')
+      if (first) {
+        if (first.textContent !== sentence) first.textContent = sentence
+        first.className = `sentence ${mood}`
+      }
     }
     if (fresh === 'look') soon()
   })
   stream.addEventListener('happened', (e) => {
     news.textContent = JSON.parse(e.data).text
-    if (fresh) soon()
+    soon()
   })
-  stream.addEventListener('missed', () => { if (fresh) soon() })
-  document.addEventListener('visibilitychange', () => { if (!document.hidden && fresh) soon() })
+  stream.addEventListener('missed', soon)
+}
+
+if (pulse) {
+  listen()
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) {
+      listen()
+    } else if (stream) {
+      stream.close()
+      stream = null
+    }
+  })
 }
 
 // Keys.

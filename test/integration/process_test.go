@@ -223,8 +223,9 @@ func TestProcess_KilledAndFrozen(t *testing.T) {
 		l.Covered(patience, parts...)
 		l.Check(isolation, partitest.MaxGap(slack*(detection+cfg.SessionTTL+cfg.LeaderTTL)))
 		r := l.Report()
-		if r.Crashes != 1 || r.Freezes != 1 || r.Refused == 0 || r.OverlapFrozen == 0 {
-			t.Errorf("nothing was refused, or nobody was killed and frozen:\n%v", r)
+		// What it does once it wakes is refused, if it gets to do anything before it finds out.
+		if r.Crashes != 1 || r.Freezes != 1 || r.OverlapFrozen == 0 {
+			t.Errorf("nobody was killed and frozen:\n%v", r)
 		}
 		t.Log(r)
 	})

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,9 +35,10 @@ func newConsole(s *Streams, g *global) *cobra.Command {
 it waits for, who has which partition and why, what moved and at what cost, what would happen
 without a worker. What the command line can do to a group, it can, and it asks first.
 
-It listens on this machine only. To listen elsewhere it needs a token, best in PARTI_CONSOLE_TOKEN,
-since others on this machine see the command line; or --insecure, when something in front of it
-decides who comes in. It speaks HTTP: off this machine put something that speaks TLS in front.`,
+It listens on this machine only, and asks for a token that is made for it and stands in the address
+that is printed. To listen elsewhere it must be given one, best in PARTI_CONSOLE_TOKEN, since others
+on this machine see the command line; or --insecure, when something in front of it decides who comes
+in. It speaks HTTP: off this machine put something that speaks TLS in front.`,
 		Example: `  parti console --group orders
   PARTI_CONSOLE_TOKEN=$(openssl rand -hex 16) parti console --listen 10.0.0.7:7278 --read-only`,
 		Args: cobra.NoArgs,
@@ -76,9 +79,12 @@ func (x *consoleCommand) run(ctx context.Context) error {
 	if err != nil {
 		return &Error{Code: Failed, What: "the console cannot listen", Why: err, Try: "--listen 127.0.0.1:0, which is a port that is free"}
 	}
-	// Nobody but who runs it reaches a console of this machine that has no token.
-	opts := []console.Option{console.WithToken(x.token)}
+	made := ""
 	if x.token == "" && !x.unguarded {
+		made = rand.Text()
+	}
+	opts := []console.Option{console.WithToken(cmp.Or(x.token, made))}
+	if x.who != "" || made != "" { // only who has the address comes in
 		opts = append(opts, console.WithWho(func(*http.Request) string { return x.who }))
 	}
 	if x.readOnly {
@@ -87,6 +93,9 @@ func (x *consoleCommand) run(ctx context.Context) error {
 	c := console.New(w.Group, w.name, opts...)
 	defer c.Close()
 	at := "http://" + l.Addr().String() + "/"
+	if made != "" {
+		at += "?token=" + made
+	}
 	if x.json {
 		err = writeJSON(s.Out, struct {
 			Schema int    `json:"schema"`

@@ -281,6 +281,7 @@ func (sc *scene) finish(ts *testscript.TestScript, neg bool, args []string) {
 func (sc *scene) fetch(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "NAME PATH [K=V…]")
 	at, _, _ := strings.Cut(sc.beside[args[0]].out.String(), "\n")
+	at, token, _ := strings.Cut(at, "?token=")
 	method, form := http.MethodGet, url.Values{}
 	for _, pair := range args[2:] {
 		name, value, _ := strings.Cut(pair, "=")
@@ -293,6 +294,9 @@ func (sc *scene) fetch(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	keeps, err := cookiejar.New(nil)
 	ts.Check(err)

@@ -127,11 +127,7 @@ func (x *steer) through(ctx context.Context, c plan.Control) error {
 
 func (x *steer) act(ctx context.Context, w *way, seen admin.Snapshot, c plan.Control) error {
 	if !x.yes { // they have thought about it: is it still so?
-		now, err := w.Snapshot(ctx)
-		if err == nil {
-			err = now.Unchanged(seen, c)
-		}
-		if err != nil {
+		if err := w.Unchanged(ctx, seen, c); err != nil {
 			return err
 		}
 	}
