@@ -133,12 +133,13 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 	if err != nil {
 		return "", "", err
 	}
+	if !x.Complete() {
+		return "", "", &Error{Status: http.StatusBadRequest, What: x.Name + " of what?", Why: "it takes a " + strings.Join(x.Takes, " and a ")}
+	}
 	old, err := c.group.Standing(ctx, x.Control)
 	switch {
 	case err != nil:
 		return "", "", err
-	case !x.Complete():
-		return "", "", &Error{Status: http.StatusBadRequest, What: x.Name + " of what?", Why: "it takes a " + strings.Join(x.Takes, " and a ")}
 	case x.Harms && r.PostForm.Get("force") == "":
 		return "", "", &Error{Status: http.StatusBadRequest, What: "nothing was done", Why: x.Short + ": that does harm", Try: "tick that it is to be so"}
 	case r.PostForm.Has("stood") && r.PostForm.Get("stood") != stood(old):
