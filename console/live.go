@@ -73,7 +73,7 @@ type feed struct {
 
 	looking chan struct{} // closed when the look that a page needed is over; nil: there is none
 	age     int           // how often something was changed from here
-	quiet   time.Time     // until when what the watch sees may be from before that
+	quiet   time.Time     // until when what the watch sees may be from before that: every page looks
 }
 
 func newFeed(g group) *feed {
@@ -275,7 +275,7 @@ func (f *feed) look(ctx context.Context) (now admin.Snapshot, old string, err er
 	close(over)
 	f.looking = nil
 	switch {
-	case err == nil && f.age == age && f.stop != nil:
+	case err == nil && f.age == age && f.stop != nil && !time.Now().Before(f.quiet):
 		f.seen, f.at, f.err = now, time.Now(), nil
 		f.looks++
 	case err != nil && seen.Schema != 0:
