@@ -71,9 +71,9 @@ type feed struct {
 	events []told
 	deaf   error // why nothing is told
 
-	looking chan struct{} // closed when the look that a page needed is over; nil: there is none
-	age     int           // how often something was changed from here
-	quiet   time.Time     // until when what the watch sees may be from before that: every page looks
+	looking *look     // that a page needed, and that is not over; nil: there is none
+	age     int       // how often something was changed from here
+	quiet   time.Time // until when what the watch sees may be from before that: every page looks
 }
 
 func newFeed(g group) *feed {
@@ -251,37 +251,50 @@ func (f *feed) snapshot(ctx context.Context) (now admin.Snapshot, old string, er
 			return now, old, nil
 		}
 		if looking == nil {
-			return f.look(ctx)
+			looking = &look{over: make(chan struct{}), age: f.age}
+			f.looking = looking
+			f.mu.Unlock()
+			f.look(ctx, looking)
+			return looking.now, looking.old, looking.err
 		}
+		later := looking.age == f.age // it began after the last change from here
 		f.mu.Unlock()
 		select {
-		case <-looking:
+		case <-looking.over:
 		case <-ctx.Done():
 			return now, "", context.Cause(ctx)
+		}
+		if later && !errors.Is(looking.err, context.Canceled) { // whoever looked may have gone
+			return looking.now, looking.old, looking.err
 		}
 	}
 }
 
-// look looks, for all who wait; mu is held, and is not afterwards.
-func (f *feed) look(ctx context.Context) (now admin.Snapshot, old string, err error) {
-	over, age, seen := make(chan struct{}), f.age, f.seen
-	f.looking = over
-	f.mu.Unlock()
+// A look is one that many may wait for.
+type look struct {
+	over chan struct{}
+	age  int // of the feed when it began
+
+	now admin.Snapshot // these once it is over
+	old string
+	err error
+}
+
+func (f *feed) look(ctx context.Context, l *look) {
 	bounded, cancel := context.WithTimeout(ctx, lookIn)
 	defer cancel()
-	now, err = f.group.Snapshot(bounded)
+	l.now, l.err = f.group.Snapshot(bounded)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(over)
-	f.looking = nil
 	switch {
-	case err == nil && f.age == age && f.stop != nil && !time.Now().Before(f.quiet):
-		f.seen, f.at, f.err = now, time.Now(), nil
+	case l.err == nil && f.age == l.age && f.stop != nil && !time.Now().Before(f.quiet):
+		f.seen, f.at, f.err = l.now, time.Now(), nil
 		f.looks++
-	case err != nil && seen.Schema != 0:
-		return seen, err.Error(), nil
+	case l.err != nil && ctx.Err() == nil && f.seen.Schema != 0:
+		l.now, l.old, l.err = f.seen, l.err.Error(), nil
 	}
-	return now, "", err
+	f.looking = nil
+	close(l.over)
 }
 
 // forget has the group looked at anew, because it was changed from here.
