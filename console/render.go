@@ -92,9 +92,11 @@ var words = template.FuncMap{
 		}
 		return admin.Verb{Name: name}
 	},
-	"fields": strings.Fields,
-	"list":   func(all ...string) []string { return all },
-	"join":   strings.Join,
+	"fields":   strings.Fields,
+	"contains": strings.Contains,
+	"title":    func(verb string) string { return sentence(strings.ReplaceAll(verb, "-", " ")) },
+	"list":     func(all ...string) []string { return all },
+	"join":     strings.Join,
 	"version": func(v plan.Version) string {
 		if v == 0 {
 			return ""
