@@ -61,7 +61,7 @@ test: $(OLD_NATS) ## every test of every module, under the race detector
 .PHONY: explore
 explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
 	.ci/run-tests '.' ./internal/model/... ./internal/sim ./internal/memkv ./strategy
-	.ci/run-tests 'HoursOfLife|TenThousand' . ./test/integration
+	.ci/run-tests 'HoursOfLife|TenThousand' . ./test/faults
 
 # Short leaves out no test that may pass only mostly: it is what one goroutine
 # explores, which comes out the same each time, that is explored less far.

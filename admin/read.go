@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/parti-go/parti/internal/elect"
 	"github.com/parti-go/parti/internal/kv"
@@ -71,6 +72,7 @@ func lost(err error) error {
 	return err
 }
 
+// readAll reads the head, and then all the rest at the same time.
 func (g *Group) readAll(ctx context.Context, p *picture) (head kv.Rev, err error) {
 	e, found, err := g.get(ctx, wire.Key{Kind: wire.Plan})
 	if err != nil {
@@ -78,22 +80,38 @@ func (g *Group) readAll(ctx context.Context, p *picture) (head kv.Rev, err error
 	}
 	head = e.Rev
 	p.planned = found && take(p, e, &p.head)
-	if e, found, err = g.get(ctx, wire.Key{Kind: wire.Leader}); err != nil {
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wait sync.WaitGroup
+	var first sync.Once
+	and := func(read func() error) {
+		wait.Go(func() {
+			if failed := read(); failed != nil {
+				first.Do(func() { err = failed })
+				cancel()
+			}
+		})
+	}
+	var leader, aside kv.Entry
+	var led, some bool
+	and(func() (err error) { leader, led, err = g.get(ctx, wire.Key{Kind: wire.Leader}); return err })
+	and(func() (err error) { aside, some, err = g.get(ctx, wire.Key{Kind: wire.Aside}); return err })
+	kinds := [...]wire.Kind{wire.Slice, wire.Session, wire.Control}
+	var lists [len(kinds)][]kv.Entry
+	for i, kind := range kinds {
+		and(func() (err error) { lists[i], _, err = g.store.List(ctx, kind.Prefix()); return err })
+	}
+	wait.Wait()
+	if err != nil {
 		return 0, err
 	}
-	p.led, p.leaderRev = found && take(p, e, &p.leader), e.Rev
-	if e, found, err = g.get(ctx, wire.Key{Kind: wire.Aside}); err != nil {
-		return 0, err
+	p.led, p.leaderRev = led && take(p, leader, &p.leader), leader.Rev
+	if some {
+		take(p, aside, &p.aside)
 	}
-	if found {
-		take(p, e, &p.aside)
-	}
-	for _, kind := range []wire.Kind{wire.Slice, wire.Session, wire.Control} {
-		entries, _, err := g.store.List(ctx, kind.Prefix())
-		if err != nil {
-			return 0, err
-		}
-		for _, e := range entries {
+	for i, kind := range kinds {
+		for _, e := range lists[i] {
 			p.take(kind, e)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/test/fleettest"
 )
 
 // A rolling update: one pod after the other stops and starts again under its name, with
@@ -24,12 +25,12 @@ func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 	for _, surge := range []bool{false, true} {
 		t.Run(fmt.Sprintf("surge=%v", surge), func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, partitest.StartNATS(t), 40, parti.Freeze)
+			f := fleettest.New(t, partitest.StartNATS(t), 40, parti.Freeze)
 			f.Config.RestartGrace = 10 * time.Second
-			all := crew(t, f, 4)
+			all := fleettest.Crew(t, f, 4)
 			if surge {
 				all = append(all, f.Join("surge"))
-				f.Settled(patience)
+				f.Settled(fleettest.Patience)
 				// It is an extra pod for as long as the update takes.
 			}
 			before, placed := f.Report(), owners(f)
@@ -41,7 +42,7 @@ func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 				mine := owners(f)
 				w.Leave()
 				all[i] = f.Join(w.Name)
-				f.Settled(patience)
+				f.Settled(fleettest.Patience)
 				for id, by := range owners(f) {
 					if by != mine[id] {
 						t.Errorf("%s moved from %s to %s while %s was updated", id, mine[id], by, w.Name)
@@ -58,7 +59,7 @@ func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 				t.Errorf("%d of %d partitions are where they were", same, len(placed))
 			}
 			// Later than RestartGrace they would have gone elsewhere.
-			f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(slack*f.Config.RestartGrace))
+			f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(fleettest.Slack*f.Config.RestartGrace))
 		})
 	}
 }
@@ -78,15 +79,15 @@ func owners(f *partitest.Fleet) map[string]string {
 // workers at it, is without the store. Then it is whole again.
 func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		on := partitest.StartNATSCluster(t, 3)
-		f := newFleet(t, on, 40, isolation)
+		f := fleettest.New(t, on, 40, isolation)
 		f.Config.ExpectedWorkers = 4
 		var all []*partitest.Worker
 		for i := range 4 {
-			all = append(all, f.JoinAt(on.Node(i%2), name(i)))
+			all = append(all, f.JoinAt(on.Node(i%2), fleettest.Name(i)))
 		}
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		large, small := partitest.Group{on.Node(0), on.Node(2)}, partitest.Group{on.Node(1)}
 		var there, away []*partitest.Worker
 		for i, w := range all {
@@ -101,28 +102,28 @@ func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 		// Where the bucket's leader was in the smaller half the nodes elect one first, ten
 		// seconds and more on a busy machine; where the group's was, too, it is as long again
 		// until the next one has led, doubted and counted their silence: 28 s were seen.
-		f.Await("the larger half has everything", patience, func() bool {
+		f.Await("the larger half has everything", fleettest.Patience, func() bool {
 			shares := f.Shares()
 			n := shares[there[0].Name] + shares[there[1].Name]
 			return n == 40
 		})
 		for _, w := range away {
-			eventually(t, w.Name+" knows that it is alone", func() bool {
+			fleettest.Eventually(t, w.Name+" knows that it is alone", func() bool {
 				s := w.State()
 				return s == parti.StateDegraded || s == parti.StateFenced || s == parti.StateClaimingID
 			})
 		}
 		f.Mark("it is whole again")
 		apart.Heal()
-		f.Settled(patience)
-		eventually(t, "everybody is stable", func() bool {
+		f.Settled(fleettest.Patience)
+		fleettest.Eventually(t, "everybody is stable", func() bool {
 			return !slices.ContainsFunc(all, func(w *partitest.Worker) bool { return w.State() != parti.StateStable })
 		})
 		if apart.Count() < 4 {
 			t.Errorf("%d connections were struck", apart.Count())
 		}
 		f.Check(isolation)
-		oneSequence(t, all)
+		fleettest.OneSequence(t, all)
 	})
 }
 
@@ -130,15 +131,15 @@ func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 // the end everything runs and plans stop.
 func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
-	live := crew(t, f, 4)
+	f := fleettest.New(t, partitest.StartNATS(t), 60, parti.Freeze)
+	live := fleettest.Crew(t, f, 4)
 	churn := 30 * time.Second
 	chance := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	next, crashed := len(live), false
 	// A partition may have been among the newest of three that crash, and is quarantined
 	// then, although it did no harm: a new version of the software lifts that.
 	join := func() *partitest.Worker {
-		f.Config.Software = name(next)
+		f.Config.Software = fleettest.Name(next)
 		next++
 		return f.Join(f.Config.Software)
 	}
@@ -169,7 +170,7 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 	}
 	lifted := quarantines()
 	live = append(live, join())
-	f.Await("everything runs", patience, func() bool {
+	f.Await("everything runs", fleettest.Patience, func() bool {
 		if n := quarantines(); n > lifted { // who crashed last was missed only now
 			lifted = n
 			live = append(live, join())
@@ -180,10 +181,10 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 		}
 		return running == 60
 	})
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	t.Logf("%d workers are left", len(live))
 	starts, since := 0, time.Now()
-	eventually(t, "plans stop", func() bool {
+	fleettest.Eventually(t, "plans stop", func() bool {
 		if n := f.Report().Starts; n != starts {
 			starts, since = n, time.Now()
 		}
@@ -201,9 +202,9 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 // not itself who is alone.
 func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 50, isolation)
-		all := crew(t, f, 10)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 50, isolation)
+		all := fleettest.Crew(t, f, 10)
 		before := len(f.Report().Gaps)
 		f.Mark("eight of ten crash")
 		var gone sync.WaitGroup
@@ -211,9 +212,9 @@ func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 			gone.Go(w.Crash)
 		}
 		gone.Wait()
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		// Doubt costs RecoveryGrace, and Fence the session's TTL.
-		f.Check(parti.Fence, partitest.MaxGap(slack*(detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL)))
+		f.Check(parti.Fence, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL)))
 		if r := f.Report(); r.Crashes != 8 || len(r.Gaps) < before+40 { // under Fence a busy machine may stop more
 			t.Errorf("%v", r)
 		}
@@ -224,11 +225,11 @@ func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 // on where it stopped.
 func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		var holding atomic.Bool
 		let := make(chan struct{})
 		f := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(40), func(w *partitest.Worker) parti.Handler {
-			slow := acting(w)
+			slow := fleettest.Acting(w)
 			return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
 				err := slow.Run(ctx, l)
 				if !holding.Load() {
@@ -241,7 +242,7 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 				return err
 			})
 		})
-		f.Config = hurry(isolation)
+		f.Config = fleettest.Hurry(isolation)
 		f.Config.DrainTimeout = 30 * time.Second
 		t.Cleanup(sync.OnceFunc(func() { // before the fleet stops, if the test has failed
 			select {
@@ -250,22 +251,22 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 				close(let)
 			}
 		}))
-		all := crew(t, f, 4)
+		all := fleettest.Crew(t, f, 4)
 		holding.Store(true)
 		all = append(all, f.Join("joiner"))
-		f.Await("partitions are asked back", patience, func() bool {
+		f.Await("partitions are asked back", fleettest.Patience, func() bool {
 			return slices.ContainsFunc(all, func(w *partitest.Worker) bool { return len(partitest.Happened[event.Revoked](w)) > 0 })
 		})
-		leader := leads(t, f)
+		leader := fleettest.Leads(t, f)
 		f.Mark("the leader, %s, crashes", leader.Name)
 		leader.Crash()
 		if n := f.Shares()["joiner"]; n > 0 {
 			t.Errorf("the joiner had %d partitions by then", n)
 		}
 		close(let)
-		f.Settled(patience)
-		f.Check(parti.Fence, partitest.MaxGap(slack*(detection+f.Config.SessionTTL+f.Config.LeaderTTL)))
-		oneSequence(t, all)
+		f.Settled(fleettest.Patience)
+		f.Check(parti.Fence, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.SessionTTL+f.Config.LeaderTTL)))
+		fleettest.OneSequence(t, all)
 		if f.Shares()["joiner"] == 0 {
 			t.Error("the joiner has nothing")
 		}
@@ -281,7 +282,7 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 	var felled []string
 	victims := make(chan *partitest.Worker, 100)
 	f := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(40), func(w *partitest.Worker) parti.Handler {
-		h := acting(w)
+		h := fleettest.Acting(w)
 		return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
 			if l.Partition.ID == poison {
 				mu.Lock()
@@ -292,15 +293,15 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 			return h.Run(ctx, l)
 		})
 	})
-	f.Config = hurry(parti.Freeze)
+	f.Config = fleettest.Hurry(parti.Freeze)
 	f.Config.Capacity = 10
 	f.Config.ExpectedWorkers = 8
 	live := map[string]*partitest.Worker{}
 	for i := range 8 {
-		w := f.Join(name(i))
+		w := f.Join(fleettest.Name(i))
 		live[w.Name] = w
 	}
-	over := time.After(patience)
+	over := time.After(fleettest.Patience)
 	aside := func() bool {
 		for _, w := range live {
 			for _, a := range w.Status().Alerts {
@@ -330,7 +331,7 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 		t.Errorf("it has felled %v before it was set aside", felled)
 	}
 	mu.Unlock()
-	f.Await("all others run", patience, func() bool { return sum(f.Shares()) == 39 })
+	f.Await("all others run", fleettest.Patience, func() bool { return sum(f.Shares()) == 39 })
 	f.Mark("all but two crash: they hold twenty")
 	for id, w := range live {
 		if len(live) == 2 {
@@ -339,20 +340,20 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 		w.Crash()
 		delete(live, id)
 	}
-	f.Await("the rest is full", patience, func() bool { return sum(f.Shares()) == 20 })
+	f.Await("the rest is full", fleettest.Patience, func() bool { return sum(f.Shares()) == 20 })
 	for who, n := range f.Shares() {
 		if n > 10 {
 			t.Errorf("%s runs %d, and can hold 10", who, n)
 		}
 	}
-	eventually(t, "an alert names what does not fit", func() bool {
-		leader := leads(t, f)
+	fleettest.Eventually(t, "an alert names what does not fit", func() bool {
+		leader := fleettest.Leads(t, f)
 		return leader != nil && slices.ContainsFunc(leader.Status().Alerts, func(a parti.Alert) bool { return a.About == "unassigned" })
 	})
 	f.Config.ExpectedWorkers = 0
-	f.Join(name(20))
-	f.Join(name(21))
-	f.Await("there is room again", patience, func() bool { return sum(f.Shares()) == 39 })
+	f.Join(fleettest.Name(20))
+	f.Join(fleettest.Name(21))
+	f.Await("there is room again", fleettest.Patience, func() bool { return sum(f.Shares()) == 39 })
 	f.Over()
 	f.Check(parti.Fence)
 }

@@ -10,15 +10,16 @@ import (
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/test/fleettest"
 )
 
 // Ten workers are restarted within a hundred milliseconds. Within RestartGrace the same
 // identities get what they had: nothing moves, and there is no storm of plans.
 func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, partitest.StartNATS(t), 60, parti.Freeze)
+	f := fleettest.New(t, partitest.StartNATS(t), 60, parti.Freeze)
 	f.Config.RestartGrace = 20 * time.Second
-	old := crew(t, f, 10)
+	old := fleettest.Crew(t, f, 10)
 	before := f.Report()
 	f.Mark("all are restarted")
 	again := make([]*partitest.Worker, len(old))
@@ -32,9 +33,9 @@ func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 	}
 	restarts.Wait()
 	f.Mark("all were restarted within %v", time.Since(begun))
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(10*time.Second))
-	if n := plans(again); n > 2 {
+	if n := fleettest.Plans(again); n > 2 {
 		t.Errorf("%d plans for one restart", n)
 	}
 	if r := f.Report(); r.Starts != before.Starts+60 {
@@ -51,10 +52,10 @@ func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 // another was elected. It arrives late, and is refused; nobody helps.
 func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
-		all := crew(t, f, 4)
-		first := leads(t, f)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		all := fleettest.Crew(t, f, 4)
+		first := fleettest.Leads(t, f)
 		// A worker is to be replaced, so that the leader has something to write.
 		held := partitest.HoldMessages(t, first.Conn, partitest.Going(partitest.ToServer),
 			partitest.Subject("$KV.*.leader", "$KV.*.plan", "$KV.*.slice.>", "$KV.*.chain.>", "$KV.*.log.>"))
@@ -64,7 +65,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 			victim = all[1]
 		}
 		victim.Crash()
-		f.Await("another worker leads", patience, func() bool {
+		f.Await("another worker leads", fleettest.Patience, func() bool {
 			for _, w := range all {
 				if w != first && w != victim && len(partitest.Happened[event.Led](w)) > 0 {
 					return true
@@ -72,18 +73,18 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 			}
 			return false
 		})
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		if held.Count() < 2 {
 			t.Errorf("%d messages were held", held.Count())
 		}
 		f.Mark("it arrives")
 		held.Heal()
-		second := leads(t, f)
-		f.Await("the first one knows that its term is over", patience, func() bool {
+		second := fleettest.Leads(t, f)
+		f.Await("the first one knows that its term is over", fleettest.Patience, func() bool {
 			return len(partitest.Happened[event.Deposed](first)) > 0 && !first.IsLeader()
 		})
-		f.Settled(patience)
-		oneSequence(t, all)
+		f.Settled(fleettest.Patience)
+		fleettest.OneSequence(t, all)
 		if second == nil || second == first {
 			t.Errorf("%v leads", second)
 		}
@@ -94,9 +95,9 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 // A worker that is slow, but not dead, keeps what it has.
 func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, partitest.StartNATS(t), 30, parti.Freeze)
+	f := fleettest.New(t, partitest.StartNATS(t), 30, parti.Freeze)
 	f.Config.LostAfter = 6 * time.Second // the default; slow is less than dead
-	all := crew(t, f, 3)
+	all := fleettest.Crew(t, f, 3)
 	victim := all[0]
 	if victim.IsLeader() {
 		victim = all[1]
@@ -104,13 +105,13 @@ func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	before := f.Report()
 	slow := partitest.SlowdownWorker(t, victim.Manager, 2.5)
 	late := partitest.DelayMessages(t, victim.Conn, 50*time.Millisecond, 200*time.Millisecond)
-	eventually(t, "a minute of it", func() bool { return slow.Count() >= 24 })
+	fleettest.Eventually(t, "a minute of it", func() bool { return slow.Count() >= 24 })
 	late.Heal()
 	slow.Heal()
 	if late.Count() == 0 {
 		t.Error("no message was late")
 	}
-	if shown := partitest.Happened[event.Slowed](leads(t, f)); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
+	if shown := partitest.Happened[event.Slowed](fleettest.Leads(t, f)); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
 		t.Errorf("%s is not shown as slow, but %v", victim.WorkerID(), shown)
 	}
 	f.Check(parti.Fence, partitest.MaxMoves(before.Moves))

@@ -1,4 +1,4 @@
-package integration
+package faults
 
 import (
 	"context"
@@ -22,6 +22,7 @@ import (
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/source"
+	"github.com/parti-go/parti/test/fleettest"
 )
 
 // What a process needs to know to be a worker and not a test.
@@ -90,7 +91,7 @@ func worker(name string) error {
 			}
 		}
 	})
-	cfg := hurry(isolationOf(os.Getenv(underWhat)))
+	cfg := fleettest.Hurry(isolationOf(os.Getenv(underWhat)))
 	cfg.Identity = name
 	m, err := parti.NewManager(store, source.Static(partitest.Numbered(n)...), ledger.Watch(works), cfg)
 	if err != nil {
@@ -146,7 +147,7 @@ func start(t *testing.T, l *partitest.Ledger, on *partitest.NATS, name string, i
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(patience):
+		case <-time.After(fleettest.Patience):
 			partitest.Kill(t, p.Process)
 			t.Errorf("%s does not end", p.name)
 		}
@@ -171,7 +172,7 @@ func (p *process) kill(t *testing.T, l *partitest.Ledger) {
 // wakes acts on what it no longer owns, and the sink refuses that.
 func TestProcess_KilledAndFrozen(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		const partitions = 24
 		on, l := partitest.StartNATS(t), partitest.NewLedger(t)
 		js := jetStream(t, on)
@@ -195,20 +196,20 @@ func TestProcess_KilledAndFrozen(t *testing.T) {
 				return true
 			}
 		}
-		l.Await("they share the partitions", patience, even(names...))
-		l.Covered(patience, parts...)
+		l.Await("they share the partitions", fleettest.Patience, even(names...))
+		l.Covered(fleettest.Patience, parts...)
 
 		l.Mark("a is killed")
 		all["a"].kill(t, l)
-		l.Covered(patience, parts...)
-		l.Await("the others have them", patience, even("b", "c", "d"))
+		l.Covered(fleettest.Patience, parts...)
+		l.Await("the others have them", fleettest.Patience, even("b", "c", "d"))
 		all["a"] = start(t, l, on, "a", isolation, partitions)
-		l.Await("its successor has its share", patience, even(names...))
+		l.Await("its successor has its share", fleettest.Patience, even(names...))
 
-		cfg := hurry(isolation)
+		cfg := fleettest.Hurry(isolation)
 		l.Enter(partitest.Entry{What: partitest.Frozen, Worker: "b"})
 		partitest.Pause(t, all["b"].Process)
-		l.Await("the others have everything", patience, func() bool {
+		l.Await("the others have everything", fleettest.Patience, func() bool {
 			owned := 0
 			for _, p := range parts {
 				if by, _, ok := l.Owner(p.ID); ok && slices.Contains([]string{"a", "c", "d"}, by) {
@@ -219,9 +220,9 @@ func TestProcess_KilledAndFrozen(t *testing.T) {
 		})
 		partitest.Resume(t, all["b"].Process)
 		l.Enter(partitest.Entry{What: partitest.Woke, Worker: "b"})
-		l.Await("it has found out, and is given its share again", patience, even(names...))
-		l.Covered(patience, parts...)
-		l.Check(isolation, partitest.MaxGap(slack*(detection+cfg.SessionTTL+cfg.LeaderTTL)))
+		l.Await("it has found out, and is given its share again", fleettest.Patience, even(names...))
+		l.Covered(fleettest.Patience, parts...)
+		l.Check(isolation, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+cfg.SessionTTL+cfg.LeaderTTL)))
 		r := l.Report()
 		// What it does once it wakes is refused, if it gets to do anything before it finds out.
 		if r.Crashes != 1 || r.Freezes != 1 || r.OverlapFrozen == 0 {

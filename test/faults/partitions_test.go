@@ -1,4 +1,4 @@
-package integration
+package faults
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/source"
+	"github.com/parti-go/parti/test/fleettest"
 )
 
 // idle is a handler that does nothing, for tests of many.
@@ -46,7 +47,7 @@ func lines(t *testing.T, path string, all []parti.Partition) {
 // one more.
 func spread(t *testing.T, f *partitest.Fleet, workers []*partitest.Worker, partitions int) {
 	t.Helper()
-	look(t, "the partitions run evenly", time.Second/4, func() bool {
+	fleettest.Look(t, "the partitions run evenly", time.Second/4, func() bool {
 		shares, sum := f.Shares(), 0
 		for _, w := range workers {
 			n := shares[w.Name]
@@ -74,9 +75,9 @@ func TestPartitions_TenThousandAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := partitest.NewFleet(t, partitest.StartNATS(t), few, idle)
-	f.Config, f.Source = hurry(parti.Freeze), listed
+	f.Config, f.Source = fleettest.Hurry(parti.Freeze), listed
 	f.Config.SessionTTL, f.Config.LostAfter = 30*time.Second, 15*time.Second // nobody is lost here, only busy
-	all := crew(t, f, 4)
+	all := fleettest.Crew(t, f, 4)
 	before := f.Report()
 	f.Mark("ten thousand")
 	lines(t, file, many)
@@ -86,14 +87,14 @@ func TestPartitions_TenThousandAtOnce(t *testing.T) {
 	}
 	f.Mark("a hundred")
 	lines(t, file, few)
-	look(t, "only a hundred run", time.Second/4, func() bool {
+	fleettest.Look(t, "only a hundred run", time.Second/4, func() bool {
 		shares, n := f.Shares(), 0
 		for _, w := range all {
 			n += shares[w.Name]
 		}
 		return n == len(few)
 	})
-	f.Covered(patience, few...)
+	f.Covered(fleettest.Patience, few...)
 	for _, p := range few {
 		if _, token, ok := f.Owner(p.ID); !ok || token == 0 {
 			t.Fatalf("%s does not run", p.ID)
@@ -155,13 +156,13 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 			t.Parallel()
 			on := partitest.StartNATS(t)
 			s, list, remove := made(t, on)
-			f := partitest.NewFleet(t, on, parts, acting)
-			f.Config, f.Source = hurry(parti.Freeze), s
-			all := crew(t, f, 3)
+			f := partitest.NewFleet(t, on, parts, fleettest.Acting)
+			f.Config, f.Source = fleettest.Hurry(parti.Freeze), s
+			all := fleettest.Crew(t, f, 3)
 			before := f.Report()
 			f.Mark("it is deleted")
 			remove()
-			eventually(t, "the leader says so", func() bool {
+			fleettest.Eventually(t, "the leader says so", func() bool {
 				leader := f.Leader()
 				if leader == nil {
 					return false
@@ -192,8 +193,8 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 // has two owners meanwhile, and afterwards the group is at rest.
 func TestPartitions_FloodOfMoves(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, partitest.StartNATS(t), 40, parti.Fence)
-	all := crew(t, f, 4)
+	f := fleettest.New(t, partitest.StartNATS(t), 40, parti.Fence)
+	all := fleettest.Crew(t, f, 4)
 	store, err := natskv.Open(t.Context(), jetStream(t, f.NATS), f.Group, natskv.WithoutCreate())
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +202,7 @@ func TestPartitions_FloodOfMoves(t *testing.T) {
 	defer store.Close()
 	group := admin.Open(store, admin.WithWho("flood"))
 	version := func() (v plan.Version) {
-		eventually(t, "the group answers", func() bool { // in time, on a busy machine
+		fleettest.Eventually(t, "the group answers", func() bool { // in time, on a busy machine
 			now, err := group.Snapshot(t.Context())
 			v = now.Version
 			return err == nil
@@ -221,10 +222,10 @@ func TestPartitions_FloodOfMoves(t *testing.T) {
 		}
 	}
 	f.Mark("it is over")
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	f.Check(parti.Fence)
 	if n := version() - first; moved < 20 || n < 20 {
 		t.Errorf("%d moves and %d plans are no flood", moved, n)
 	}
-	oneSequence(t, all)
+	fleettest.OneSequence(t, all)
 }

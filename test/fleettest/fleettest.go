@@ -1,4 +1,7 @@
-package integration
+// Package fleettest has what tests of whole fleets on real sockets share: intervals that are
+// shorter than a user's, so that detection and windows take seconds, and how long things
+// may take on a machine that does other work as well.
+package fleettest
 
 import (
 	"cmp"
@@ -13,12 +16,12 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// patience is how long anything may take on a machine that does much other work as well,
+// Patience is how long anything may take on a machine that does much other work as well,
 // such as to elect leaders in three clusters at a time. It bounds no promise.
-const patience = 3 * time.Minute
+const Patience = 3 * time.Minute
 
-// hurry is a configuration in which a fleet finds out and settles in a few seconds.
-func hurry(isolation parti.Isolation) parti.Config {
+// Hurry is a configuration in which a fleet finds out and settles in a few seconds.
+func Hurry(isolation parti.Isolation) parti.Config {
 	return parti.Config{
 		Isolation:         isolation,
 		HeartbeatInterval: 500 * time.Millisecond, SessionTTL: 6 * time.Second, LostAfter: 3 * time.Second,
@@ -29,18 +32,18 @@ func hurry(isolation parti.Isolation) parti.Config {
 	}
 }
 
-// detection is how long it may take until the partitions of a worker that crashed run
+// Detection is how long it may take until the partitions of a worker that crashed run
 // elsewhere, with these intervals and on a busy machine: EmergencyGrace, a missed
 // renewal, a probe, an election, and as much again.
-const detection = 4 * time.Second
+const Detection = 4 * time.Second
 
-// slack is how many times as long as it should anything may take here, where the machine is
+// Slack is how many times as long as it should anything may take here, where the machine is
 // busy: who is elected may not get to it, and the next one is. How long it takes on one
 // that is not is measured by bench/failover.
-const slack = 2
+const Slack = 2
 
-// acting is a handler that shows in the ledger's sink who is at work.
-func acting(w *partitest.Worker) parti.Handler {
+// Acting is a handler that shows in the ledger's sink who is at work.
+func Acting(w *partitest.Worker) parti.Handler {
 	return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
 		every := time.NewTicker(50 * time.Millisecond)
 		defer every.Stop()
@@ -57,61 +60,61 @@ func acting(w *partitest.Worker) parti.Handler {
 	})
 }
 
-func newFleet(t *testing.T, on *partitest.NATS, partitions int, isolation parti.Isolation) *partitest.Fleet {
+func New(t *testing.T, on *partitest.NATS, partitions int, isolation parti.Isolation) *partitest.Fleet {
 	t.Helper()
-	f := partitest.NewFleet(t, on, partitest.Numbered(partitions), acting)
-	f.Config = hurry(isolation)
+	f := partitest.NewFleet(t, on, partitest.Numbered(partitions), Acting)
+	f.Config = Hurry(isolation)
 	return f
 }
 
-// crew lets so many workers join and waits until the partitions run evenly.
-func crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
+// Crew lets so many workers join and waits until the partitions run evenly.
+func Crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
 	t.Helper()
 	f.Config.ExpectedWorkers = n
 	var all []*partitest.Worker
 	for i := range n {
-		all = append(all, f.Join(name(i)))
+		all = append(all, f.Join(Name(i)))
 	}
-	f.Settled(patience)
+	f.Settled(Patience)
 	return all
 }
 
-func name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+i%10)) }
+func Name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+i%10)) }
 
-// eventually is [partitest.Ledger.Await] for what no entry tells.
-func eventually(t *testing.T, what string, so func() bool) {
+// Eventually is [partitest.Ledger.Await] for what no entry tells.
+func Eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	look(t, what, 10*time.Millisecond, so)
+	Look(t, what, 10*time.Millisecond, so)
 }
 
-// look is eventually for what takes long to find out.
-func look(t *testing.T, what string, every time.Duration, so func() bool) {
+// Look is eventually for what takes long to find out.
+func Look(t *testing.T, what string, every time.Duration, so func() bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(Patience)
 	again := time.NewTicker(every)
 	defer again.Stop()
 	for !so() {
 		select {
 		case <-again.C:
 		case <-late:
-			t.Fatalf("not so after %v: %s", patience, what)
+			t.Fatalf("not so after %v: %s", Patience, what)
 		}
 	}
 }
 
-// leads waits until somebody leads: on a busy machine leaders change at any time.
-func leads(t *testing.T, f *partitest.Fleet) *partitest.Worker {
+// Leads waits until somebody leads: on a busy machine leaders change at any time.
+func Leads(t *testing.T, f *partitest.Fleet) *partitest.Worker {
 	t.Helper()
 	var w *partitest.Worker
-	eventually(t, "somebody leads", func() bool {
+	Eventually(t, "somebody leads", func() bool {
 		w = f.Leader()
 		return w != nil
 	})
 	return w
 }
 
-// plans counts the plans that moved something, of all workers so far.
-func plans(all []*partitest.Worker) (n int) {
+// Plans counts the plans that moved something, of all workers so far.
+func Plans(all []*partitest.Worker) (n int) {
 	for _, w := range all {
 		for _, p := range partitest.Happened[event.Planned](w) {
 			if len(p.Decision.Moves) > 0 {
@@ -122,9 +125,9 @@ func plans(all []*partitest.Worker) (n int) {
 	return n
 }
 
-// oneSequence checks that the plans of all leaders were one sequence: no two had the same
+// OneSequence checks that the plans of all leaders were one sequence: no two had the same
 // version, and none was of an earlier term than the one before.
-func oneSequence(t *testing.T, all []*partitest.Worker) {
+func OneSequence(t *testing.T, all []*partitest.Worker) {
 	t.Helper()
 	var made []plan.Decision
 	for _, w := range all {
@@ -140,8 +143,8 @@ func oneSequence(t *testing.T, all []*partitest.Worker) {
 	}
 }
 
-// both runs a test under each policy.
-func both(t *testing.T, test func(t *testing.T, isolation parti.Isolation)) {
+// Both runs a test under each policy.
+func Both(t *testing.T, test func(t *testing.T, isolation parti.Isolation)) {
 	t.Helper()
 	for _, isolation := range []parti.Isolation{parti.Freeze, parti.Fence} {
 		t.Run(isolation.String(), func(t *testing.T) {

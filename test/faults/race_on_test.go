@@ -1,6 +1,6 @@
 //go:build race
 
-package integration
+package faults
 
 // raced says that the race detector is on: everything takes eight times as long.
 const raced = true

@@ -1,4 +1,4 @@
-package integration
+package faults
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/test/fleettest"
 )
 
 // bucket is the stream in which a fleet keeps its state.
@@ -34,7 +35,7 @@ func jetStream(t *testing.T, on *partitest.NATS) jetstream.JetStream {
 // allAre waits until all workers are in one of these states.
 func allAre(t *testing.T, all []*partitest.Worker, what string, states ...parti.State) {
 	t.Helper()
-	eventually(t, what, func() bool {
+	fleettest.Eventually(t, what, func() bool {
 		return !slices.ContainsFunc(all, func(w *partitest.Worker) bool { return !slices.Contains(states, w.State()) })
 	})
 }
@@ -65,8 +66,8 @@ func pass(d time.Duration) { <-time.After(d) }
 // stops; under Fence everybody's does; afterwards each has what it had.
 func outage(t *testing.T, on *partitest.NATS, nodes []*partitest.Node, isolation parti.Isolation) {
 	t.Helper()
-	f := newFleet(t, on, 30, isolation)
-	all := crew(t, f, 3)
+	f := fleettest.New(t, on, 30, isolation)
+	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	f.Mark("%d nodes are gone", len(nodes))
 	for _, n := range nodes {
@@ -81,16 +82,16 @@ func outage(t *testing.T, on *partitest.NATS, nodes []*partitest.Node, isolation
 	for _, n := range nodes {
 		n.Start()
 	}
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	allAre(t, all, "everybody is stable", parti.StateStable)
 	unmoved(t, f, before, isolation)
-	oneSequence(t, all)
+	fleettest.OneSequence(t, all)
 }
 
 // The only server is away.
 func TestStore_AwayForAll(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		on := partitest.StartNATS(t)
 		outage(t, on, on.Nodes(), isolation)
 	})
@@ -99,7 +100,7 @@ func TestStore_AwayForAll(t *testing.T) {
 // Two of three nodes are gone: the third answers, and nothing can be written.
 func TestStore_QuorumLost(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		on := partitest.StartNATSCluster(t, 3)
 		outage(t, on, on.Nodes()[:2], isolation)
 	})
@@ -109,9 +110,9 @@ func TestStore_QuorumLost(t *testing.T) {
 // no connection closes. Another leads, and the fleet finds it.
 func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, isolation)
-		all := crew(t, f, 3)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		silent, rest := f.NATS.Leader(bucket(f)), partitest.Group{}
 		for _, n := range f.NATS.Nodes() {
@@ -124,7 +125,7 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 		}
 		f.Mark("%s, which leads the stream, falls silent", silent.Name())
 		apart := partitest.PartitionNetwork(t, partitest.Group{silent}, rest)
-		eventually(t, "another leads the stream", func() bool {
+		fleettest.Eventually(t, "another leads the stream", func() bool {
 			for _, n := range f.NATS.Nodes() {
 				if ns := n.Server(); n != silent && ns.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, bucket(f)) {
 					return true
@@ -133,11 +134,11 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 			return false
 		})
 		allAre(t, all, "everybody has found it", parti.StateStable)
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		apart.Heal()
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		unmoved(t, f, before, isolation)
-		oneSequence(t, all)
+		fleettest.OneSequence(t, all)
 		if apart.Count() == 0 {
 			t.Error("nobody was struck")
 		}
@@ -147,8 +148,8 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 // A node comes back without its volume. The others fill it again, so that another may go.
 func TestStore_NodeWithoutItsVolume(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, partitest.StartNATSCluster(t, 3), 30, parti.Freeze)
-	all := crew(t, f, 3)
+	f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, parti.Freeze)
+	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	empty := f.NATS.Leader(bucket(f))
 	f.Mark("%s loses its volume", empty.Name())
@@ -156,7 +157,7 @@ func TestStore_NodeWithoutItsVolume(t *testing.T) {
 	empty.Start()
 	f.NATS.AwaitWhole(t)
 	js := jetStream(t, f.NATS)
-	eventually(t, "all replicas are current", func() bool {
+	fleettest.Eventually(t, "all replicas are current", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // a question may be lost with the node
 		defer cancel()
 		s, err := js.Stream(ctx, bucket(f))
@@ -167,7 +168,7 @@ func TestStore_NodeWithoutItsVolume(t *testing.T) {
 		return c != nil && c.Leader != "" && len(c.Replicas) == 2 &&
 			!slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return !r.Current || r.Offline })
 	})
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	unmoved(t, f, before, parti.Freeze)
 	for _, n := range f.NATS.Nodes() {
 		if n != empty {
@@ -178,18 +179,18 @@ func TestStore_NodeWithoutItsVolume(t *testing.T) {
 	}
 	f.Mark("and %s crashes, so that there is something to write", all[0].Name)
 	all[0].Crash()
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	f.Check(parti.Freeze)
-	oneSequence(t, all)
+	fleettest.OneSequence(t, all)
 }
 
 // The bucket is deleted under a fleet that works. It is made anew, and the plan rebuilt
 // from what workers hold.
 func TestStore_BucketDeleted(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
-		all := crew(t, f, 3)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		f.Mark("the bucket is deleted")
 		if err := jetStream(t, f.NATS).DeleteStream(t.Context(), bucket(f)); err != nil {
@@ -208,7 +209,7 @@ func afterLoss(t *testing.T, f *partitest.Fleet, before partitest.Report, isolat
 		unmoved(t, f, before, isolation)
 		return
 	}
-	f.Check(isolation, partitest.MaxGap(patience))
+	f.Check(isolation, partitest.MaxGap(fleettest.Patience))
 }
 
 // rebuilt waits until a plan of a later incarnation than all before has given everything
@@ -217,24 +218,24 @@ func rebuilt(t *testing.T, f *partitest.Fleet, all []*partitest.Worker) {
 	t.Helper()
 	first := all[0].Status().Version.Incarnation()
 	for _, w := range all {
-		eventually(t, w.Name+" has heard of the new bucket", func() bool { return w.Status().Version.Incarnation() > first })
+		fleettest.Eventually(t, w.Name+" has heard of the new bucket", func() bool { return w.Status().Version.Incarnation() > first })
 	}
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	allAre(t, all, "everybody is stable", parti.StateStable)
 }
 
 // A bucket in memory is gone with its server.
 func TestStore_InMemory(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
 		js := jetStream(t, f.NATS)
 		made, err := natskv.Open(t.Context(), js, f.Group, natskv.WithMemory())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(made.Close)
-		all := crew(t, f, 3)
+		all := fleettest.Crew(t, f, 3)
 		s, err := js.Stream(t.Context(), bucket(f))
 		if err != nil || s.CachedInfo().Config.Storage != jetstream.MemoryStorage {
 			t.Fatalf("no bucket in memory: %v", err)
@@ -253,9 +254,9 @@ func TestStore_InMemory(t *testing.T) {
 // the outage outlasts the trust of all, as docs/GUARANTEES.md asks for.
 func TestStore_OlderCopy(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
-		all := crew(t, f, 3)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		node := f.NATS.Node(0)
 		dir := node.Server().JetStreamConfig().StoreDir
 		old := filepath.Join(t.TempDir(), "old")
@@ -264,9 +265,9 @@ func TestStore_OlderCopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		node.Start()
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		all = append(all, f.Join("joiner")) // so that there are plans to forget
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		before := f.Report()
 		version := all[0].Status().Version
 		f.Mark("the server is gone, and comes back with an older volume")
@@ -302,11 +303,11 @@ func TestStore_PermissionRevoked(t *testing.T) {
 		o.NoAuthUser = "fleet"
 		o.Users = []*server.User{{Username: "fleet", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{">"}, Deny: deny}}}}
 	}
-	f := newFleet(t, partitest.StartNATS(t, func(o *server.Options) {
+	f := fleettest.New(t, partitest.StartNATS(t, func(o *server.Options) {
 		limit(o)
 		options = o
 	}), 30, parti.Freeze)
-	all := crew(t, f, 3)
+	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	node := f.NATS.Node(0)
 	grant := func(deny ...string) {
@@ -320,25 +321,25 @@ func TestStore_PermissionRevoked(t *testing.T) {
 	grant("$KV.>")
 	alone(t, all, parti.Freeze)
 	for _, w := range all {
-		eventually(t, w.Name+" says why", func() bool { return w.Status().LastError != "" })
+		fleettest.Eventually(t, w.Name+" says why", func() bool { return w.Status().LastError != "" })
 		t.Logf("%s: %s", w.Name, w.Status().LastError)
 	}
 	pass(f.Config.SessionTTL)
 	f.Mark("everybody may again")
 	grant()
-	f.Settled(patience)
+	f.Settled(fleettest.Patience)
 	allAre(t, all, "everybody is stable", parti.StateStable)
 	unmoved(t, f, before, parti.Freeze)
-	oneSequence(t, all)
+	fleettest.OneSequence(t, all)
 }
 
 // A worker reads, and answers probes, and not one of its writes gets through. For its
 // TTL it is believed; then it is lost, and finds that out when it reads.
 func TestStore_WritesFail(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
-		all := crew(t, f, 3)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		mute := all[0]
 		if mute == f.Leader() {
 			mute = all[1]
@@ -346,9 +347,9 @@ func TestStore_WritesFail(t *testing.T) {
 		f.Mark("what %s writes is lost", mute.Name)
 		f.Enter(partitest.Entry{What: partitest.Isolated, Worker: mute.Name}) // under Freeze it costs what isolation costs
 		lost := partitest.DropMessages(t, mute.Conn, 1, partitest.Going(partitest.ToServer), partitest.Subject("$KV.>"))
-		f.Await("the others have everything", patience, func() bool { return f.Shares()[mute.Name] == 0 })
+		f.Await("the others have everything", fleettest.Patience, func() bool { return f.Shares()[mute.Name] == 0 })
 		// The leader that says so may be lost itself before it has heard that it was written.
-		eventually(t, "it has read why", func() bool {
+		fleettest.Eventually(t, "it has read why", func() bool {
 			for _, e := range partitest.Happened[event.SessionLost](mute) {
 				t.Logf("%s", e.Why)
 				return e.Why != ""
@@ -357,12 +358,12 @@ func TestStore_WritesFail(t *testing.T) {
 		})
 		lost.Heal()
 		f.Enter(partitest.Entry{What: partitest.Back, Worker: mute.Name})
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		f.Check(isolation)
 		if f.Shares()[mute.Name] == 0 || lost.Count() == 0 {
 			t.Errorf("%d writes were lost, and %s has nothing", lost.Count(), mute.Name)
 		}
-		oneSequence(t, all)
+		fleettest.OneSequence(t, all)
 	})
 }
 
@@ -371,11 +372,11 @@ func TestStore_WritesFail(t *testing.T) {
 // again each has what it had.
 func TestStore_Full(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		const room = 4 << 20
 		on := partitest.StartNATS(t, func(o *server.Options) { o.JetStreamMaxStore = room })
-		f := newFleet(t, on, 30, isolation)
-		all := crew(t, f, 3)
+		f := fleettest.New(t, on, 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		js := jetStream(t, on)
 		filler, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILL", Subjects: []string{"fill"}})
@@ -401,10 +402,10 @@ func TestStore_Full(t *testing.T) {
 		if err := filler.Purge(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		allAre(t, all, "everybody is stable", parti.StateStable)
 		unmoved(t, f, before, isolation)
-		oneSequence(t, all)
+		fleettest.OneSequence(t, all)
 		if refused == 0 {
 			t.Error("the store was never full")
 		}
@@ -415,9 +416,9 @@ func TestStore_Full(t *testing.T) {
 // settings: nothing that a worker asks is refused, and yet all that it knew is gone.
 func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
-		f := newFleet(t, partitest.StartNATS(t), 30, isolation)
-		all := crew(t, f, 3)
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
+		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		js := jetStream(t, f.NATS)
 		f.Mark("the bucket is deleted, and made by somebody else")
@@ -438,12 +439,12 @@ func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
 // before it is missed, and keeps everything.
 func TestStore_SlowConsumerCutOff(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, isolation parti.Isolation) {
+	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		on := partitest.StartNATS(t, func(o *server.Options) { o.MaxPending = 2 << 20 })
-		f := newFleet(t, on, 30, isolation)
+		f := fleettest.New(t, on, 30, isolation)
 		f.Config.SessionTTL, f.Config.LostAfter, f.Config.EmergencyGrace = 30*time.Second, 20*time.Second, 10*time.Second
 		f.Config.LeaderTTL = 15 * time.Second
-		all := crew(t, f, 3)
+		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		victim := all[1]
 		flood, err := victim.Conn.Subscribe("flood", func(*nats.Msg) {})
@@ -457,7 +458,7 @@ func TestStore_SlowConsumerCutOff(t *testing.T) {
 		stuck := partitest.BlackHole(t, victim.Manager, partitest.Going(partitest.ToClient))
 		sender := on.Connect()
 		// More than the sockets between them hold, and before the client misses its pongs.
-		eventually(t, "the server gives up", func() bool {
+		fleettest.Eventually(t, "the server gives up", func() bool {
 			for range 64 {
 				if err := sender.Publish("flood", make([]byte, 512<<10)); err != nil {
 					t.Fatal(err)
@@ -470,13 +471,13 @@ func TestStore_SlowConsumerCutOff(t *testing.T) {
 		})
 		f.Mark("it was cut off, and reads again")
 		stuck.Heal()
-		eventually(t, "it is connected anew", func() bool { return victim.Conn.Stats().Reconnects > 0 && victim.Conn.IsConnected() })
+		fleettest.Eventually(t, "it is connected anew", func() bool { return victim.Conn.Stats().Reconnects > 0 && victim.Conn.IsConnected() })
 		if err := flood.Unsubscribe(); err != nil {
 			t.Fatal(err)
 		}
 		allAre(t, all, "everybody is stable", parti.StateStable)
-		f.Settled(patience)
+		f.Settled(fleettest.Patience)
 		unmoved(t, f, before, isolation)
-		oneSequence(t, all)
+		fleettest.OneSequence(t, all)
 	})
 }
