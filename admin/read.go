@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +50,7 @@ const tries = 4
 func (g *Group) read(ctx context.Context) (*picture, error) {
 	var p *picture
 	for range tries {
-		p = &picture{sessions: map[string]roster.Session{}, revs: map[string]kv.Rev{}, slices: map[string]plan.Slice{}}
+		p = newPicture()
 		before, err := g.readAll(ctx, p)
 		if err != nil {
 			return nil, lost(err)
@@ -111,8 +113,8 @@ func (g *Group) readAll(ctx context.Context, p *picture) (head kv.Rev, err error
 		take(p, aside, &p.aside)
 	}
 	for i, kind := range kinds {
-		for _, e := range lists[i] {
-			p.take(kind, e)
+		for _, part := range decoded(kind, lists[i]) {
+			p.add(part)
 		}
 	}
 	return head, nil
@@ -125,6 +127,38 @@ func (g *Group) get(ctx context.Context, key wire.Key) (e kv.Entry, found bool, 
 		return e, false, nil
 	}
 	return e, err == nil, err
+}
+
+func newPicture() *picture {
+	return &picture{sessions: map[string]roster.Session{}, revs: map[string]kv.Rev{}, slices: map[string]plan.Slice{}}
+}
+
+// decoded reads the entries of a kind on all cores, since a hundred thousand partitions are
+// much to read, and returns parts of the picture in the order of the entries.
+func decoded(kind wire.Kind, entries []kv.Entry) []*picture {
+	const least = 16 // entries that are worth a goroutine
+	n := min(runtime.GOMAXPROCS(0), (len(entries)+least-1)/least)
+	parts := make([]*picture, n)
+	var wait sync.WaitGroup
+	for i := range parts {
+		parts[i] = newPicture()
+		wait.Go(func() {
+			for _, e := range entries[i*len(entries)/n : (i+1)*len(entries)/n] {
+				parts[i].take(kind, e)
+			}
+		})
+	}
+	wait.Wait()
+	return parts
+}
+
+// add takes a part of the picture in.
+func (p *picture) add(part *picture) {
+	maps.Copy(p.sessions, part.sessions)
+	maps.Copy(p.revs, part.revs)
+	maps.Copy(p.slices, part.slices)
+	p.controls = append(p.controls, part.controls...)
+	p.unreadable = append(p.unreadable, part.unreadable...)
 }
 
 func (p *picture) take(kind wire.Kind, e kv.Entry) {

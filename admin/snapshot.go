@@ -394,50 +394,75 @@ func (w *Worker) judge(s roster.Session, seen parti.Seen, led bool) {
 
 // partitions are those that the plan names, and those that nobody has, as the leader says.
 func (p *picture) partitions(view *parti.Leading) []Partition {
-	by := map[string]Partition{}
-	add := func(x Partition) { // of two records of one partition, the younger lease is the one that stands
-		if old, ok := by[x.ID]; !ok || old.Token < x.Token {
-			by[x.ID] = x
-		}
+	all := p.named()
+	at := func(id string) (int, bool) {
+		return slices.BinarySearchFunc(all, id, func(x Partition, id string) int { return cmp.Compare(x.ID, id) })
 	}
-	for id, s := range p.slices {
-		for _, x := range s.Granted {
-			add(Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Owned, Owner: id, Token: x.Token, Why: x.Why, Owners: x.Crashed})
-		}
-		for _, x := range s.Releasing {
-			state := Moving
-			if x.Next == "" {
-				state = Stopping
-			}
-			add(Partition{
-				ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: state, Owner: id, Token: x.Token, Next: x.Next, Since: x.Since,
-				Why: x.Why, Owners: x.Crashed,
-			})
+	var more []Partition // that no slice names
+	seen := map[string]bool{}
+	add := func(x Partition) {
+		if _, ok := at(x.ID); !ok && !seen[x.ID] {
+			seen[x.ID] = true
+			more = append(more, x)
 		}
 	}
 	for _, a := range p.aside {
-		switch x, ok := by[a.Partition]; {
+		switch i, ok := at(a.Partition); {
 		case a.Why == plan.WhyDone:
 			add(Partition{ID: a.Partition, Weight: 1, State: Done, Why: a.Why})
 		case ok: // on probation
-			x.Times = a.Times
-			by[a.Partition] = x
+			all[i].Times = a.Times
 		case a.For > 0:
 			add(Partition{ID: a.Partition, Weight: 1, State: Quarantined, Why: a.Why, For: a.For, Times: a.Times, Owners: a.Owners})
 		}
 	}
 	if view != nil {
 		for _, x := range view.Unassigned { // unless it has found an owner since
-			if _, owned := by[x.ID]; !owned {
-				by[x.ID] = Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Unassigned}
-			}
+			add(Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Unassigned})
 		}
 	}
-	all := make([]Partition, 0, len(by))
-	for _, x := range by {
-		all = append(all, x)
+	if len(more) == 0 {
+		return all
 	}
+	all = append(all, more...)
 	slices.SortFunc(all, func(a, b Partition) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// named are those that a slice names, sorted by ID. Of two records of one partition, the
+// younger lease is the one that stands.
+func (p *picture) named() []Partition {
+	n := 0
+	for _, s := range p.slices {
+		n += len(s.Granted) + len(s.Releasing)
+	}
+	records := make([]Partition, 0, n)
+	for id, s := range p.slices {
+		for _, x := range s.Granted {
+			records = append(records, Partition{ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: Owned, Owner: id, Token: x.Token, Why: x.Why, Owners: x.Crashed})
+		}
+		for _, x := range s.Releasing {
+			state := Moving
+			if x.Next == "" {
+				state = Stopping
+			}
+			records = append(records, Partition{
+				ID: x.ID, Weight: x.Load(), Labels: x.Labels, State: state, Owner: id, Token: x.Token, Next: x.Next, Since: x.Since,
+				Why: x.Why, Owners: x.Crashed,
+			})
+		}
+	}
+	order := make([]*Partition, n) // a record is too large to be moved about while it is sorted
+	for i := range records {
+		order[i] = &records[i]
+	}
+	slices.SortFunc(order, func(a, b *Partition) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(b.Token, a.Token)) })
+	all := make([]Partition, 0, n)
+	for _, x := range order {
+		if len(all) == 0 || all[len(all)-1].ID != x.ID {
+			all = append(all, *x)
+		}
+	}
 	return all
 }
 
