@@ -468,6 +468,9 @@ func (p *picture) named() []Partition {
 
 // steer says of each worker and partition what operators want of it.
 func (p *picture) steer(s *Snapshot) {
+	if len(s.Controls) == 0 {
+		return
+	}
 	worker, partition := map[string]*Worker{}, map[string]*Partition{}
 	for i := range s.Workers {
 		worker[s.Workers[i].ID] = &s.Workers[i]
