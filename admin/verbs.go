@@ -98,7 +98,7 @@ func (v Verb) Await(ctx context.Context, g *Group, c Change, say func(string)) e
 
 // Exists returns a [NotFoundError] for the name in c that there is not. Where the leader
 // does not name all partitions without an owner, a partition is left to be judged by the group.
-func (s Snapshot) Exists(c plan.Control) error {
+func (s *Snapshot) Exists(c plan.Control) error {
 	if c.Worker != "" {
 		if _, err := s.Worker(c.Worker); err != nil && !slices.ContainsFunc(s.Controls, func(o plan.Control) bool { return o.Worker == c.Worker }) {
 			return err
@@ -113,10 +113,10 @@ func (s Snapshot) Exists(c plan.Control) error {
 }
 
 // Unnamed is how many partitions the snapshot counts and does not name.
-func (s Snapshot) Unnamed() int { return max(s.Counts.Partitions-len(s.Partitions), 0) }
+func (s *Snapshot) Unnamed() int { return max(s.Counts.Partitions-len(s.Partitions), 0) }
 
 // Standing is what stands in the place of c, which it would replace or take back; nil: nothing.
-func (s Snapshot) Standing(c plan.Control) *plan.Control {
+func (s *Snapshot) Standing(c plan.Control) *plan.Control {
 	for _, old := range s.Controls {
 		same := old.Kind == c.Kind && old.Partition == c.Partition
 		if c.Kind != plan.Pin {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -67,7 +68,7 @@ func TestGolden(t *testing.T) {
 				}
 			}
 			c := open(t, example(), opts...)
-			got := strings.ReplaceAll(text(t, ask(c, http.MethodGet, target, nil, known...)), build, "BUILD")
+			got := strings.ReplaceAll(ask(c, http.MethodGet, target, nil, known...).body, build, "BUILD")
 			path := filepath.Join("testdata", name+".html")
 			if *rewrite {
 				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
@@ -108,7 +109,7 @@ func TestCrawl(t *testing.T) {
 		}
 		seen[at] = true
 		r := ask(c, http.MethodGet, at, nil)
-		body := text(t, r)
+		body := r.body
 		if r.StatusCode != http.StatusOK && at != "/worker?id=w-9" { // who has left long ago is named in old plans
 			t.Errorf("%s: %s", at, r.Status)
 			continue
@@ -188,7 +189,7 @@ func TestSteer(t *testing.T) {
 			f := example()
 			f.fail = x.fail
 			r := ask(open(t, f), http.MethodPost, "/do", x.form)
-			body := text(t, r)
+			body := r.body
 			if got := strings.Join(f.done, "; "); got != x.done {
 				t.Errorf("done: %s, want %s", got, x.done)
 			}
@@ -246,15 +247,15 @@ func TestSteer(t *testing.T) {
 		c := open(t, example())
 		r := ask(c, http.MethodPost, "/do", form("verb", "cordon", "worker", "w-0"))
 		with := func(q *http.Request) {
-			for _, k := range r.Cookies() {
+			for _, k := range r.Cookies {
 				q.AddCookie(k)
 			}
 		}
 		r = ask(c, http.MethodGet, "/worker?id=w-0", nil, with)
-		if body := text(t, r); !strings.Contains(body, `role="status">w-0 is cordoned.<`) {
+		if body := r.body; !strings.Contains(body, `role="status">w-0 is cordoned.<`) {
 			t.Errorf("it is not there:\n%s", body)
 		}
-		if k := r.Cookies(); len(k) != 1 || k[0].MaxAge >= 0 {
+		if k := r.Cookies; len(k) != 1 || k[0].MaxAge >= 0 {
 			t.Errorf("it stays: %v", k)
 		}
 	})
@@ -269,14 +270,14 @@ func withAll(h, more http.Header) http.Header {
 func TestToken(t *testing.T) {
 	f := example()
 	c := open(t, f, WithToken("sesame"))
-	get := func(target string, change ...func(*http.Request)) *http.Response {
+	get := func(target string, change ...func(*http.Request)) reply {
 		return ask(c, http.MethodGet, target, nil, change...)
 	}
 	bearer := func(token string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
 	}
 	for name, x := range map[string]struct {
-		r      *http.Response
+		r      reply
 		status int
 	}{
 		"nothing":          {get("/"), 401},
@@ -307,7 +308,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("after a login for %q it goes on to %s", next, got)
 		}
 	}
-	if body := text(t, get("/worker?id=w-0")); !strings.Contains(body, `name="next" value="worker?id=w-0"`) {
+	if body := get("/worker?id=w-0").body; !strings.Contains(body, `name="next" value="worker?id=w-0"`) {
 		t.Errorf("the form forgets the page:\n%s", body)
 	}
 	r := get("/worker?id=w-0&token=sesame")
@@ -315,7 +316,7 @@ func TestToken(t *testing.T) {
 		t.Errorf("it goes on to %s", place)
 	}
 	keeps := func(q *http.Request) {
-		for _, k := range r.Cookies() {
+		for _, k := range r.Cookies {
 			if !k.HttpOnly || k.SameSite != http.SameSiteLaxMode || strings.Contains(k.Value, "sesame") {
 				t.Errorf("cookie %v", k)
 			}
@@ -332,7 +333,7 @@ func TestToken(t *testing.T) {
 		t.Errorf("at a console with another token: %s", r.Status)
 	}
 	r = ask(c, http.MethodPost, "/logout", url.Values{}, keeps)
-	if k := r.Cookies(); len(k) != 1 || k[0].MaxAge >= 0 {
+	if k := r.Cookies; len(k) != 1 || k[0].MaxAge >= 0 {
 		t.Errorf("after a logout: %v", k)
 	}
 }
@@ -398,13 +399,20 @@ func TestMounted(t *testing.T) {
 	defer server.Close()
 	client := server.Client()
 	client.Jar, _ = cookiejar.New(nil)
-	get := func(page string) (string, string) {
-		r, err := client.Get(server.URL + page) //nolint:noctx // the server ends with the test
+	read := func(ask func() (*http.Response, error)) (at, body string) {
+		r, err := ask()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Body.Close()
-		return r.Request.URL.Path, text(t, r)
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Request.URL.Path, string(b)
+	}
+	get := func(page string) (at, body string) {
+		return read(func() (*http.Response, error) { return client.Get(server.URL + page) })
 	}
 	if at, body := get("/parti/worker?id=w-0&token=sesame"); at != "/parti/worker" || !strings.Contains(body, "<h1>w-0</h1>") {
 		t.Errorf("at %s:\n%s", at, body)
@@ -412,13 +420,9 @@ func TestMounted(t *testing.T) {
 	if _, body := get("/parti/static/parti.css"); !strings.Contains(body, "color-scheme") {
 		t.Errorf("the style:\n%s", body)
 	}
-	r, err := client.PostForm(server.URL+"/parti/do", url.Values{"verb": {"cordon"}, "worker": {"w-0"}}) //nolint:noctx // as above
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if body := text(t, r); r.Request.URL.Path != "/parti/worker" || !strings.Contains(body, "w-0 is cordoned.") {
-		t.Errorf("at %s:\n%s", r.Request.URL.Path, body)
+	form := url.Values{"verb": {"cordon"}, "worker": {"w-0"}}
+	if at, body := read(func() (*http.Response, error) { return client.PostForm(server.URL+"/parti/do", form) }); at != "/parti/worker" || !strings.Contains(body, "w-0 is cordoned.") {
+		t.Errorf("at %s:\n%s", at, body)
 	}
 }
 
@@ -438,12 +442,12 @@ func TestTrouble(t *testing.T) {
 		f.err = x.err
 		c := open(t, f)
 		r := ask(c, http.MethodGet, "/", nil)
-		if body := text(t, r); r.StatusCode != x.status || !strings.Contains(body, x.says) {
+		if body := r.body; r.StatusCode != x.status || !strings.Contains(body, x.says) {
 			t.Errorf("%s: %s\n%s", name, r.Status, body)
 		}
 		r = ask(c, http.MethodGet, "/api/snapshot", nil)
 		var e Error
-		if err := json.Unmarshal([]byte(text(t, r)), &e); err != nil || r.StatusCode != x.status || !strings.Contains(e.Error()+e.Try, x.says) {
+		if err := json.Unmarshal([]byte(r.body), &e); err != nil || r.StatusCode != x.status || !strings.Contains(e.Error()+e.Try, x.says) {
 			t.Errorf("%s, api: %s %v %v", name, r.Status, e, err)
 		}
 	}
@@ -461,7 +465,7 @@ func TestAPI(t *testing.T) {
 		if err := e.Encode(want); err != nil {
 			t.Fatal(err)
 		}
-		if body := text(t, ask(c, http.MethodGet, target, nil)); body != got.String() {
+		if body := ask(c, http.MethodGet, target, nil).body; body != got.String() {
 			t.Errorf("%s:\n%s\nwant\n%s", target, body, got.String())
 		}
 	}
@@ -478,7 +482,7 @@ func TestAPI(t *testing.T) {
 		"/api/history?last=0": 400, "/api/history?last=x": 400, "/api/plan?with=-1": 400, "/api/explain?partition=nope": 404, "/api/nothing": 404,
 	} {
 		r := ask(c, http.MethodGet, target, nil)
-		if body := text(t, r); r.StatusCode != status || !json.Valid([]byte(body)) {
+		if body := r.body; r.StatusCode != status || !json.Valid([]byte(body)) {
 			t.Errorf("%s: %s %s", target, r.Status, body)
 		}
 	}
@@ -495,7 +499,7 @@ func TestPaging(t *testing.T) {
 	next := regexp.MustCompile(`rel="next" href="([^"]*)"`)
 	seen := 0
 	for at := "/partitions?q=p-"; at != ""; {
-		body := text(t, ask(c, http.MethodGet, at, nil))
+		body := ask(c, http.MethodGet, at, nil).body
 		for strings.Contains(body, fmt.Sprintf(">p-%04d<", seen)) {
 			seen++
 		}

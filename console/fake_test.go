@@ -195,8 +195,17 @@ func open(t *testing.T, f *fake, opts ...Option) *Console {
 	return c
 }
 
-// ask sends one request. What begins with POST is a form.
-func ask(c *Console, method, target string, form url.Values, change ...func(*http.Request)) *http.Response {
+// A reply is what came back.
+type reply struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+	Cookies    []*http.Cookie
+	body       string
+}
+
+// ask sends one request, with a form unless it is nil.
+func ask(c *Console, method, target string, form url.Values, change ...func(*http.Request)) reply {
 	var body io.Reader
 	if form != nil {
 		body = strings.NewReader(form.Encode())
@@ -210,14 +219,7 @@ func ask(c *Console, method, target string, form url.Values, change ...func(*htt
 	}
 	w := httptest.NewRecorder()
 	c.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func text(t *testing.T, r *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	a := w.Result()
+	defer a.Body.Close()
+	return reply{a.StatusCode, a.Status, a.Header, a.Cookies(), w.Body.String()}
 }

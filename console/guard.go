@@ -100,7 +100,7 @@ func (c *Console) keep(w http.ResponseWriter, r *http.Request, what, value strin
 	if most <= 0 {
 		age = -1
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // it is Secure wherever the browser came by TLS
 		Name: c.cookie(what), Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", // a proxy in front says so
 	})

@@ -105,7 +105,7 @@ func TestLive(t *testing.T) {
 		if a.count(`"problem":"no quorum"`) != 1 {
 			t.Errorf("a problem:\n%s", a.Body())
 		}
-		if body := text(t, ask(c, http.MethodGet, "/", nil)); !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: no quorum") {
+		if body := ask(c, http.MethodGet, "/", nil).body; !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: no quorum") {
 			t.Errorf("a page meanwhile:\n%s", body)
 		}
 		time.Sleep(16 * time.Second)
@@ -194,7 +194,7 @@ func TestChangedFromHere(t *testing.T) {
 		var pages sync.WaitGroup
 		for range 20 {
 			pages.Go(func() {
-				if body := text(t, ask(c, http.MethodGet, "/workers", nil)); !strings.Contains(body, "It has changed.") {
+				if body := ask(c, http.MethodGet, "/workers", nil).body; !strings.Contains(body, "It has changed.") {
 					t.Errorf("a page after the change:\n%s", body)
 				}
 			})
@@ -220,7 +220,7 @@ func TestOutage(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(stale + time.Second)
 		r := ask(c, http.MethodGet, "/workers", nil)
-		if body := text(t, r); r.StatusCode != http.StatusOK || !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: ") {
+		if body := r.body; r.StatusCode != http.StatusOK || !strings.Contains(body, "this is what it was like at 2026-03-01 12:00:00: ") {
 			t.Errorf("a page: %s\n%s", r.Status, body)
 		}
 		if r := ask(c, http.MethodGet, "/api/snapshot", nil); r.StatusCode != http.StatusServiceUnavailable {
@@ -229,7 +229,7 @@ func TestOutage(t *testing.T) {
 		f.mu.Lock()
 		f.err = nil
 		f.mu.Unlock()
-		if body := text(t, ask(c, http.MethodGet, "/workers", nil)); strings.Contains(body, "what it was like") {
+		if body := ask(c, http.MethodGet, "/workers", nil).body; strings.Contains(body, "what it was like") {
 			t.Errorf("afterwards:\n%s", body)
 		}
 		a.end()
@@ -245,7 +245,7 @@ func TestNobodyLooked(t *testing.T) {
 		opens(t, c, "").end()
 		f.events <- admin.Event{At: noon, Kind: admin.WorkerJoined, Text: "w-3 joined", Worker: "w-3"}
 		time.Sleep(2 * linger)
-		body := text(t, ask(c, http.MethodGet, "/events", nil))
+		body := ask(c, http.MethodGet, "/events", nil).body
 		if missed, joined := strings.Index(body, "nobody looked for a while"), strings.Index(body, "w-3 joined"); missed < 0 || joined < missed {
 			t.Errorf("the newest first:\n%s", body)
 		}

@@ -147,6 +147,11 @@ func (s *Store) prepare(ctx context.Context) error {
 	var refusal error // that a server did not let us in; a dead one of the list has no say in it
 	var since time.Time
 	var refused <-chan error
+	if c, _ := s.Connection(); !c.Up {
+		told, done := s.refusals()
+		defer done()
+		refused = told
+	}
 	for {
 		c, changed := s.Connection()
 		if c.Up {
@@ -154,11 +159,6 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 		if c.Closed {
 			return ErrConnectionClosed
-		}
-		if refused == nil {
-			var done func()
-			refused, done = s.refusals()
-			defer done()
 		}
 		// Later on credentials may expire, and it is worth waiting for new ones. To begin with
 		// they are wrong.

@@ -60,6 +60,7 @@ func Acting(w *partitest.Worker) parti.Handler {
 	})
 }
 
+// New makes a fleet of that configuration in which nobody is yet.
 func New(t *testing.T, on *partitest.NATS, partitions int, isolation parti.Isolation) *partitest.Fleet {
 	t.Helper()
 	f := partitest.NewFleet(t, on, partitest.Numbered(partitions), Acting)
@@ -79,6 +80,7 @@ func Crew(t *testing.T, f *partitest.Fleet, n int) []*partitest.Worker {
 	return all
 }
 
+// Name is the name of the i-th worker.
 func Name(i int) string { return "w" + string(rune('0'+i/10)) + string(rune('0'+i%10)) }
 
 // Eventually is [partitest.Ledger.Await] for what no entry tells.
