@@ -27,17 +27,11 @@ const dawdle = 3 * time.Second
 
 // look measures what an operator waits for.
 func look(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	dir, err := os.MkdirTemp("", "parti-bench-*")
+	command, done, err := built(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	command := filepath.Join(dir, "parti")
-	build := exec.CommandContext(ctx, "go", "build", "-o", command, "github.com/parti-go/parti/cmd/parti")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the command: %w", err)
-	}
+	defer done()
 	fmt.Fprintf(tw, "store\t%d × %d: a snapshot\tparti status, connecting included\tits memory\tdrain of one: over after its last handler\n", o.workers, o.partitions)
 	return on(ctx, o, "look", quick(o.workers), func(kind string, n *natsServers, f *measure.Fleet) error {
 		if err := f.Up(ctx); err != nil {
@@ -71,6 +65,23 @@ func look(ctx context.Context, o options, tw *tabwriter.Writer) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%d MiB\t%s\n", kind, snapshots, statuses, memory>>20, gone)
 		return tw.Flush()
 	})
+}
+
+// built is the path of the command parti, built anew, until done is called.
+func built(ctx context.Context) (path string, done func(), err error) {
+	dir, err := os.MkdirTemp("", "parti-bench-*")
+	if err != nil {
+		return "", nil, err
+	}
+	done = func() { _ = os.RemoveAll(dir) }
+	path = filepath.Join(dir, "parti")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/parti-go/parti/cmd/parti")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		done()
+		return "", nil, fmt.Errorf("build the command: %w", err)
+	}
+	return path, done, nil
 }
 
 // operator is somebody beside the fleet, over a connection of their own.

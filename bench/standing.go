@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"text/tabwriter"
@@ -29,17 +26,11 @@ import (
 // can run: its records stand in the bucket as a fleet would have written them, and one
 // process answers for all workers. Nobody renews anything meanwhile.
 func standing(ctx context.Context, o options, tw *tabwriter.Writer) error {
-	dir, err := os.MkdirTemp("", "parti-bench-*")
+	command, done, err := built(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	command := filepath.Join(dir, "parti")
-	build := exec.CommandContext(ctx, "go", "build", "-o", command, "github.com/parti-go/parti/cmd/parti")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the command: %w", err)
-	}
+	defer done()
 	fmt.Fprintf(tw, "store\t%d × %d, standing: a snapshot\tof that allocated\tparti status, connecting included\tits memory\n", o.workers, o.partitions)
 	for _, kind := range o.stores {
 		n, err := startNATS(kind)
