@@ -79,7 +79,6 @@ var words = template.FuncMap{
 	"stamp":    func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 	"lasts":    func(d parti.Millis) string { return admin.Duration(d.Duration()) },
 	"percent":  func(thousandths int64) string { return fmt.Sprintf("%d %%", (thousandths+5)/10) },
-	"ratio":    func(thousandths int64) string { return fmt.Sprintf("%.2f", float64(thousandths)/1000) },
 	"fresh":    func(page string) string { return fresh[page] },
 	"undo":     undo,
 	"mood":     mood,
