@@ -144,7 +144,7 @@ func (a *account) apply(e Entry) {
 		a.settle(e.At, "")
 	case Mark:
 		a.over = a.over || e.Text == overMark
-	case Isolated, Back:
+	case Isolated, Back, Told:
 	}
 }
 

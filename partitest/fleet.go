@@ -74,6 +74,10 @@ func (w *Worker) observe(e parti.Event) {
 	w.mu.Lock()
 	w.events = append(w.events, e)
 	w.mu.Unlock()
+	for _, told := range accountOf(e) {
+		told.Worker = w.Name
+		w.Fleet.Enter(told)
+	}
 	w.Fleet.nudge()
 }
 
@@ -100,13 +104,23 @@ func Numbered(n int) []parti.Partition {
 // crashed may join again, as its successor.
 func (f *Fleet) Join(name string) *Worker {
 	f.tb.Helper()
-	return f.join(name, f.NATS.Connect(nats.Name(name)))
+	return f.join(name, f.NATS.Connect(f.connected(name)...))
 }
 
 // JoinAt is Join over a connection to a node of choice, as [Node.Connect] makes one.
 func (f *Fleet) JoinAt(node *Node, name string) *Worker {
 	f.tb.Helper()
-	return f.join(name, node.Connect(nats.Name(name)))
+	return f.join(name, node.Connect(f.connected(name)...))
+}
+
+// connected are the options of a worker's connection: the ledger is told when it breaks.
+func (f *Fleet) connected(name string) []nats.Option {
+	tell := func(text string) { f.Enter(Entry{What: Told, Worker: name, Text: text}) }
+	return []nats.Option{
+		nats.Name(name),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { tell(fmt.Sprintf("its connection is gone: %v", err)) }),
+		nats.ReconnectHandler(func(*nats.Conn) { tell("it is connected again") }),
+	}
 }
 
 func (f *Fleet) join(name string, nc *nats.Conn) *Worker {

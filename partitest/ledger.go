@@ -42,11 +42,12 @@ type Entry struct {
 	At        time.Time // when it happened; zero: now. Entries of one machine can be compared
 	What      What
 	Worker    string // empty for a Mark
-	Partition string // of Started and Returned
+	Partition string // of Started and Returned; Told of it
 	Token     uint64 // of Started and Returned
-	Text      string // of a Mark, or of an effect
+	Text      string // of a Mark, of an effect, or what was Told
 
 	called time.Time // of an effect, if known: it took place between that and At
+	all    bool      // Told of the fleet, not only of the worker
 }
 
 // What an [Entry] says.
@@ -64,13 +65,14 @@ const (
 	Isolated                 // a worker does not reach NATS
 	Back                     // and does again
 	Mark                     // something that a reader of the account should know
+	Told                     // what a worker says of itself or, as leader, of others; nothing follows from it
 )
 
 func (w What) String() string {
-	if w < Started || w > Mark {
+	if w < Started || w > Told {
 		return fmt.Sprintf("What(%d)", uint8(w))
 	}
-	return [...]string{"", "starts", "returns", "acts", "is refused", "crashes", "freezes", "wakes", "is isolated", "is back", "mark"}[w]
+	return [...]string{"", "starts", "returns", "acts", "is refused", "crashes", "freezes", "wakes", "is isolated", "is back", "mark", "says"}[w]
 }
 
 // NewLedger begins an account.
@@ -388,7 +390,7 @@ func (l *Ledger) Violations(policy parti.Isolation, bounds ...Bound) (texts []st
 		if b.partition == "" {
 			b.partition, _, _ = strings.Cut(b.text, ":")
 		}
-		texts = append(texts, b.text+"\n"+l.tail(b.partition, 60))
+		texts = append(texts, b.text+"\n"+l.tail(b.partition, 100))
 	}
 	return texts
 }
@@ -491,8 +493,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Timeline is what was entered of a partition and of the workers that had it, a line each
-// in the order of time; what was done again and again is one line.
+// Timeline is what was entered of a partition and of the workers that had it, and what
+// workers said of it, of themselves or, as leaders, of others, a line each in the order of
+// time; what was done again and again is one line.
 func (l *Ledger) Timeline(partition string) string { return l.tail(partition, math.MaxInt) }
 
 // tail is the end of the timeline of a partition, or of all.
@@ -502,11 +505,18 @@ func (l *Ledger) tail(partition string, most int) string {
 		return "nothing was entered"
 	}
 	began := all[0].At
+	had := map[string]bool{} // it, or any
+	for _, e := range all {
+		had[e.Worker] = had[e.Worker] || e.What == Started && (partition == "" || e.Partition == partition)
+	}
 	var lines []string
 	type again struct{ line, times int }
 	acts := map[Entry]again{} // since something else happened
 	for _, e := range all {
-		if partition != "" && e.Partition != "" && e.Partition != partition {
+		switch {
+		case partition != "" && e.Partition != "" && e.Partition != partition:
+			continue
+		case e.Worker != "" && !had[e.Worker] && !e.all && (e.What != Told || e.Partition == ""):
 			continue
 		}
 		at := e.At.Sub(began).Seconds()
@@ -533,6 +543,11 @@ func (e Entry) String() string {
 	switch e.What {
 	case Mark:
 		return "-- " + e.Text
+	case Told:
+		if e.Partition != "" {
+			return fmt.Sprintf("   %s on %s: %s", e.Worker, e.Partition, e.Text)
+		}
+		return fmt.Sprintf("   %s: %s", e.Worker, e.Text)
 	case Started, Returned:
 		return fmt.Sprintf("%s %s %s (token %d)", e.Worker, e.What, e.Partition, e.Token)
 	case Acted, Refused:
