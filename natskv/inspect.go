@@ -113,7 +113,8 @@ func (i *inspection) connection(ctx context.Context) bool {
 		return false
 	}
 	i.far("connection", where, time.Since(begun))
-	for _, missing := range lacking(s.nc.Opts) {
+	how := s.nc.Opts
+	for _, missing := range lacking(&how) {
 		i.say("connection", kv.Note, "this process's connection lacks "+missing, "a worker would suffer from it; to look on needs no more", "connect with natskv.ConnectOptions")
 	}
 	return true

@@ -110,7 +110,7 @@ const (
 )
 
 // lacking names what a connection was made without.
-func lacking(o nats.Options) (names []string) {
+func lacking(o *nats.Options) (names []string) {
 	if o.PingInterval <= 0 || o.PingInterval > 2*pingInterval || o.MaxPingsOut > 2*maxPings {
 		names = append(names, "PingInterval(2s) and MaxPingsOutstanding(2): a dead server is noticed late")
 	}

@@ -62,11 +62,12 @@ func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Opt
 	if err != nil {
 		return nil, err
 	}
-	if missing := lacking(s.nc.Opts); len(missing) > 0 {
+	how := s.nc.Opts
+	if missing := lacking(&how); len(missing) > 0 {
 		s.log.Warn("the NATS connection lacks what natskv.ConnectOptions gives", slog.String("group", group), slog.Any("missing", missing))
 	}
 	s.watchLink()
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(ctx, &how); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -140,18 +141,17 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 	}
 }
 
-// prepare waits for the connection and sees to it that the bucket is there and right.
-func (s *Store) prepare(ctx context.Context) error {
+// prepare waits for the connection, which is made with those options, and sees to it that
+// the bucket is there and right.
+func (s *Store) prepare(ctx context.Context, how *nats.Options) error {
 	again := time.NewTicker(formWait)
 	defer again.Stop()
 	var refusal error // that a server did not let us in; a dead one of the list has no say in it
 	var since time.Time
-	var refused <-chan error
-	if c, _ := s.Connection(); !c.Up {
-		told, done := s.refusals()
-		defer done()
-		refused = told
-	}
+	var asking chan error // why servers do not let us in
+	var askAgain time.Time
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
 		c, changed := s.Connection()
 		if c.Up {
@@ -169,12 +169,17 @@ func (s *Store) prepare(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrNotLetIn, refusal)
 		}
 		select {
-		case err := <-refused:
-			if refusal == nil {
+		case err := <-asking:
+			if asking = nil; refusal == nil && err != nil {
 				refusal, since = err, time.Now()
 			}
 		case <-changed:
 		case <-again.C:
+			if now := time.Now(); asking == nil && refusal == nil && !now.Before(askAgain) {
+				answer := make(chan error, 1)
+				asking, askAgain = answer, now.Add(refusedFor)
+				go func() { answer <- letsNobodyIn(ctx, how) }()
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", kv.ErrUnavailable, context.Cause(ctx))
 		case <-s.quit:
@@ -207,24 +212,29 @@ func (s *Store) prepare(ctx context.Context) error {
 // refusedFor is how long Open believes in credentials that the server refuses.
 const refusedFor = time.Second
 
-// refusals tells that a server has not let us in, until done is called. The connection's
-// last error tells it, too, but for a moment only where the next server of the list is dead.
-// The user's own handler is called as ever.
-func (s *Store) refusals() (refused <-chan error, done func()) {
-	theirs := s.nc.ErrorHandler()
-	told := make(chan error, 1)
-	s.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if notLetIn(err) {
-			select {
-			case told <- err:
-			default:
-			}
+// letsNobodyIn connects to each server for a moment, and returns why one refuses us; nil when
+// one lets us in, or none answers. The connection that is being made has it as its last
+// error, but not any more once it has found the next server of the list dead.
+func letsNobodyIn(ctx context.Context, how *nats.Options) error {
+	var refusal error
+	for _, url := range append([]string{how.Url}, how.Servers...) {
+		if url == "" || ctx.Err() != nil {
+			continue
 		}
-		if theirs != nil {
-			theirs(nc, sub, err)
+		o := *how
+		o.Url, o.Servers, o.RetryOnFailedConnect, o.AllowReconnect = url, nil, false, false
+		o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {}
+		o.ClosedCB, o.ConnectedCB, o.DisconnectedErrCB, o.DisconnectedCB, o.DiscoveredServersCB, o.LameDuckModeHandler = nil, nil, nil, nil, nil, nil
+		nc, err := o.Connect()
+		switch {
+		case err == nil:
+			nc.Close()
+			return nil
+		case notLetIn(err):
+			refusal = err
 		}
-	})
-	return told, func() { s.nc.SetErrorHandler(theirs) }
+	}
+	return refusal
 }
 
 // notLetIn says whether the server refuses a connection for its credentials.
