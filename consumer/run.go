@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,7 @@ type run struct {
 	holding
 	cons jetstream.Consumer
 	wait sync.WaitGroup
+	came atomic.Int64 // messages so far
 
 	mu   sync.Mutex
 	last string // the reply subject of the newest acknowledgement that is not known to have arrived
@@ -42,9 +44,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	if cons.CachedInfo().NumAckPending > 0 {
-		watching.Go(func() { r.watch(watched) })
-	}
+	watching.Go(func() { r.watch(watched) })
 	err = r.pull(ctx)
 	unwatch()
 	watching.Wait()
@@ -78,6 +78,7 @@ func (r *run) pull(ctx context.Context) error {
 			}
 			return fmt.Errorf("consumer: pull: %w", err)
 		}
+		r.came.Add(1)
 		if !r.begin(ctx) {
 			// For the next owner, also when this one's time is over: it was given to this
 			// one's own request, and nobody has begun with it.
@@ -216,13 +217,18 @@ func (r *run) told(ctx context.Context, reply, what string) {
 // toldTime is how long a release, or a start, may wait for the server.
 const toldTime = 2 * time.Second
 
-// watch looks again whether the former owner has anything in hand, as long as nothing
-// comes: a process that is frozen has a request with the server until that expires, and
-// what is given to it never arrives.
+// watch looks again whether the former owner has anything in hand, where nothing comes for
+// as long as a request lasts: a process that is frozen has one with the server until it
+// expires, and what is given to it never arrives. Nor does what the server sends, in a
+// cluster, to one that has let go a moment ago, before all nodes have heard of that.
 func (r *run) watch(ctx context.Context) {
 	for range 3 {
-		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil || len(r.turns) > 0 {
+		before := r.came.Load()
+		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil {
 			return
+		}
+		if len(r.turns) > 0 || r.came.Load() != before {
+			continue
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
 		info, err := r.cons.Info(one)

@@ -49,7 +49,9 @@ func (w *world) has(partition string, first, last int, once bool) bool {
 	return true
 }
 
-// acknowledged waits until every consumer of the stream has heard of all that was processed.
+// acknowledged waits until every consumer of the stream has heard of all that was
+// processed, and a work queue has thrown it away, on every node: an acknowledgement that
+// is still on its way does not outlive the consumer.
 func (w *world) acknowledged(s jetstream.Stream) {
 	w.t.Helper()
 	again := time.NewTicker(5 * time.Millisecond)
@@ -60,12 +62,35 @@ func (w *world) acknowledged(s jetstream.Stream) {
 		for info := range s.ListConsumers(w.t.Context()).Info() {
 			pending += info.NumAckPending
 		}
+		info, err := s.Info(w.t.Context())
+		if err != nil {
+			pending++ // who leads is not settled
+		} else {
+			pending += left(info)
+		}
 		select {
 		case <-again.C:
 		case <-late:
 			w.t.Fatalf("%d are not acknowledged", pending)
 		}
 	}
+}
+
+// left is how many messages a work queue has still to throw away, on its leader or on
+// another node.
+func left(info *jetstream.StreamInfo) (n int) {
+	if info.Config.Retention == jetstream.WorkQueuePolicy {
+		n = int(info.State.Msgs)
+	}
+	if info.Cluster != nil {
+		for _, r := range info.Cluster.Replicas {
+			n += int(r.Lag)
+			if !r.Current {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // A durable consumer is deleted while it is pulled. It is made anew; a work queue gives
