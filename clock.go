@@ -21,6 +21,7 @@ type clock struct {
 	// virtual machine was paused.
 	stepAfter time.Duration
 
+	read      func() time.Time // the wall clock, with the monotonic one
 	start     time.Time
 	boot      func() (time.Duration, bool) // since the machine started, suspension included; nil: there is no such clock
 	sinceBoot time.Duration                // at start
@@ -31,16 +32,16 @@ type clock struct {
 
 // newClock makes a clock for a session with that margin: what stays below it needs
 // no notice.
-func newClock(margin time.Duration) *clock {
+func newClock(margin time.Duration, read func() time.Time) *clock {
 	boot := bootTime
 	if !realTime() {
 		boot = nil
 	}
-	return newClockWith(boot, min(margin/2, time.Second))
+	return newClockWith(boot, min(margin/2, time.Second), read)
 }
 
-func newClockWith(boot func() (time.Duration, bool), stepAfter time.Duration) *clock {
-	c := &clock{start: time.Now(), stepAfter: stepAfter}
+func newClockWith(boot func() (time.Duration, bool), stepAfter time.Duration, read func() time.Time) *clock {
+	c := &clock{read: read, start: read(), stepAfter: stepAfter}
 	if boot == nil {
 		return c
 	}
@@ -50,7 +51,7 @@ func newClockWith(boot func() (time.Duration, bool), stepAfter time.Duration) *c
 	closest := time.Duration(-1)
 	for range 5 {
 		before, ok := boot()
-		now := time.Now()
+		now := read()
 		after, ok2 := boot()
 		if !ok || !ok2 {
 			return c
@@ -77,7 +78,7 @@ func (c *clock) elapsed() time.Duration {
 
 // now is the time as the machine is told it. It may be called from any goroutine.
 func (c *clock) now() time.Time {
-	return time.Now().Add(time.Duration(c.suspended.Load()))
+	return c.read().Add(time.Duration(c.suspended.Load()))
 }
 
 // since is how long t, a reading of now, is after the clock was made.
@@ -95,7 +96,7 @@ func (c *clock) look() (jumped bool) {
 			}
 		}
 	}
-	now := time.Now()
+	now := c.read()
 	ahead := now.Round(0).Sub(c.start.Round(0)) - now.Sub(c.start)
 	if ahead > c.ahead+c.stepAfter {
 		jumped = true

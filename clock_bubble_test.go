@@ -20,7 +20,7 @@ func (s *suspendable) boot() (time.Duration, bool) {
 func TestClockCountsSuspension(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := &suspendable{begun: time.Now()}
-		c := newClockWith(machine.boot, time.Second)
+		c := newClockWith(machine.boot, time.Second, time.Now)
 		before := c.now()
 		time.Sleep(time.Second)
 		if c.look() {
@@ -56,7 +56,7 @@ func TestClockCountsSuspension(t *testing.T) {
 
 func TestClockInABubbleIsPackageTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock(time.Second)
+		c := newClock(time.Second, time.Now)
 		if c.boot != nil {
 			t.Fatal("it asks the machine for the time")
 		}
@@ -73,7 +73,7 @@ func TestClockInABubbleIsPackageTime(t *testing.T) {
 }
 
 func TestClockOutsideABubble(t *testing.T) {
-	c := newClock(time.Second)
+	c := newClock(time.Second, time.Now)
 	if _, ok := bootTime(); ok && c.boot == nil {
 		t.Error("it does not ask the machine for the time though it could")
 	}
@@ -92,7 +92,7 @@ func TestClockOutsideABubble(t *testing.T) {
 }
 
 func TestClockNoticesAWallClockThatRunsAhead(t *testing.T) {
-	c := newClock(2 * time.Second)
+	c := newClock(2*time.Second, time.Now)
 	c.ahead -= 3 * time.Second // as if the wall clock had been set by that much since the last look
 	if !c.look() {
 		t.Error("no jump")
@@ -107,7 +107,7 @@ func TestClockNoticesAWallClockThatRunsAhead(t *testing.T) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	e := &executor{clock: newClock(time.Second)}
+	e := &executor{clock: newClock(time.Second, time.Now)}
 	e.trusted.Store(int64(time.Hour))
 	for b.Loop() {
 		if err := e.check(); err != nil {

@@ -45,6 +45,7 @@ type Manager struct {
 	err   error         // why, valid then
 
 	think func(member.Config, time.Time) brain // makes the brain
+	read  func() time.Time                     // reads the wall clock and the monotonic one
 
 	mu       sync.Mutex
 	started  bool
@@ -65,7 +66,7 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 	m := &Manager{
 		cfg: withDefaults(cfg), store: store, source: source, handler: handler,
 		ready: make(chan struct{}), done: make(chan struct{}), board: newBoard(),
-		think: func(c member.Config, now time.Time) brain { return member.New(c, now) },
+		think: func(c member.Config, now time.Time) brain { return member.New(c, now) }, read: time.Now,
 	}
 	for _, o := range opts {
 		if o != nil {
@@ -249,7 +250,7 @@ func (m *Manager) live(values context.Context) {
 	tellers := m.tellers(hooks, values)
 
 	life, cancel := context.WithCancel(values)
-	clock := newClock(m.cfg.FenceMargin)
+	clock := newClock(m.cfg.FenceMargin, m.read)
 	queue := newQueue()
 	e := &executor{
 		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence, gate: newGate(),
