@@ -20,6 +20,7 @@ PARTI_SIM_MINUTES ?= 10               # virtual minutes of each seed
 PARTI_SIM_PATTERNS ?= 20              # times as many seeds of each failure that has a name
 VULNDB            ?=                  # a vulnerability database: a directory or a URL; empty: the public one
 VULN_STRICT       ?=                  # 1: fail when no database can be reached
+EARLIER_COMMIT    ?= 45be117          # another build of Parti, for make skew
 SOAK              ?= 30m              # how long make soak goes on
 BENCH             ?= .                # the benchmarks to run, as of go test -bench
 
@@ -87,6 +88,10 @@ sim-nightly: ## PARTI_SIM_SEEDS simulated fleets of PARTI_SIM_MINUTES virtual mi
 upgrade: export PARTI_EARLIER_NATS_SERVER = $(EARLIER_NATS)
 upgrade: $(EARLIER_NATS) ## servers of an earlier version, replaced one by one under a fleet
 	.ci/run-tests 'Upgraded' -race -v ./test/cluster
+
+.PHONY: skew
+skew: ## processes of the build of EARLIER_COMMIT, replaced one by one by this one's, and back
+	.ci/skew '$(call s,EARLIER_COMMIT)'
 
 .PHONY: soak
 soak: ## for SOAK, everything that can happen to real processes and a cluster of three nodes, by chance
