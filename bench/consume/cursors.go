@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ func cursors(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if rate == 0 {
 		rate = 2000
 	}
+	o.workers, o.partitions = cmp.Or(o.workers, 64), cmp.Or(o.partitions, 6000)
 	s, err := process.StartSite(1)
 	if err != nil {
 		return err

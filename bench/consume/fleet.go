@@ -44,6 +44,8 @@ type fleet struct {
 
 	mu       sync.Mutex
 	workers  []*process.Process
+	crowd    []*process.Process       // workers to whom nothing is done
+	size     map[*process.Process]int // how many workers a process has
 	names    map[*process.Process]string
 	killed   map[*process.Process]time.Time
 	heard    map[*process.Process]time.Time // the last time that it told of a run
@@ -64,7 +66,7 @@ type counts struct{ sent, processed, repeated, reordered int }
 func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys int, isolation parti.Isolation) (*fleet, error) {
 	f := &fleet{
 		isolation: isolation, ledger: partitest.NewLedger(noTest{}),
-		names: map[*process.Process]string{}, killed: map[*process.Process]time.Time{}, heard: map[*process.Process]time.Time{},
+		size: map[*process.Process]int{}, names: map[*process.Process]string{}, killed: map[*process.Process]time.Time{}, heard: map[*process.Process]time.Time{},
 		site: s, way: way, partitions: partitions, keys: keys, running: map[*process.Process]int{}, sent: map[message]time.Time{}, next: map[string]int{},
 		last: map[string]int{}, seen: map[message]int{}, delays: map[string]time.Duration{}, troubles: map[string]int{}, changed: make(chan struct{}, 1),
 	}
@@ -89,7 +91,7 @@ func (f *fleet) add(workers int) (*process.Process, error) {
 		return nil, err
 	}
 	f.mu.Lock()
-	f.workers = append(f.workers, p)
+	f.workers, f.size[p] = append(f.workers, p), workers
 	f.names[p] = fmt.Sprint("w", len(f.names)+1)
 	f.mu.Unlock()
 	go func() {
@@ -255,12 +257,33 @@ func (f *fleet) who(p *process.Process) string {
 
 // even says whether each worker runs as many as any other. f.mu is held.
 func (f *fleet) even() bool {
-	for _, p := range f.workers {
-		if d := f.running[p]*len(f.workers) - f.partitions; d > len(f.workers) || d < -len(f.workers) {
+	all, workers := slices.Concat(f.workers, f.crowd), 0
+	for _, p := range all {
+		workers += f.size[p]
+	}
+	for _, p := range all {
+		if d := f.running[p]*workers - f.partitions*f.size[p]; d > workers*f.size[p] || d < -workers*f.size[p] {
 			return false
 		}
 	}
 	return f.covered()
+}
+
+// surround adds so many workers to whom nothing will be done, several to a process.
+func (f *fleet) surround(workers int) error {
+	for workers > 0 {
+		n := min(workers, 16)
+		p, err := f.add(n)
+		if err != nil {
+			return err
+		}
+		f.remove(p)
+		f.mu.Lock()
+		f.crowd = append(f.crowd, p)
+		f.mu.Unlock()
+		workers -= n
+	}
+	return nil
 }
 
 // lost is how many messages were stored and never processed. f.mu is held.
@@ -290,7 +313,7 @@ func (f *fleet) look() (counts, []time.Duration) {
 // drain stops the workers one after the other, and waits for what they say.
 func (f *fleet) stop() error {
 	f.mu.Lock()
-	workers := slices.Clone(f.workers)
+	workers := slices.Concat(f.workers, f.crowd)
 	f.mu.Unlock()
 	var errs []error
 	for _, p := range workers {

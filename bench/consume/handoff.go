@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,9 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	if rate == 0 {
 		rate = 250
 	}
-	fmt.Fprintf(tw, "%d messages/s over 60 keys in 12 partitions, 3 workers. Delay: from stored to processed, the longest of each key\n\n", rate)
+	o.workers, o.partitions = cmp.Or(o.workers, 3), cmp.Or(o.partitions, 12)
+	fmt.Fprintf(tw, "%d messages/s over %d keys in %d partitions, %d workers. Delay: from stored to processed, the longest of each key\n\n",
+		rate, handoffKeys(o), o.partitions, o.workers)
 	fmt.Fprintf(tw, "%5s  %-8s  %-32s %9s %9s %9s %10s %10s\n", "nodes", "way", "event", "processed", "repeated", "reordered", "delay p50", "delay max")
 	broken := false
 	for _, nodes := range o.nodes {
@@ -46,17 +49,27 @@ func handoff(ctx context.Context, o options, tw *tabwriter.Writer) error {
 	return nil
 }
 
+// handoffKeys is the number of keys: some for each partition where these are few.
+func handoffKeys(o options) int { return (max(60, o.partitions) + senders - 1) / senders * senders }
+
+// singles is how many workers at most are processes of their own: things are done to one
+// process after another. The others share processes, as many would be the machine's load.
+const singles = 4
+
 func handoffOn(ctx context.Context, o options, nodes int, way string, rate int, tw *tabwriter.Writer) (broken bool, err error) {
 	s, err := process.StartSite(nodes)
 	if err != nil {
 		return false, err
 	}
 	defer s.Stop()
-	f, err := newFleet(ctx, s, way, 12, 60, o.isolation)
+	f, err := newFleet(ctx, s, way, o.partitions, handoffKeys(o), o.isolation)
 	if err != nil {
 		return false, err
 	}
-	for range 3 {
+	if err := f.surround(max(o.workers-singles, 0)); err != nil {
+		return false, err
+	}
+	for range min(o.workers, singles) {
 		if _, err := f.add(1); err != nil {
 			return false, err
 		}

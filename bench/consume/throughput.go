@@ -31,6 +31,7 @@ var throughputWays = []struct{ name, what string }{
 	{"bare", "one pull consumer for all, each message acknowledged; no order is kept when one fails"},
 	{"bare-none", "the same without acknowledgements"},
 	{"bare-one", "a pull consumer per partition with one message in flight, as a Durable has: what keeps order across owners"},
+	{"bare-64", "a pull consumer per partition with 64 messages in flight"},
 	{"durable", "consumer.NewDurable, its defaults"},
 	{"durable-64", "consumer.NewDurable, InFlight(64)"},
 	{"cursor", "consumer.NewCursor, its defaults"},
@@ -173,10 +174,11 @@ func prepare(js jetstream.JetStream, way, name string, one func()) (begin func()
 			cfg = jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy}
 		}
 		return bare(js, []jetstream.ConsumerConfig{cfg}, one)
-	case "bare-one":
+	case "bare-one", "bare-64":
+		pending := map[string]int{"bare-one": 1, "bare-64": 64}[way]
 		var cfgs []jetstream.ConsumerConfig
 		for i := range ratePartitions {
-			cfgs = append(cfgs, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 1, FilterSubject: fmt.Sprintf("s.p%d.>", i)})
+			cfgs = append(cfgs, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: pending, FilterSubject: fmt.Sprintf("s.p%d.>", i)})
 		}
 		return bare(js, cfgs, one)
 	case "durable":
