@@ -113,13 +113,33 @@ func (f *Fleet) JoinAt(node *Node, name string) *Worker {
 	return f.join(name, node.Connect(f.connected(name)...))
 }
 
-// connected are the options of a worker's connection: the ledger is told when it breaks.
+// connected are the options of a worker's connection. The ledger is told when it breaks, and
+// takes the worker for isolated then, although no fault of this package did it: a machine
+// that is too busy may well miss two pings.
 func (f *Fleet) connected(name string) []nats.Option {
-	tell := func(text string) { f.Enter(Entry{What: Told, Worker: name, Text: text}) }
+	enter := func(what What, format string, args ...any) {
+		f.Enter(Entry{What: Told, Worker: name, Text: fmt.Sprintf(format, args...)})
+		if what != 0 {
+			f.Enter(Entry{What: what, Worker: name})
+		}
+	}
+	apart := false // that it was entered; the handlers are called one at a time
 	return []nats.Option{
 		nats.Name(name),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { tell(fmt.Sprintf("its connection is gone: %v", err)) }),
-		nats.ReconnectHandler(func(*nats.Conn) { tell("it is connected again") }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			what := What(0)
+			if link, ok := links.Load(nc); ok && !apart && err != nil && !link.(*Link).cutOff() {
+				apart, what = true, Isolated
+			}
+			enter(what, "its connection is gone: %v", err)
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			what := What(0)
+			if apart {
+				apart, what = false, Back
+			}
+			enter(what, "it is connected again")
+		}),
 	}
 }
 

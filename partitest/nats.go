@@ -379,6 +379,11 @@ func (l *Link) tell(w What) {
 	}
 }
 
+// cutOff reports whether a fault keeps it from a node: then that has been told already.
+func (l *Link) cutOff() bool {
+	return slices.ContainsFunc(active(append([]*lane{&l.all}, l.each...)), func(f *Fault) bool { return f.kind == cut || f.kind == hole })
+}
+
 // URL is where a client connects that goes over this link: one address for each node.
 func (l *Link) URL() string { return l.urls(0) }
 

@@ -59,7 +59,7 @@ func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 				t.Errorf("%d of %d partitions are where they were", same, len(placed))
 			}
 			// Later than RestartGrace they would have gone elsewhere.
-			f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(fleettest.Slack*f.Config.RestartGrace))
+			f.Check(parti.Freeze, partitest.MaxMoves(before.Moves), partitest.MaxGap(fleettest.Slack*f.Config.RestartGrace))
 		})
 	}
 }
@@ -190,7 +190,7 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 		}
 		return time.Since(since) > 2*(f.Config.ScaleWindow+f.Config.Cooldown)
 	})
-	f.Check(parti.Fence, partitest.MaxGap(30*time.Second))
+	f.Check(parti.Freeze, partitest.MaxGap(30*time.Second))
 	r := f.Report()
 	if r.Starts < 100 || r.Crashes < 1 {
 		t.Errorf("that was no churn:\n%v", r)
@@ -214,7 +214,7 @@ func TestIntegration_MassWorkerFailure_Recovers(t *testing.T) {
 		gone.Wait()
 		f.Settled(fleettest.Patience)
 		// Doubt costs RecoveryGrace, and Fence the session's TTL.
-		f.Check(parti.Fence, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL)))
+		f.Check(isolation, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.RecoveryGrace+f.Config.SessionTTL+f.Config.LeaderTTL)))
 		if r := f.Report(); r.Crashes != 8 || len(r.Gaps) < before+40 { // under Fence a busy machine may stop more
 			t.Errorf("%v", r)
 		}
@@ -265,7 +265,7 @@ func TestIntegration_LeaderFailover_DuringRebalance(t *testing.T) {
 		}
 		close(let)
 		f.Settled(fleettest.Patience)
-		f.Check(parti.Fence, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.SessionTTL+f.Config.LeaderTTL)))
+		f.Check(isolation, partitest.MaxGap(fleettest.Slack*(fleettest.Detection+f.Config.SessionTTL+f.Config.LeaderTTL)))
 		fleettest.OneSequence(t, all)
 		if f.Shares()["joiner"] == 0 {
 			t.Error("the joiner has nothing")
@@ -355,7 +355,7 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 	f.Join(fleettest.Name(21))
 	f.Await("there is room again", fleettest.Patience, func() bool { return sum(f.Shares()) == 39 })
 	f.Over()
-	f.Check(parti.Fence)
+	f.Check(parti.Freeze)
 }
 
 func sum(shares map[string]int) (n int) {

@@ -34,7 +34,7 @@ func TestPattern_ThunderingHerd_AllWorkersRestartSimultaneously(t *testing.T) {
 	restarts.Wait()
 	f.Mark("all were restarted within %v", time.Since(begun))
 	f.Settled(fleettest.Patience)
-	f.Check(parti.Fence, partitest.MaxMoves(before.Moves), partitest.MaxGap(10*time.Second))
+	f.Check(parti.Freeze, partitest.MaxMoves(before.Moves), partitest.MaxGap(fleettest.Slack*10*time.Second))
 	if n := fleettest.Plans(again); n > 2 {
 		t.Errorf("%d plans for one restart", n)
 	}
@@ -88,7 +88,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 		if second == nil || second == first {
 			t.Errorf("%v leads", second)
 		}
-		f.Check(parti.Fence)
+		f.Check(isolation)
 	})
 }
 
@@ -114,7 +114,7 @@ func TestPattern_GrayFailure_SlowButNotDead(t *testing.T) {
 	if shown := partitest.Happened[event.Slowed](fleettest.Leads(t, f)); !slices.ContainsFunc(shown, func(e event.Slowed) bool { return e.Worker == victim.WorkerID() }) {
 		t.Errorf("%s is not shown as slow, but %v", victim.WorkerID(), shown)
 	}
-	f.Check(parti.Fence, partitest.MaxMoves(before.Moves))
+	f.Check(parti.Freeze, partitest.MaxMoves(before.Moves))
 	if r := f.Report(); r.Starts != before.Starts {
 		t.Errorf("%d starts", r.Starts-before.Starts)
 	}
