@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -159,7 +158,7 @@ func newWorker(ctx context.Context, urls, way string, parts parti.PartitionSourc
 type output struct {
 	mu  sync.Mutex
 	w   *bufio.Writer
-	run atomic.Int64
+	run int
 }
 
 func (o *output) line(format string, args ...any) {
@@ -169,7 +168,14 @@ func (o *output) line(format string, args ...any) {
 	_ = o.w.Flush() // the parent has ended otherwise
 }
 
-func (o *output) running(d int64) { o.line("r %d", o.run.Add(d)) }
+// running says how many run: the last line must be the last number.
+func (o *output) running(d int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.run += d
+	fmt.Fprintf(o.w, "r %d\n", o.run)
+	_ = o.w.Flush()
+}
 
 // message reports a message, before it is acknowledged.
 func (o *output) message(_ context.Context, m *consumer.Msg) error {
