@@ -505,9 +505,9 @@ func (l *Ledger) tail(partition string, most int) string {
 		return "nothing was entered"
 	}
 	began := all[0].At
-	had := map[string]bool{} // it, or any
+	had := map[string]bool{}
 	for _, e := range all {
-		had[e.Worker] = had[e.Worker] || e.What == Started && (partition == "" || e.Partition == partition)
+		had[e.Worker] = had[e.Worker] || e.What == Started && e.Partition == partition
 	}
 	var lines []string
 	type again struct{ line, times int }
@@ -516,7 +516,7 @@ func (l *Ledger) tail(partition string, most int) string {
 		switch {
 		case partition != "" && e.Partition != "" && e.Partition != partition:
 			continue
-		case e.Worker != "" && !had[e.Worker] && !e.all && (e.What != Told || e.Partition == ""):
+		case partition != "" && e.Worker != "" && !had[e.Worker] && !e.all && (e.What != Told || e.Partition == ""):
 			continue
 		}
 		at := e.At.Sub(began).Seconds()
