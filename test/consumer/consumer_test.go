@@ -99,18 +99,13 @@ var streams atomic.Int64
 
 func newWorld(t *testing.T, s site, retention jetstream.RetentionPolicy) *world {
 	t.Helper()
-	return newWorldOf(t, s, retention, jetstream.MemoryStorage)
-}
-
-func newWorldOf(t *testing.T, s site, retention jetstream.RetentionPolicy, storage jetstream.StorageType) *world {
-	t.Helper()
 	w := &world{t: t, site: s, stream: fmt.Sprintf("S%d", streams.Add(1)), got: map[string][]int{}, sent: map[string]int{}, wake: make(chan struct{}, 1)}
 	w.js = jetStream(t, s.connect(t))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		_, err := w.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: storage,
+			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: jetstream.MemoryStorage,
 		})
 		if err == nil {
 			return w
