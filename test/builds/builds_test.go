@@ -195,7 +195,7 @@ func (f *fleet) settled() {
 }
 
 // A fleet goes from one build to the other, a worker at a time, and back again: nothing
-// moves, whichever build leads. Then each build finds a killed worker of the other.
+// moves, whichever build leads. Then, half and half, a killed worker of either is found.
 func TestBuildsRolled(t *testing.T) {
 	for _, name := range []string{earlierBuild, thisBuild} {
 		if os.Getenv(name) == "" {

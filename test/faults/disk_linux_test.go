@@ -14,8 +14,8 @@ import (
 )
 
 // failDisk lets a node's disk fail: no file of its streams can be written any more, and none
-// be opened or made. mend is the new disk, with all that
-// was written until then; the node wants to be started anew on it.
+// be opened or made. mend is the new disk, with all that was written until then; the node
+// wants to be started anew on it.
 func failDisk(t *testing.T, n *partitest.Node) (mend func()) {
 	t.Helper()
 	dir := n.Server().StoreDir()
