@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,11 +50,7 @@ func (c *core) bury(ctx context.Context, m *Msg, reason error) error {
 	letter := nats.NewMsg(c.opts.dead)
 	letter.Data = m.Data
 	for k, v := range m.Header {
-		switch k {
-		case jetstream.MsgIDHeader, jetstream.ExpectedStreamHeader, jetstream.ExpectedLastSeqHeader,
-			jetstream.ExpectedLastSubjSeqHeader, jetstream.ExpectedLastMsgIDHeader, jetstream.MsgRollup, jetstream.MsgTTLHeader:
-			// These are orders to the stream that it was published to.
-		default:
+		if !slices.ContainsFunc(orders, func(o string) bool { return strings.HasPrefix(k, o) }) {
 			letter.Header[k] = v
 		}
 	}
@@ -68,6 +66,16 @@ func (c *core) bury(ctx context.Context, m *Msg, reason error) error {
 		return fmt.Errorf("consumer: message %d of %s could not be stored under %s, and stays: %w", m.Sequence, m.Stream, c.opts.dead, err)
 	}
 	return nil
+}
+
+// orders are what headers begin with that say to the stream that a message is published to
+// what to do with it. A stored message still has them, and they are not for the stream
+// that keeps the dead letter: one of a batch, say, would wait there for the batch's end.
+//
+//nolint:gochecknoglobals // a constant
+var orders = []string{
+	jetstream.MsgIDHeader, jetstream.MsgRollup, jetstream.MsgTTLHeader,
+	"Nats-Expected-", "Nats-Batch-", "Nats-Schedule", "Nats-Incr",
 }
 
 // oneLine is what may stand in a header.

@@ -90,10 +90,11 @@ func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d }
 func BackOff(ds ...time.Duration) Option { return func(o *options) { o.backOff = ds } }
 
 // DeadLetter is the subject to which messages go that cannot be processed, with the
-// headers that they came with and those of [HeaderReason] and so on. A stream must take
-// it: a message is done here only once it is stored there. Without it, such messages are
-// tried again for ever, and the partition waits. Whether it is permitted to publish there
-// is seen beforehand, by a message without data that no stream takes: who subscribes to the
+// headers that they came with and those of [HeaderReason] and so on; not with those that
+// say to a stream what to do, such as Nats-Msg-Id. A stream must take it: a message is
+// done here only once it is stored there. Without it, such messages are tried again for
+// ever, and the partition waits. Whether it is permitted to publish there is seen
+// beforehand, by a message without data that no stream takes: who subscribes to the
 // subject without a stream gets it. Default: none.
 func DeadLetter(subject string) Option { return func(o *options) { o.dead = subject } }
 

@@ -95,9 +95,14 @@ type world struct {
 	wake  chan struct{}
 }
 
-var streams atomic.Int64
+var streams, messages atomic.Int64 // so far, each with a number of its own
 
 func newWorld(t *testing.T, s site, retention jetstream.RetentionPolicy) *world {
+	t.Helper()
+	return newWorldOf(t, s, retention, jetstream.MemoryStorage)
+}
+
+func newWorldOf(t *testing.T, s site, retention jetstream.RetentionPolicy, storage jetstream.StorageType) *world {
 	t.Helper()
 	w := &world{t: t, site: s, stream: fmt.Sprintf("S%d", streams.Add(1)), got: map[string][]int{}, sent: map[string]int{}, wake: make(chan struct{}, 1)}
 	w.js = jetStream(t, s.connect(t))
@@ -105,7 +110,7 @@ func newWorld(t *testing.T, s site, retention jetstream.RetentionPolicy) *world 
 	defer cancel()
 	for {
 		_, err := w.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: jetstream.MemoryStorage,
+			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: storage,
 		})
 		if err == nil {
 			return w
@@ -259,12 +264,21 @@ func (w *world) send(partition string, n int) {
 	}
 }
 
-// publish publishes one message, and waits until it is stored.
+// publish publishes one message, and waits until it is stored. It is published again, with
+// the same ID, where no answer comes: the node that had it may have gone.
 func (w *world) publish(subject, text string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	if _, err := w.js.Publish(ctx, subject, []byte(text), whileNobodyAnswers...); err != nil {
+	id := jetstream.WithMsgID(strconv.FormatInt(messages.Add(1), 10))
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
+		_, err = w.js.Publish(ctx, subject, []byte(text), append(whileNobodyAnswers, id)...)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	if err != nil {
 		w.t.Error(err)
 	}
 }
@@ -632,6 +646,84 @@ func TestDeadLetter(t *testing.T) {
 			t.Errorf("%d troubles: %+v", n, troubles)
 		}
 	})
+}
+
+// What a message said to the stream that it was published to is not said to the one that
+// keeps the dead letters; what it says to its readers is kept.
+func TestDeadLetterOrders(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	js := jetStream(t, natstest.Connect(t, ns))
+	for _, cfg := range []jetstream.StreamConfig{
+		{
+			Name: "IN", Subjects: []string{"in.>"}, AllowAtomicPublish: true, AllowMsgTTL: true, AllowRollup: true,
+			AllowMsgSchedules: true, MaxMsgsPerSubject: -1,
+		},
+		{Name: "DEAD", Subjects: []string{"dead"}, AllowAtomicPublish: true},
+		{Name: "COUNT", Subjects: []string{"count.>"}, AllowMsgCounter: true},
+	} {
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters, err := js.Stream(t.Context(), "DEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		subject string
+		orders  map[string]string
+	}{
+		{"in.id", map[string]string{"Nats-Msg-Id": "in"}},
+		{"in.expected", map[string]string{"Nats-Expected-Stream": "IN", "Nats-Expected-Last-Sequence": "1"}},
+		{"in.subject", map[string]string{"Nats-Expected-Last-Subject-Sequence": "0", "Nats-Expected-Last-Subject-Sequence-Subject": "in.other"}},
+		{"in.ttl", map[string]string{"Nats-TTL": "1h"}},
+		{"in.rollup", map[string]string{"Nats-Rollup": "sub"}},
+		{"in.batch", map[string]string{"Nats-Batch-Id": "b", "Nats-Batch-Sequence": "1", "Nats-Batch-Commit": "1"}},
+		{"in.schedule", map[string]string{"Nats-Schedule": "@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339), "Nats-Schedule-Target": "in.later"}},
+		{"count.up", map[string]string{"Nats-Incr": "+1"}},
+	} {
+		kind, partition, _ := strings.Cut(c.subject, ".")
+		msg := nats.NewMsg(c.subject)
+		msg.Header.Set("X-Own", "kept")
+		for k, v := range c.orders {
+			msg.Header.Set(k, v)
+		}
+		if _, err := js.PublishMsg(t.Context(), msg); err != nil {
+			t.Fatal(c.subject, err)
+		}
+		told := make(chan consumer.Trouble, 100)
+		h, err := consumer.NewDurable(t.Context(), js, "group", strings.ToUpper(kind), kind+".{partition}",
+			func(context.Context, *consumer.Msg) error { return consumer.ErrPermanent },
+			consumer.DeadLetter("dead"), consumer.Observe(func(x consumer.Trouble) { told <- x }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- h.Run(ctx, parti.NewLease(parti.Partition{ID: partition}, 1, t.Context(), func() error { return nil }))
+		}()
+		if x := <-told; !x.Dead {
+			t.Errorf("%s: %v", c.subject, x.Err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		letter, err := letters.GetMsg(t.Context(), uint64(i+1))
+		if err != nil {
+			t.Fatal(c.subject, err)
+		}
+		if got := letter.Header; got.Get("X-Own") != "kept" || got.Get(consumer.HeaderSubject) != c.subject {
+			t.Errorf("%s: %v", c.subject, got)
+		}
+		for k := range c.orders {
+			if k != "Nats-Msg-Id" && letter.Header.Get(k) != "" { // a letter has an ID of its own
+				t.Errorf("%s: %s is %q", c.subject, k, letter.Header.Get(k))
+			}
+		}
+	}
 }
 
 // A message that kills its worker each time is given up in the end, though nobody lives
