@@ -42,6 +42,7 @@ type board struct {
 	equal    bool // all shares are 1
 	bounded  bool // some room is limited
 	anyFixed bool // there are pins
+	coarse   bool // few partitions have most of the weight
 
 	limits
 	game
@@ -100,6 +101,17 @@ func (b *board) weigh() {
 		b.heaviest = max(b.heaviest, w)
 	}
 	b.uniform = b.heaviest <= 1
+
+	// Most of it is in partitions that are each a twentieth of what a worker carries, or more.
+	if large := b.total / int64(len(b.in.Workers)) / 20; b.heaviest > large && !b.uniform {
+		var sum int64
+		for _, w := range b.w {
+			if w > large {
+				sum += w
+			}
+		}
+		b.coarse = sum > b.total/2
+	}
 }
 
 // put gives i to j.

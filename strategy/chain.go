@@ -9,9 +9,8 @@ import "math/bits"
 // difference, and all stay within their limits. Where a swap moves two heavy
 // partitions for their difference, a chain moves one for each.
 //
-// It is the ejection chain of Glover (1996), without the search: at every link it takes
-// the lightest partition that can be given up, since a lighter one is easier to place,
-// and every link costs what it moves.
+// It is the ejection chain of Glover (1996), and a [search] finds the one that moves the
+// least weight.
 type chain struct {
 	links []link
 	net   int64 // what the first worker is rid of
@@ -22,13 +21,6 @@ type chain struct {
 
 // A link moves one partition to a worker.
 type link struct{ give, to int32 }
-
-// The bounds of the search: how many links a chain has, and of how many of the coldest
-// workers each link chooses.
-const (
-	maxLinks = 24
-	reach    = 96
-)
 
 // better says whether c is to be preferred to d: one that ends the need, with the
 // least cost; else the one that achieves most for what it costs.
@@ -74,16 +66,49 @@ func (b *board) carry(c *chain) bool {
 
 // push looks for the best chain that begins with something of a hot worker.
 func (b *board) push(h int32, excess int64) (best chain) {
-	var c chain
+	s := b.newSearch(h)
 	for _, kind := range [...]standing{floating, settled} {
 		for _, x := range b.firsts(b.list(h, kind), max(b.crumb, 1)) {
-			c = chain{links: c.links[:0]}
-			if b.pushFrom(&c, h, x, excess) && c.better(&best) {
-				best, c = c, best
+			c := s.chainFrom(x, h)
+			c.ends = c.net >= excess
+			if len(c.links) > 0 && b.affords(c.n, c.cost) && b.falls(&c) && c.better(&best) {
+				best = c
 			}
 		}
 	}
 	return best
+}
+
+// insert places what is heavy of the pool, each by the cheapest chain that begins with
+// it, where that leaves everybody within the limits. What is left is placed as if nothing
+// could move. Where nothing has an owner yet there is nothing to pass on.
+func (b *board) insert() {
+	if !b.coarse || len(b.pool) == len(b.w) {
+		return
+	}
+	b.refine()
+	b.open()
+	rest := b.pool[:0]
+	for _, i := range b.pool {
+		if !b.insertOne(i) {
+			rest = append(rest, i)
+		}
+	}
+	b.pool = rest
+}
+
+func (b *board) insertOne(i int32) bool {
+	if b.w[i] < b.bar() || !b.passes(i) {
+		return false
+	}
+	for _, j := range b.order[:min(reach, len(b.order))] {
+		if b.up[j]-b.load[j] >= b.w[i] {
+			b.move(i, j)
+			return true
+		}
+	}
+	c := b.newSearch(-1).chainFrom(i, -1)
+	return len(c.links) > 0 && b.affords(c.n, c.cost) && b.carry(&c)
 }
 
 // firsts are the partitions of a list that a chain may begin with: the heaviest, each
@@ -102,63 +127,29 @@ func (b *board) firsts(list []int32, least int64) []int32 {
 	return few
 }
 
-// pushFrom makes the chain that begins with x, and reports whether there is one. It
-// ends with whoever takes the partition in hand as it is, perhaps h itself.
-func (b *board) pushFrom(c *chain, h, x int32, excess int64) bool {
-	left := b.load[h] - b.w[x]
-	hand := x
-	for len(c.links) < maxLinks {
-		w := b.w[hand]
-		if hand != x && left+w <= b.up[h] {
-			c.net = b.w[x] - w
-			c.ends = true
-			return c.add(b, hand, h) && b.falls(c, h)
-		}
-		to, next := b.lightestLeft(c, h, hand)
-		if to < 0 {
-			return false
-		}
-		if next < 0 {
-			if left < b.give[h] {
-				return false
-			}
-			c.net = b.w[x]
-			c.ends = c.net >= excess
-			return c.add(b, hand, to) && b.falls(c, h)
-		}
-		if !c.add(b, hand, to) {
-			return false
-		}
-		hand = next
-	}
-	return false
-}
-
 // falls says whether the chain brings the sum of squared loads (for their shares) down,
-// as every step does: that is why repairing ends. What h is rid of is rounded down, what
-// the others gain up.
-func (b *board) falls(c *chain, h int32) bool {
+// as every step does: that is why repairing ends. What is lost is rounded down, what is
+// gained up.
+func (b *board) falls(c *chain) bool {
+	by := make(map[int32]int64, len(c.links)+1)
+	for _, l := range c.links {
+		by[int32(b.to[l.give])] -= b.w[l.give]
+		by[l.to] += b.w[l.give]
+	}
 	var gained, rid square
-	rid.add(c.net, 2*uint64(b.load[h])-uint64(c.net), b.share[h], false)
-	for k, l := range c.links {
-		if l.to == h {
-			continue
+	for j, gain := range by {
+		load := uint64(b.load[j])
+		if gain > 0 {
+			gained.add(gain, 2*load+uint64(gain), b.share[j], true)
+		} else {
+			rid.add(-gain, 2*load-uint64(-gain), b.share[j], false)
 		}
-		gain := b.w[l.give]
-		if k+1 < len(c.links) {
-			gain -= b.w[c.links[k+1].give]
-		}
-		gained.add(gain, 2*uint64(b.load[l.to])+uint64(gain), b.share[l.to], true)
 	}
 	return gained.hi < rid.hi || gained.hi == rid.hi && gained.lo < rid.lo
 }
 
-// A bundle is bounded in number, and done where everything else would move so many times
-// its weight.
-const (
-	maxBundle  = 64
-	bundleWins = 8
-)
+// maxBundle is how many partitions a bundle may have.
+const maxBundle = 64
 
 // bundle looks for partitions of a hot worker that are each not worth a move, and all
 // together are: the fewest that end the excess, for the coldest workers. Where a few
@@ -190,40 +181,6 @@ func (b *board) bundle(h int32, excess int64) (c chain) {
 		}
 	}
 	return chain{}
-}
-
-// lightestLeft finds who can take the partition in hand, and the lightest that is then
-// to be given up; -1 for nothing, and for nobody.
-func (b *board) lightestLeft(c *chain, h, hand int32) (to, next int32) {
-	to, next = -1, -1
-	w := b.w[hand]
-	seen := 0
-	for _, j := range b.order {
-		if j == h || int(j) == b.to[hand] || c.has(j) {
-			continue
-		}
-		if seen++; seen > reach {
-			break
-		}
-		slack := b.up[j] - b.load[j]
-		if slack >= w {
-			return j, -1
-		}
-		if slack < b.crumb {
-			continue
-		}
-		for _, kind := range [...]standing{floating, settled} {
-			list := b.list(j, kind)
-			k := lightestCovering(list, b.w, w-slack)
-			if k < 0 || b.w[list[k]] > w-b.crumb || !b.passes(list[k]) {
-				continue
-			}
-			if next < 0 || b.w[list[k]] < b.w[next] {
-				to, next = j, list[k]
-			}
-		}
-	}
-	return to, next
 }
 
 // has says whether the chain has come to j already.

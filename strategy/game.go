@@ -1,6 +1,7 @@
 package strategy
 
 import (
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -96,28 +97,44 @@ func (b *board) list(j int32, kind standing) []int32 {
 	return b.lists[k]
 }
 
+// lightOf is everything light on j that may be passed on, what floats first, the heaviest
+// first.
+func (b *board) lightOf(j int32) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for _, kind := range [...]standing{floating, settled} {
+			list := b.list(j, kind)
+			for _, i := range list[heaviestWithin(list, b.w, b.bar()-1):] {
+				if b.passes(i) && !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (b *board) spot(list []int32, id int32) int {
 	return sort.Search(len(list), func(k int) bool {
 		return b.w[list[k]] < b.w[id] || b.w[list[k]] == b.w[id] && list[k] >= id
 	})
 }
 
-// move takes i from its worker to c. A settled one is paid for, and floats from then on.
+// move takes i from its worker, or from the pool, to c. A settled one is paid for, and floats from then on.
 func (b *board) move(i, c int32) {
-	h := int32(b.to[i])
-	from := b.list(h, b.stand[i])
-	at := b.spot(from, i)
-	b.lists[2*int(h)+int(b.stand[i])] = slices.Delete(from, at, at+1)
+	if h := int32(b.to[i]); h >= 0 {
+		from := b.list(h, b.stand[i])
+		at := b.spot(from, i)
+		b.lists[2*int(h)+int(b.stand[i])] = slices.Delete(from, at, at+1)
+		b.mark(i, int(h), -1)
+		b.shift(h, -b.w[i])
+	}
 	if b.stand[i] == settled {
 		b.pay(b.w[i])
 		b.stand[i] = floating
 	}
-	to := b.list(c, floating)
-	b.lists[2*int(c)+int(floating)] = slices.Insert(to, b.spot(to, i), i)
-	b.mark(i, int(h), -1)
+	to := b.list(c, b.stand[i])
+	b.lists[2*int(c)+int(b.stand[i])] = slices.Insert(to, b.spot(to, i), i)
 	b.mark(i, int(c), 1)
 	b.to[i] = int(c)
-	b.shift(h, -b.w[i])
 	b.shift(c, b.w[i])
 }
 

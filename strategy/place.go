@@ -37,6 +37,7 @@ func (b *board) place() {
 	if len(b.pool) > 0 {
 		sortHeavy(b.pool, b.w)
 		b.placeHome()
+		b.insert()
 		b.placeCold()
 		b.pool = nil
 	}

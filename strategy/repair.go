@@ -92,7 +92,7 @@ func (b *board) relieve(h int32) bool {
 		for _, c := range cold {
 			b.single(&best, h, c, kind, excess)
 		}
-		if best.found {
+		if best.found && (!b.coarse || kind == floating) {
 			return b.do(best)
 		}
 	}
@@ -104,7 +104,7 @@ func (b *board) relieve(h int32) bool {
 		if best.found && best.ends && (!c.ends || best.score <= c.cost) {
 			c = chain{cost: best.score, ends: true} // the swap
 		}
-		if d := b.bundle(h, excess); d.ends && (!c.ends || d.cost <= c.cost/bundleWins) {
+		if d := b.bundle(h, excess); d.ends && (!c.ends || d.cost <= c.cost/lightPrice) {
 			return b.carry(&d)
 		}
 		if len(c.links) > 0 && (!best.found || c.ends) {
