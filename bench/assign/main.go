@@ -4,6 +4,7 @@
 //	go run ./bench/assign             everything, but for the largest sizes
 //	go run ./bench/assign bars        what is demanded of Sticky, and what it does
 //	go run ./bench/assign tables      movement and balance of all methods
+//	go run ./bench/assign optimum     what heavy tails cost, and the least they could: needs the solver cbc
 //	go run ./bench/assign speed       time and allocations of one plan, and how they grow
 //	go run ./bench/assign -large      sizes up to 1 000 000 partitions
 //
@@ -39,9 +40,9 @@ func main() {
 		what = []string{"bars", "tables", "speed"}
 	}
 	for _, name := range what {
-		run, ok := map[string]func(options, *tabwriter.Writer) error{"bars": bars, "tables": tables, "speed": speed}[name]
+		run, ok := map[string]func(options, *tabwriter.Writer) error{"bars": bars, "tables": tables, "optimum": optimum, "speed": speed}[name]
 		if !ok {
-			fmt.Fprintln(os.Stderr, "assign: what? some of bars, tables, speed; see the package comment")
+			fmt.Fprintln(os.Stderr, "assign: what? some of bars, tables, optimum, speed; see the package comment")
 			os.Exit(2)
 		}
 		fmt.Printf("\n%s: %s, %s/%s, GOMAXPROCS=%d\n\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
