@@ -254,15 +254,22 @@ func (m *Machine) decision(h *plan.Head, about string) *plan.Decision {
 	return d
 }
 
-// addSlices writes out the slices of all that was touched, in one pass.
+// addSlices writes out the slices of what was touched, in one pass. What is more than one
+// commit may have, as when a plan is rebuilt from what workers hold, stays touched.
 func (m *Machine) addSlices(c *Commit, v plan.Version) {
 	if m.touched == 0 {
 		return
 	}
+	most := max(1, m.cfg.MaxBatch-otherPuts)
+	m.touched = 0
 	slot := make([]int, len(m.members))
 	for w, x := range m.members {
 		slot[w] = -1
 		if !x.touched {
+			continue
+		}
+		if len(c.Slices)+len(c.Removed) == most {
+			m.touched++
 			continue
 		}
 		if x.session != "" && x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown {
@@ -279,7 +286,6 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 		c.Slices = append(c.Slices, plan.Slice{Worker: x.id, Session: x.session, TTL: x.ttl, Fenced: x.fenced, Version: v})
 		x.stands, x.touched = true, false
 	}
-	m.touched = 0
 	coming := make([]int, len(m.members)) // bytes of what is announced, for which there is not always room
 	for i := range m.parts {
 		p := &m.parts[i]

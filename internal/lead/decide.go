@@ -122,11 +122,17 @@ func (m *Machine) begin() {
 	switch {
 	case recovering:
 		m.rebuild()
+		var held []plan.Grant
+		var holders []*roster.Member
 		for _, y := range m.roster.Members() {
 			if y.State < roster.Suspect && y.Session.Owns && len(y.Session.Holds) > 0 {
-				m.readopt(m.member(y.Session.Worker), &y.Session)
-				w.back(m.now, y.Session.Worker)
+				holders, held = append(holders, y), append(held, y.Session.Holds...)
 			}
+		}
+		m.learn(held)
+		for _, y := range holders {
+			m.readopt(m.member(y.Session.Worker), &y.Session)
+			w.back(m.now, y.Session.Worker)
 		}
 	case !m.standing:
 		w.cold = &window{why: plan.WhyFirstPlan, about: "the group's first plan", since: m.began, join: m.now}

@@ -46,7 +46,7 @@ func (m *Machine) saw(s *roster.Session, rev kv.Rev) {
 		m.round++
 		m.wishes.settings(m.now, s.Worker+" changed its share, capacity, zone or labels")
 	}
-	if len(s.Holds) > 0 && m.room(x) { // it resumed, and starts nothing before it has heard its slice anew
+	if len(s.Holds) > 0 { // it resumed, and starts nothing before it has heard its slice anew
 		m.touch(x)
 		m.dirty = true
 	}
@@ -313,15 +313,10 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 	if x.session == "" && len(s.Holds) > 0 {
 		m.address(x, s)
 	}
+	m.learn(s.Holds)
 	for _, g := range s.Holds {
 		m.highest = max(m.highest, g.Token)
-		i, ok := m.index[g.ID]
-		if !ok {
-			m.parts = append(m.parts, newPart(g.Partition, m.now))
-			m.sortParts()
-			i = m.index[g.ID]
-		}
-		p := &m.parts[i]
+		p := &m.parts[m.index[g.ID]]
 		if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {
 			continue // a plan of this incarnation stands, or a younger lease
 		}
@@ -340,6 +335,21 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 		adopted = true
 	}
 	return adopted
+}
+
+// learn makes partitions known that only their holders name so far, all at once: there
+// may be as many as the group has.
+func (m *Machine) learn(held []plan.Grant) {
+	n := len(m.parts)
+	for _, g := range held {
+		if _, ok := m.index[g.ID]; !ok {
+			m.index[g.ID] = nobody // until they are sorted
+			m.parts = append(m.parts, newPart(g.Partition, m.now))
+		}
+	}
+	if len(m.parts) > n {
+		m.sortParts()
+	}
 }
 
 func (m *Machine) note(mv plan.Move) { m.log = append(m.log, mv) }

@@ -109,11 +109,16 @@ func (l *ledger) send() {
 }
 
 // smaller begins the term anew with commits that the server takes: it tells its limit
-// only now, and what the brain has planned in one step cannot be taken apart.
+// only now, and what the brain has planned in one step cannot be taken apart. At once, but
+// not again and again: a smaller one may not help.
 func (l *ledger) smaller(e *kv.TooManyError) {
 	t := l.term
+	var pause time.Duration
+	if e.Max >= t.cfg.Lead.MaxBatch {
+		pause = t.cfg.backOff()
+	}
 	t.cfg.Lead.MaxBatch = min(t.cfg.Lead.MaxBatch, e.Max)
-	t.end("the server takes no more than "+strconv.Itoa(e.Max)+" writes in one commit", 0)
+	t.end("the server takes no more than "+strconv.Itoa(e.Max)+" writes in one commit", pause)
 }
 
 // find reads what became of the commit.

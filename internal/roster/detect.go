@@ -56,6 +56,12 @@ func (r *Roster) Probed(now time.Time, nonce string, p Probe) (next time.Time) {
 	}
 	m.probing = false
 	m.probeAt = now.Add(r.cfg.ProbeInterval)
+	if p == Answered && m.deaf.IsZero() && m.State <= Slow && !r.doubt.on {
+		// As ever: it only puts off what there may be to conclude, and is no reason to look
+		// at everybody. Answers are as frequent as renewals.
+		m.answered, m.answer, m.reply = true, now, now
+		return m.probeAt
+	}
 	switch p {
 	case Answered:
 		m.answered, m.answer, m.reply, m.deaf = true, now, now, time.Time{}
