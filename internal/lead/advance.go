@@ -126,14 +126,14 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 	}
 	y := m.roster.Member(x.id)
 	if c := y.Session.Capacity; c > 0 && x.weight+p.Load() > c {
-		if x.releasing == 0 { // and it is to let go of nothing
+		if x.releasing == x.hung { // and it is to let go of nothing, or does not
 			m.bounce(p)
 			m.full = x.id + " is at its capacity"
 		}
 		return true
 	}
 	if m.cfg.MaxPayload > 0 && x.bytes+size(p) > m.cfg.MaxPayload {
-		if x.releasing == 0 {
+		if x.releasing == x.hung {
 			m.full = "the server's limit of " + itoa(m.cfg.MaxPayload) + " bytes for one record is reached for " + x.id
 			p.target, p.tried = nobody, m.round
 		}

@@ -19,8 +19,10 @@ type fleet struct {
 }
 
 // fleet lists everybody who may keep what it has. Those that we are not sure of
-// keep it, too, and get nothing new.
+// keep it, too, and get nothing new. What a worker has not let go of yet takes up its
+// room: nothing is to wait for that but what is planned together with it.
 func (m *Machine) fleet() fleet {
+	m.weighReleases()
 	for _, y := range m.roster.Members() {
 		if y.State < roster.Suspect && y.Session.Owns {
 			m.member(y.Session.Worker)
@@ -41,6 +43,7 @@ func (m *Machine) fleet() fleet {
 		if y := m.roster.Member(x.id); y != nil {
 			s := &y.Session
 			worker.Share, worker.Capacity, worker.Zone, worker.Labels = s.Share, s.Capacity, s.Zone, s.Labels
+			worker = occupied(worker, x.going)
 		}
 		if !worker.NoNew {
 			f.able++
@@ -48,6 +51,38 @@ func (m *Machine) fleet() fleet {
 		f.workers = append(f.workers, worker)
 	}
 	return f
+}
+
+// weighReleases notes what each worker is letting go of.
+func (m *Machine) weighReleases() {
+	any := false
+	for _, x := range m.members {
+		x.going, x.hung = 0, 0
+		any = any || x.releasing > 0
+	}
+	if !any {
+		return
+	}
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.state != releasing {
+			continue
+		}
+		x := m.members[p.owner]
+		x.going += p.Load()
+		if !m.now.Before(p.at.Add(m.cfg.StuckAfter)) {
+			x.hung++
+		}
+	}
+}
+
+// occupied is a worker that has so much less room.
+func occupied(w plan.Worker, by int64) plan.Worker {
+	if w.Capacity > 0 && by > 0 {
+		w.NoNew = w.NoNew || w.Capacity <= by
+		w.Capacity = max(w.Capacity-by, 1)
+	}
+	return w
 }
 
 // keeps reports whether what x has may stay where it is.

@@ -286,7 +286,9 @@ func (m *Machine) decided(w *window) {
 		m.wishes.look = m.now.Add(m.cfg.Cooldown)
 	}
 	for _, x := range m.members {
-		if s := m.sessionOf(x); m.keeps(x) && !m.takes(x) && (s == nil || !s.Leaving) { // suspect, or its predecessor may still run
+		s := m.sessionOf(x)
+		unsure := m.keeps(x) && !m.takes(x) && (s == nil || !s.Leaving) // suspect, or its predecessor may still run
+		if unsure || x.going > 0 && x.capacity > 0 {
 			m.wishes.look = m.now.Add(m.cfg.Cooldown)
 		}
 	}

@@ -67,6 +67,8 @@ type member struct {
 	weight    int64
 	leases    int
 	releasing int
+	going     int64 // weight of what it is letting go of, as fleet last saw it
+	hung      int   // leases that it should have let go of long ago
 }
 
 // Machine is the leader's brain in one term. It belongs to one goroutine.
