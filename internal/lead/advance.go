@@ -91,7 +91,7 @@ func (m *Machine) advance() {
 		}
 	}
 	m.prune()
-	if m.touched > 0 || m.asideNew {
+	if m.touched > 0 || m.asideNew || m.miscounted() {
 		m.offer(m.wishes.trigger, m.wishes.about)
 	} else {
 		m.wishes.trigger, m.wishes.about = plan.WhyNone, "" // whatever it was, it changes nothing
@@ -194,6 +194,29 @@ func (m *Machine) prepares(w int32) bool {
 	return s != nil && s.Prepares
 }
 
+// count is how many partitions there are, and of these how many are in no slice.
+type count struct{ listed, free int }
+
+func (m *Machine) counts() (c count) {
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.listed {
+			c.listed++
+		}
+		if p.state == free && p.listed && !p.aside {
+			c.free++
+		}
+	}
+	return c
+}
+
+// miscounted reports whether the plan that stands says other numbers than there are, and
+// no plan is about to say them anyway: those who look at it should not think all is well.
+func (m *Machine) miscounted() bool {
+	w := &m.wishes
+	return w.cold == nil && w.planned == nil && !w.adopting && m.counts() != m.counted
+}
+
 // offer makes the commit of everything that was touched.
 func (m *Machine) offer(why plan.Why, about string) {
 	head := plan.Head{
@@ -203,15 +226,14 @@ func (m *Machine) offer(why plan.Why, about string) {
 	}
 	c := &Commit{}
 	m.addSlices(c, head.Version)
+	m.counted = m.counts()
+	head.Partitions, head.Unassigned = m.counted.listed, m.counted.free
 	for i := range m.parts {
 		switch p := &m.parts[i]; {
 		case p.state == releasing:
 			head.Releasing++
-		case p.state == free && p.listed && !p.aside, p.state == granted && p.waitUntil.After(m.now):
+		case p.state == granted && p.waitUntil.After(m.now):
 			head.Unassigned++
-		}
-		if m.parts[i].listed {
-			head.Partitions++
 		}
 	}
 	head.Workers = m.owners()

@@ -93,6 +93,7 @@ type Machine struct {
 
 	took      bool // the first commit stands: the term is ours
 	synced    bool
+	counted   count // what the last commit says there is
 	offered   *Commit
 	offeredOn plan.Version // highest seen when the commit was built
 	wentBack  bool
