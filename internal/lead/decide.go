@@ -215,10 +215,14 @@ func (m *Machine) decide() {
 		m.returned()
 	}
 	fleet := m.fleet()
-	if len(fleet.workers) == 0 || fleet.able == 0 {
-		return // nobody is there to take anything
+	if len(fleet.workers) == 0 {
+		m.alone(&fleet)
+		return
 	}
 	if w.cold != nil {
+		if fleet.able == 0 {
+			return // nobody is there to take anything
+		}
 		if due := m.due(w.cold); m.now.Before(due) || !m.listing.once {
 			m.by(due)
 			return
@@ -266,6 +270,21 @@ func (m *Machine) decide() {
 			m.decided(&window{why: plan.WhyBalance, about: "evening out what was left uneven", since: m.now})
 		}
 	}
+}
+
+// alone is decide while nobody may keep anything: all are lost, or drained. What nobody is
+// there for waits; what the source lists no more need not.
+func (m *Machine) alone(f *fleet) {
+	m.move(f) // it says why not
+	w := &m.wishes
+	if w.planned == nil {
+		return
+	}
+	if due := m.due(w.planned); m.now.Before(due) {
+		m.by(due)
+		return
+	}
+	m.decided(w.planned)
 }
 
 // lookLater has the strategy asked when nobody else has by then.
@@ -365,6 +384,7 @@ func (m *Machine) watch() {
 	m.unkept()
 	var stuck map[string]int
 	var unplaced, full int
+	windowless := m.wishes.cold == nil && m.wishes.planned == nil // nothing new waits for a window
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.state == releasing {
@@ -377,7 +397,7 @@ func (m *Machine) watch() {
 				stuck[m.members[p.owner].id]++
 			}
 		}
-		if p.state == free && p.listed && !p.aside && p.placed && p.target == nobody && !p.waitUntil.After(m.now) {
+		if p.state == free && p.listed && !p.aside && (p.placed || windowless) && p.target == nobody && !p.waitUntil.After(m.now) {
 			switch {
 			case p.tried == m.round:
 				unplaced++
