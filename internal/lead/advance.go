@@ -164,6 +164,7 @@ func (m *Machine) bounce(p *part) {
 
 // address makes x's slice speak to a session. Its former one has provably ended.
 func (m *Machine) address(x *member, s *roster.Session) {
+	m.roster.Forget(x.session)
 	x.session, x.ttl, x.fenced = s.Nonce, s.TTL, s.Fenced
 	m.touch(x)
 }

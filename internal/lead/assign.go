@@ -139,7 +139,7 @@ func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh b
 	in.Home = make([]string, 0, n)
 	for i := range m.parts {
 		p := &m.parts[i]
-		if !p.listed || p.aside || p.waitUntil.After(m.now) || (!p.placed && !fresh) {
+		if !p.listed || p.aside || p.blank || p.waitUntil.After(m.now) || (!p.placed && !fresh) {
 			continue
 		}
 		at := -1

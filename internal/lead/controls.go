@@ -69,6 +69,9 @@ func (m *Machine) controlled(all []plan.Control) {
 			c.moves = append(c.moves, x)
 		}
 	}
+	maps.DeleteFunc(c.seen, func(k string, _ bool) bool { // what is taken back does not come again
+		return !slices.ContainsFunc(all, func(x plan.Control) bool { return key(x) == k })
+	})
 	m.apply(!stood)
 }
 
@@ -125,21 +128,40 @@ func (m *Machine) banned(p *part, w int32) bool {
 	return len(bans) > 0 && w != nobody && slices.Contains(bans[p.ID], m.members[w].id)
 }
 
-// unkept says which bans cannot be kept: nobody else can take what they are about.
+// unkept says which bans and drains cannot be carried out: nobody else can take what
+// they are about.
 func (m *Machine) unkept() {
-	var ids []string
-	if len(m.controls.bans) > 0 && m.wishes.cold == nil {
+	c := &m.controls
+	var bans, drains []string
+	if (len(c.bans) > 0 || len(c.drained) > 0) && m.wishes.cold == nil {
+		left := map[string]int{} // on those that are drained
 		for i := range m.parts {
-			if p := &m.parts[i]; p.state == granted && p.target == p.owner && m.banned(p, p.owner) {
-				ids = append(ids, p.ID+" from "+m.members[p.owner].id)
+			p := &m.parts[i]
+			if p.state != granted || p.target != p.owner || p.waitUntil.After(m.now) {
+				continue
 			}
+			owner := m.members[p.owner].id
+			switch {
+			case m.banned(p, p.owner):
+				bans = append(bans, p.ID+" from "+owner)
+			case c.drained[owner]:
+				left[owner]++
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(left)) {
+			drains = append(drains, id+" keeps "+itoa(left[id]))
 		}
 	}
 	text := ""
-	if len(ids) > 0 {
-		text = "bans that cannot be kept, since nobody else can take the partition: " + people(ids)
+	if len(bans) > 0 {
+		text = "bans that cannot be kept, since nobody else can take the partition: " + people(bans)
 	}
 	m.alerts.set("bans", text)
+	text = ""
+	if len(drains) > 0 {
+		text = "drains that cannot be carried out, since nobody else can take all of it: " + people(drains)
+	}
+	m.alerts.set("drains", text)
 }
 
 // move does what operators asked for once: those partitions go where they were told to,
@@ -171,6 +193,8 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 		return cannot("there is no such partition")
 	case m.parts[i].aside:
 		return cannot("it is kept out of the plan")
+	case m.parts[i].blank:
+		return cannot("the source has not listed it yet")
 	case w < 0:
 		return cannot("the worker is not there")
 	case f.workers[w].NoNew:

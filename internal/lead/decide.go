@@ -359,7 +359,7 @@ func (m *Machine) urgent(f *fleet) (yes bool, why plan.Why) {
 
 // wanting reports whether p needs a target now.
 func (m *Machine) wanting(p *part, f *fleet) bool {
-	if !p.listed || p.aside || !p.placed || p.tried == m.round {
+	if !p.listed || p.aside || p.blank || !p.placed || p.tried == m.round {
 		return false
 	}
 	if p.target != nobody && f.at[p.target] >= 0 && !m.banned(p, p.target) {
@@ -397,7 +397,7 @@ func (m *Machine) watch() {
 				stuck[m.members[p.owner].id]++
 			}
 		}
-		if p.state == free && p.listed && !p.aside && (p.placed || windowless) && p.target == nobody && !p.waitUntil.After(m.now) {
+		if p.state == free && p.listed && !p.aside && !p.blank && (p.placed || windowless) && p.target == nobody && !p.waitUntil.After(m.now) {
 			switch {
 			case p.tried == m.round:
 				unplaced++

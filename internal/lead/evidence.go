@@ -317,6 +317,9 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 	for _, g := range s.Holds {
 		m.highest = max(m.highest, g.Token)
 		p := &m.parts[m.index[g.ID]]
+		if p.blank {
+			p.Partition, p.blank = g.Partition, false
+		}
 		if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {
 			continue // a plan of this incarnation stands, or a younger lease
 		}

@@ -137,6 +137,7 @@ func (m *Machine) take(ps []plan.Partition) {
 				added++
 				p.listed = true
 			}
+			p.blank = false
 			if p.Load() != ps[j].Load() || !maps.Equal(p.Labels, ps[j].Labels) {
 				changed++
 				m.reweigh(p, ps[j])

@@ -26,9 +26,11 @@ const (
 type part struct {
 	plan.Partition
 	state  state
+	bytes  int  // what it takes in its owner's slice, as it was counted
 	listed bool // the source names it
 	aside  bool // kept out: done or quarantined
 	placed bool // false: newly listed, it waits for a window
+	blank  bool // only its ID is known, until the source lists it
 
 	owner int32        // of the lease, unless free
 	token plan.Version // of the lease, unless free
@@ -179,7 +181,12 @@ func (m *Machine) adopt(found Found) {
 	m.count()
 	for _, a := range m.asideList() { // in no slice, and known all the same: a listing is held against them, too
 		if _, ok := m.index[a.Partition]; !ok {
-			m.parts = append(m.parts, newPart(plan.Partition{ID: a.Partition}, m.now))
+			p := newPart(plan.Partition{ID: a.Partition}, m.now)
+			p.blank = true
+			m.parts = append(m.parts, p)
+		}
+		if a.Why == plan.WhyQuarantine && a.For > 0 {
+			m.alertQuarantine(a)
 		}
 	}
 	m.sortParts()
@@ -232,7 +239,10 @@ func (m *Machine) count() {
 
 func (m *Machine) carry(p *part, sign int) {
 	x := m.members[p.owner]
-	x.bytes += sign * size(p)
+	if sign > 0 {
+		p.bytes = size(p)
+	}
+	x.bytes += sign * p.bytes
 	x.weight += int64(sign) * p.Load()
 	x.leases += sign
 	if p.state == releasing {

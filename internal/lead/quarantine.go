@@ -73,7 +73,11 @@ func (m *Machine) blame(p *part, newest plan.Version) {
 	p.crashed = nil
 	m.putAside(p, a)
 	m.until[p.ID] = m.now.Add(a.For.Duration())
-	m.alerts.set("quarantine "+p.ID, fmt.Sprintf("%s is quarantined for %v: %s crashed with it", p.ID, a.For.Duration(), people(a.Owners)))
+	m.alertQuarantine(a)
+}
+
+func (m *Machine) alertQuarantine(a plan.Aside) {
+	m.alerts.set("quarantine "+a.Partition, fmt.Sprintf("%s is quarantined for %v: %s crashed with it", a.Partition, a.For.Duration(), people(a.Owners)))
 }
 
 // blamed is for whose crashes p is still blamed: nobody's, once it has run for

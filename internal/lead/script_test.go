@@ -61,12 +61,31 @@ func play(t *testing.T, script string) string {
 			continue
 		}
 		g.do(strings.Fields(line))
+		g.adds()
 		for _, l := range g.trace {
 			fmt.Fprintln(&out, "    "+l)
 		}
 		g.trace = nil
 	}
 	return out.String()
+}
+
+// adds checks that what members carry is the sum of their partitions.
+func (g *group) adds() {
+	if g.m == nil {
+		return
+	}
+	bytes := make([]int, len(g.m.members))
+	for i := range g.m.parts {
+		if p := &g.m.parts[i]; p.state != free {
+			bytes[p.owner] += p.bytes
+		}
+	}
+	for w, x := range g.m.members {
+		if x.bytes != sliceBytes+bytes[w] {
+			g.t.Errorf("%s is taken for %d bytes, and has %d", x.id, x.bytes, sliceBytes+bytes[w])
+		}
+	}
 }
 
 // group is a store, a leader's brain and workers that obey at once.

@@ -182,7 +182,7 @@ func (r *Roster) Saw(now time.Time, s *Session, rev kv.Rev) News {
 // read draws the conclusions about ends that a record allows.
 func (r *Roster) read(m *Member) {
 	s := &m.Session
-	if p := s.Previous; p.Nonce != "" && p.End != EndUnknown {
+	if p := s.Previous; p.End != EndUnknown && r.awaited(p.Nonce) {
 		r.end(p.Nonce, p.End)
 		if p.End == EndTombstone { // ends every earlier session of that ID
 			r.endFormers(s.Worker)
@@ -197,6 +197,12 @@ func (r *Roster) read(m *Member) {
 		r.end(s.Nonce, EndLeft)
 		r.set(m.seen, m, Ended, "left")
 	}
+}
+
+// awaited reports whether the end of a session that has lost its worker ID is still to be
+// proved. Others are not remembered: each restart would add one.
+func (r *Roster) awaited(nonce string) bool {
+	return slices.ContainsFunc(r.formers, func(f former) bool { return f.nonce == nonce })
 }
 
 // displaced notes that another session took m's worker ID. That stops m's renewals;
