@@ -22,7 +22,7 @@ const schema = 1
 // schemaKey is where a stream says which schema it has.
 const schemaKey = "parti.schema"
 
-// markerTTL is how long an expired or removed key leaves a marker.
+// markerTTL is how long an expired key leaves a marker.
 const markerTTL = time.Minute
 
 func jitter(d time.Duration) time.Duration { return rand.N(max(d, 1)) }

@@ -25,7 +25,7 @@ func (i *inspection) bucket(info *streamInfo) {
 		i.say("settings", kv.Wrong, what, "workers refuse to start on such a bucket, and what runs may fail", fix)
 	}
 	if len(wrong) == 0 {
-		i.fine("settings", fmt.Sprintf("all settings of %s are right; markers of what is gone stay for %v", s.stream, info.Config.SubjectDeleteMarkerTTL))
+		i.fine("settings", fmt.Sprintf("all settings of %s are right; markers of what has expired stay for %v", s.stream, info.Config.SubjectDeleteMarkerTTL))
 	}
 	held := fmt.Sprintf("%d keys, %d KiB, incarnation %d", info.State.NumSubjects, info.State.Bytes>>10, kv.Rev(info.State.LastSeq).Incarnation())
 	if info.Config.Storage == jetstream.MemoryStorage {

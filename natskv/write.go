@@ -157,10 +157,12 @@ func (s *Store) message(w kv.Write, markers map[string]kv.Rev) *nats.Msg {
 	switch {
 	case w.Remove:
 		// PURGE rather than DEL: when its own time is over, the server puts no
-		// further marker in its place.
+		// further marker in its place. It stays if it can: a server that is killed
+		// after a marker has expired finds what was before it, on its disk, and takes
+		// it for what the key has. (nats-server#8505)
 		m.Header[headerOperation] = []string{"PURGE"}
-		m.Header[headerTTL] = []string{seconds(markerTTL)}
-	case w.TTL > 0:
+	}
+	if w.TTL > 0 {
 		m.Header[headerTTL] = []string{seconds(w.TTL)}
 	}
 	return m

@@ -93,8 +93,9 @@ type Write struct {
 	// Remove deletes the key instead of setting it.
 	Remove bool
 	// TTL removes the key after that time, counted by the server's wall clock;
-	// whole seconds, at least one; zero keeps it. Every write sets it anew. It
-	// means nothing with Remove.
+	// whole seconds, at least one; zero keeps it. Every write sets it anew. With
+	// Remove it is how long the marker stays that stands for the key. Where that is
+	// not for good, a store that is killed later may bring the key's last value back.
 	TTL time.Duration
 }
 
@@ -119,7 +120,7 @@ type Store interface {
 	// Get reads one key where the truth is (the stream's leader). A key that is
 	// not there is an Entry with Gone set and ErrMissing; its Rev is then that of
 	// the marker, when there is one, else zero. A later write may expect either
-	// that Rev or zero. Markers are cleared away after a while.
+	// that Rev or zero. Markers of what has expired are cleared away after a while.
 	Get(ctx context.Context, key string) (Entry, error)
 
 	// List reads all present keys that match the prefix, in order of keys. It is a

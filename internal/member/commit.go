@@ -16,6 +16,9 @@ import (
 const (
 	// logTTL is how long a decision is kept.
 	logTTL = 7 * 24 * time.Hour
+	// chainTTL is how long it is kept that a former leader's chain was removed. There is one
+	// for each term, and none but that leader ever looks at it.
+	chainTTL = 24 * time.Hour
 	// commitTries is how often a commit is tried that is refused although the head
 	// is the one that it is to replace.
 	commitTries = 5
@@ -76,7 +79,7 @@ func (l *ledger) puts() []Put {
 	}
 	puts = append(puts, Put{Record: Record{Key: Key{KindChain, l.term.me.Nonce}, Rev: l.chain, Value: c.Head.Version}})
 	if !l.term.took && l.former.Rev != 0 && !l.former.Gone {
-		puts = append(puts, Put{Record: Record{Key: l.former.Key, Rev: l.former.Rev, Gone: true}})
+		puts = append(puts, Put{Record: Record{Key: l.former.Key, Rev: l.former.Rev, Gone: true}, TTL: chainTTL})
 	}
 	if c.Decision != nil {
 		name := strconv.FormatUint(uint64(c.Head.Version), 10)

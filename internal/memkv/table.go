@@ -13,7 +13,7 @@ import (
 // DefaultLimits are those of a NATS server that was not told otherwise.
 var DefaultLimits = kv.Limits{MaxPayload: 1 << 20, MaxBatch: 1000}
 
-// markerTTL is how long a removed key leaves a marker.
+// markerTTL is how long an expired key leaves a marker.
 const markerTTL = time.Minute
 
 // A Table is the content of a store and the rules by which it changes. It is a
@@ -87,10 +87,7 @@ func (t *Table) Apply(now time.Time, ws ...kv.Write) (kv.Rev, []Change, error) {
 	changes := make([]Change, 0, len(ws))
 	for _, w := range ws {
 		due := time.Time{}
-		switch {
-		case w.Remove:
-			due = now.Add(markerTTL)
-		case w.TTL > 0:
+		if w.TTL > 0 {
 			due = now.Add(w.TTL)
 		}
 		changes = append(changes, t.put(kv.Entry{Key: w.Key, Value: w.Value, Gone: w.Remove}, due))

@@ -4,15 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/test/natstest"
 )
+
+// What was removed stays removed, also when the server is killed long after that and finds
+// on its disk what was there before.
+func TestRemovedStaysRemoved(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		disk, image := t.TempDir(), t.TempDir()
+		s := open(t, natstest.NewLink(natstest.InBubble(t, onDisk(disk))).Connect(t, natskv.ConnectOptions()...), "g")
+		write := func(w kv.Write) kv.Rev {
+			t.Helper()
+			rev, err := s.Write(t.Context(), w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return rev
+		}
+		other := write(kv.Write{Key: "other"})
+		write(kv.Write{Key: "removed", Remove: true, Last: write(kv.Write{Key: "removed", Value: []byte("old")})})
+		write(kv.Write{Key: "brief", Remove: true, Last: write(kv.Write{Key: "brief", Value: []byte("old")}), TTL: time.Second})
+		expires := write(kv.Write{Key: "expires", Value: []byte("old"), TTL: 10 * time.Second})
+		write(kv.Write{Key: "expires", Last: expires, TTL: 10 * time.Second})
+		for range 90 {
+			time.Sleep(time.Second)
+			other = write(kv.Write{Key: "other", Last: other})
+		}
+		if err := os.CopyFS(image, os.DirFS(disk)); err != nil { // what a kill would leave
+			t.Fatal(err)
+		}
+		killed := open(t, natstest.NewLink(natstest.InBubble(t, onDisk(image))).Connect(t, natskv.ConnectOptions()...), "g")
+		if e, err := killed.Get(t.Context(), "removed"); !errors.Is(err, kv.ErrMissing) {
+			t.Errorf("it is there again: %q, %v", e.Value, err)
+		}
+		time.Sleep(time.Second) // what had expired is there as well, but has its time with it
+		if e, err := killed.Get(t.Context(), "expires"); !errors.Is(err, kv.ErrMissing) {
+			t.Errorf("what had expired stays: %q, %v", e.Value, err)
+		}
+		e, err := killed.Get(t.Context(), "brief")
+		t.Logf("of one whose marker had gone: %q, %v", e.Value, err)
+	})
+}
+
+func onDisk(dir string) natstest.Options {
+	return func(o *server.Options) { o.StoreDir = dir }
+}
 
 // Markers go in silence, and leave no marker of their own.
 func TestMarkersGo(t *testing.T) {
@@ -36,7 +82,7 @@ func TestMarkersGo(t *testing.T) {
 			return rev
 		}
 		write(kv.Write{Key: "expires", TTL: 10 * time.Second})
-		write(kv.Write{Key: "removed", Remove: true, Last: write(kv.Write{Key: "removed"})})
+		write(kv.Write{Key: "removed", Remove: true, Last: write(kv.Write{Key: "removed"}), TTL: time.Minute})
 		time.Sleep(30 * time.Second)
 		for _, key := range []string{"expires", "removed"} {
 			if e, err := s.Get(ctx, key); !errors.Is(err, kv.ErrMissing) || e.Rev == 0 {
