@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -361,6 +362,28 @@ func TestStoreLost(t *testing.T) {
 		f.settled(time.Minute, 12, mates...)
 		if got := f.ledger.owners(); got["p-000"] != before["p-000"] || f.ledger.started("p-000") != starts {
 			t.Errorf("p-000 was with %s, is with %s, started %d times", before["p-000"], got["p-000"], f.ledger.started("p-000")-starts)
+		}
+		stopAll(mates...)
+	})
+}
+
+// The bucket is lost under more workers than one commit may have slices: the plan is
+// rebuilt over several commits, and nothing stops or moves.
+func TestStoreLostSmallBatch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(24)...)
+		f.server.SetLimits(kv.Limits{MaxPayload: 1 << 20, MaxBatch: 10})
+		var mates []*mate
+		for i := range 12 {
+			mates = append(mates, f.join(fmt.Sprint("w", i), Config{ExpectedWorkers: 12}))
+		}
+		f.settled(time.Minute, 24, mates...)
+		before := f.ledger.owners()
+		f.server.Wipe()
+		time.Sleep(2 * time.Minute)
+		f.settled(time.Minute, 24, mates...)
+		if after := f.ledger.owners(); !maps.Equal(before, after) {
+			t.Errorf("before %v, after %v", before, after)
 		}
 		stopAll(mates...)
 	})
