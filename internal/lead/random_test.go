@@ -11,8 +11,9 @@ import (
 )
 
 // TestRandomGroups plays random scripts. Whatever happened, two workers never run
-// one partition (the group itself watches that), tokens grow, and once it is quiet
-// every partition runs and plans stop.
+// one partition (the group itself watches that), and tokens grow. While what happened
+// lasts, whatever runs nowhere is counted and is an alert; once it is over, every
+// partition runs and plans stop.
 func TestRandomGroups(t *testing.T) {
 	seeds := 300
 	if testing.Short() {
@@ -57,7 +58,7 @@ func randomGroup(t *testing.T, seed uint64) {
 		up := w != nil && !w.crashed
 		switch n := r.IntN(14); {
 		case n < 4 && !up && g.m != nil:
-			do("worker %s %s", id, []string{"", "fence", "ttl=20s"}[r.IntN(3)])
+			do("worker %s %s", id, []string{"", "fence", "ttl=20s", "capacity=3", "capacity=6"}[r.IntN(5)])
 		case n == 4 && up:
 			do("crash %s", id)
 		case n == 5 && up && !w.hung:
@@ -76,7 +77,11 @@ func randomGroup(t *testing.T, seed uint64) {
 			parts = 4 + r.IntN(12)
 			do("partitions %d", parts)
 		case n == 12 && g.m != nil:
-			do("control %s", []string{"pause", "off", "drain worker=w1", "cordon worker=w2", "pin partition=p01 worker=w3", "rebalance number=" + fmt.Sprint(len(script))}[r.IntN(6)])
+			do("control %s", []string{
+				"pause", "off", "drain worker=w1", "cordon worker=w2", "cordon worker=boss", "pin partition=p01 worker=w3", "ban partition=p02 worker=boss",
+				"rebalance number=" + fmt.Sprint(len(script)),
+				fmt.Sprintf("move partition=p%02d worker=%s young=1 number=%d", r.IntN(parts), id, len(script)),
+			}[r.IntN(9)])
 		case n == 13 && g.m != nil:
 			do("interrupt")
 		}
@@ -90,6 +95,10 @@ func randomGroup(t *testing.T, seed uint64) {
 			}
 		}
 	}
+	if g.m != nil {
+		do("run 3m")
+		g.named()
+	}
 	for _, id := range slices.Sorted(maps.Keys(g.workers)) {
 		if w := g.workers[id]; !w.crashed {
 			w.hung = false
@@ -97,7 +106,7 @@ func randomGroup(t *testing.T, seed uint64) {
 		}
 	}
 	do("control off")
-	do("run 150s")
+	do("run 10m") // quarantines and probation end
 	last := g.head.Version
 	do("run 60s")
 	if g.head.Version != last {
@@ -121,5 +130,30 @@ func randomGroup(t *testing.T, seed uint64) {
 	}
 	if g.now.Sub(g.start) > time.Hour {
 		t.Error("time ran away")
+	}
+}
+
+// named checks that what runs nowhere is counted, and that an alert says why.
+func (g *group) named() {
+	runs := map[string]bool{} // or may run
+	for _, s := range g.slices {
+		for _, x := range s.Granted {
+			runs[x.ID] = true
+		}
+		for _, x := range s.Releasing {
+			runs[x.ID] = true
+		}
+	}
+	nowhere := 0
+	for _, p := range g.parts {
+		if i, ok := g.m.index[p.ID]; !runs[p.ID] && (!ok || !g.m.parts[i].aside) {
+			nowhere++
+			if len(g.m.alerts.on) == 0 {
+				g.t.Errorf("%s runs nowhere, and no alert says so", p.ID)
+			}
+		}
+	}
+	if nowhere != g.head.Unassigned {
+		g.t.Errorf("%d run nowhere, and the plan says %d", nowhere, g.head.Unassigned)
 	}
 }
