@@ -77,7 +77,7 @@ func (c *Config) check() error {
 	k.must(whole(c.LeaderTTL) && c.LeaderTTL >= max(2*time.Second, beats),
 		"LeaderTTL", c.LeaderTTL, "whole seconds, at least 2s and three times HeartbeatInterval (%v)", beats)
 	k.least("ProbeInterval", c.ProbeInterval, 50*time.Millisecond)
-	k.least("ReconcileInterval", c.ReconcileInterval, 100*time.Millisecond)
+	looksOK := k.least("ReconcileInterval", c.ReconcileInterval, 100*time.Millisecond)
 
 	k.least("SettleTime", c.SettleTime, time.Millisecond)
 	k.must(c.ColdStartWindow >= c.SettleTime, "ColdStartWindow", c.ColdStartWindow, "at least SettleTime (%v)", c.SettleTime)
@@ -90,7 +90,8 @@ func (c *Config) check() error {
 	k.least("EmergencyGrace", c.EmergencyGrace, time.Millisecond)
 	k.least("StuckAfter", c.StuckAfter, time.Millisecond)
 	k.between("MovesInFlight", int64(c.MovesInFlight), 1, maxIDs)
-	k.must(c.RestartGrace >= 0, "RestartGrace", c.RestartGrace, "0 or more")
+	k.must(c.RestartGrace == 0 || c.RestartGrace >= time.Millisecond, "RestartGrace", c.RestartGrace, "0 for none, or at least 1ms")
+	k.must(c.Cooldown == 0 || c.Cooldown >= time.Millisecond, "Cooldown", c.Cooldown, "negative for none, or at least 1ms")
 	k.least("DrainTimeout", c.DrainTimeout, time.Millisecond)
 	k.least("RecoveryGrace", c.RecoveryGrace, time.Millisecond)
 	k.must(c.RefreshInterval == 0 || c.RefreshInterval >= 100*time.Millisecond,
@@ -107,7 +108,12 @@ func (c *Config) check() error {
 	}
 
 	d := c.Degraded
-	k.least("Degraded.EnterAfter", d.EnterAfter, time.Millisecond)
+	if looksOK && beatOK {
+		k.must(d.EnterAfter >= 3*c.answers(), "Degraded.EnterAfter", d.EnterAfter,
+			"at least three times HeartbeatInterval, or ReconcileInterval if that is less (%v): in between a healthy store says nothing", 3*c.answers())
+	} else {
+		k.least("Degraded.EnterAfter", d.EnterAfter, time.Millisecond)
+	}
 	k.least("Degraded.ExitAfter", d.ExitAfter, time.Millisecond)
 	k.between("Degraded.ErrorThreshold", int64(d.ErrorThreshold), 1, maxErrors)
 	k.least("Degraded.ErrorWindow", d.ErrorWindow, time.Millisecond)
@@ -163,8 +169,8 @@ func (c *Config) warnings() []string {
 // before trust ends.
 func (c *Config) slack() time.Duration { return c.SessionTTL - c.FenceMargin - 2*c.HeartbeatInterval }
 
-func (k *checker) least(field string, d, least time.Duration) {
-	k.must(d >= least, field, d, "at least %v", least)
+func (k *checker) least(field string, d, least time.Duration) bool {
+	return k.must(d >= least, field, d, "at least %v", least)
 }
 
 func (k *checker) between(field string, n, low, high int64) bool {

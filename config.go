@@ -59,7 +59,8 @@ type Config struct {
 	// worker is lost after it. SessionTTL − FenceMargin − 2·HeartbeatInterval should
 	// stay above the store's own failover (up to 10 s on three nodes), or a group
 	// under Fence stops whenever a node of the store dies; a warning says so.
-	// Default 15 s; whole seconds, 2 s to 10 min.
+	// Default 15 s; whole seconds, 2 s to 10 min, and above FenceMargin and two
+	// HeartbeatIntervals.
 	SessionTTL time.Duration `yaml:"session_ttl" env:"SESSION_TTL"`
 
 	// LostAfter is for how long a worker under Freeze may be silent, while the store
@@ -120,7 +121,8 @@ type Config struct {
 	MaxFreeze time.Duration `yaml:"max_freeze" env:"MAX_FREEZE"`
 
 	// MovesInFlight is how many partitions this worker drains, and how many it
-	// starts, at a time. Default 16; 1 to 65536.
+	// starts, at a time. A worker that stops drains all at once: each handler has
+	// DrainTimeout. Default 16; 1 to 65536.
 	MovesInFlight int `yaml:"moves_in_flight" env:"MOVES_IN_FLIGHT"`
 
 	// RestartGrace is how long the partitions of a worker that stopped cleanly wait
@@ -158,7 +160,9 @@ type Config struct {
 // within ErrorWindow, there must have been no such reason for twice as long as the time
 // before, up to ErrorWindow.
 type Degraded struct {
-	// EnterAfter is the silence that is too long. Default 10 s.
+	// EnterAfter is the silence that is too long. Default 10 s, or three times
+	// HeartbeatInterval or ReconcileInterval, whichever is less, if that is more; at least
+	// three times it.
 	EnterAfter time.Duration `yaml:"enter_after" env:"ENTER_AFTER"`
 	// ExitAfter is how long all must have been well. Default 5 s.
 	ExitAfter time.Duration `yaml:"exit_after" env:"EXIT_AFTER"`
@@ -175,7 +179,8 @@ type Alerts struct {
 	Warn     time.Duration `yaml:"warn" env:"WARN"`         // default 2 min
 	Error    time.Duration `yaml:"error" env:"ERROR"`       // default 5 min
 	Critical time.Duration `yaml:"critical" env:"CRITICAL"` // default 10 min
-	// Interval is how often the highest level reached is repeated. Default 1 min.
+	// Interval is how often the highest level reached is repeated. Default 1 min; at
+	// least 1 s.
 	Interval time.Duration `yaml:"interval" env:"INTERVAL"`
 }
 
@@ -270,7 +275,7 @@ func withDefaults(c Config) Config {
 	def(&c.RecoveryGrace, 15*time.Second)
 
 	d := DegradedBalanced()
-	def(&c.Degraded.EnterAfter, d.EnterAfter)
+	def(&c.Degraded.EnterAfter, max(d.EnterAfter, 3*c.answers()))
 	def(&c.Degraded.ExitAfter, d.ExitAfter)
 	def(&c.Degraded.ErrorThreshold, d.ErrorThreshold)
 	def(&c.Degraded.ErrorWindow, d.ErrorWindow)
@@ -285,6 +290,9 @@ func withDefaults(c Config) Config {
 	c.Labels = maps.Clone(c.Labels)
 	return c
 }
+
+// answers is how often a healthy store answers this worker: renewals and looks.
+func (c *Config) answers() time.Duration { return min(c.HeartbeatInterval, c.ReconcileInterval) }
 
 func def[T comparable](field *T, value T) {
 	var zero T

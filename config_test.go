@@ -124,7 +124,7 @@ parti: ScaleWindow is 1s; it must be at least SettleTime (20s)
 parti: EmergencyGrace is -1ns; it must be at least 1ms
 parti: StuckAfter is -1ns; it must be at least 1ms
 parti: MovesInFlight is -1; it must be from 1 to 65536
-parti: RestartGrace is -1ns; it must be 0 or more
+parti: RestartGrace is -1ns; it must be 0 for none, or at least 1ms
 parti: DrainTimeout is -1ns; it must be at least 1ms
 parti: RecoveryGrace is -1ns; it must be at least 1ms
 parti: RefreshInterval is 1ns; it must be 0 for never, or at least 100ms
@@ -158,6 +158,8 @@ func TestMistakesThatExcludeEachOther(t *testing.T) {
 		{Config{Isolation: Fence, MaxFreeze: time.Hour}, "MaxFreeze is 1h0m0s; it must be 0 under Isolation fence"},
 		{Config{MaxFreeze: time.Second}, "MaxFreeze is 1s; it must be 0 for no limit, or at least SessionTTL"},
 		{Config{SessionTTL: 3 * time.Second, FenceMargin: 1200 * time.Millisecond}, "SessionTTL is 3s; it must be above FenceMargin and two HeartbeatIntervals (3.2s)"},
+		{Config{HeartbeatInterval: 3 * time.Second, Degraded: DegradedAggressive()}, "Degraded.EnterAfter is 3s; it must be at least three times HeartbeatInterval, or ReconcileInterval if that is less (9s)"},
+		{Config{RestartGrace: 1, Cooldown: 1}, "RestartGrace is 1ns; it must be 0 for none, or at least 1ms\nparti: Cooldown is 1ns; it must be negative for none, or at least 1ms"},
 		{Config{Labels: many(33)}, "Labels is \"33 labels\""},
 	} {
 		full := withDefaults(c.cfg)
@@ -325,5 +327,13 @@ func TestAMistakeHidesNoOther(t *testing.T) {
 		if n := strings.Count(got, "parti: "); n != len(c.fields) {
 			t.Errorf("%d mistakes are reported, and %d were made:\n%s", n, len(c.fields), got)
 		}
+	}
+}
+
+// What is slow to answer by its own settings is not degraded for that.
+func TestDegradedFollowsTheIntervals(t *testing.T) {
+	c := withDefaults(Config{SessionTTL: time.Minute, HeartbeatInterval: 15 * time.Second, ReconcileInterval: 30 * time.Second})
+	if err := c.check(); err != nil || c.Degraded.EnterAfter != 45*time.Second {
+		t.Errorf("%v, %v", c.Degraded.EnterAfter, err)
 	}
 }

@@ -389,6 +389,47 @@ func TestStoreLostSmallBatch(t *testing.T) {
 	})
 }
 
+// A worker that stops drains all that it has at once: a hundred handlers that take 7 s each
+// are well within the DrainTimeout of 30 s, and none of them meets its Hard.
+func TestStopDrainsAll(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(100)...)
+		var hurried atomic.Int64
+		m := f.make("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			select {
+			case <-time.After(7 * time.Second):
+			case <-l.Hard().Done():
+				hurried.Add(1)
+			}
+			return nil
+		}))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		f.settled(time.Minute, 100, m)
+		begun := time.Now()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > 8*time.Second || hurried.Load() > 0 {
+			t.Errorf("it took %v, and %d had to hurry", took, hurried.Load())
+		}
+	})
+}
+
+// A Run whose context has ended before it begins has nothing to stop, and says so.
+func TestRunThatIsOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := newFleet(t, parts(1)...).make("a", Config{}, nil).Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A hundred workers that start together need a few tries each to claim an ID, and
 // make one plan.
 func TestAHundredStartTogether(t *testing.T) {

@@ -118,7 +118,10 @@ func hollow(v any) bool {
 //
 // Handlers, hooks and the source get the values of ctx, but not its end.
 func (m *Manager) Run(ctx context.Context) error {
-	if err := m.begin(ctx); err != nil {
+	switch err := m.begin(ctx); {
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return nil // there was nothing to stop
+	case err != nil:
 		return err
 	}
 	select {

@@ -32,8 +32,8 @@ type Config struct {
 	DrainTimeout time.Duration // from revoke to Hard
 	StuckAfter   time.Duration // alert on a handler that ignores Hard for so long
 
-	// MovesInFlight is how many partitions are drained at a time, and how many are
-	// started at a time; less than 1 counts as 1. A drain gives up its place when
+	// MovesInFlight is how many partitions are drained at a time, but when leaving, and how
+	// many are started at a time; less than 1 counts as 1. A drain gives up its place when
 	// its handler has returned or its Hard has ended.
 	MovesInFlight int
 

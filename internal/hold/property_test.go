@@ -447,7 +447,7 @@ func (w *world) checkStops(rd *hold.Ready) {
 		case hold.Fenced:
 		}
 		if s.Cause != hold.Fenced && !h.hard {
-			if polite++; polite > w.cfg.MovesInFlight {
+			if polite++; polite > w.cfg.MovesInFlight && !w.leaving {
 				w.fatalf("%d drain at a time", polite)
 			}
 		}

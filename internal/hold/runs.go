@@ -37,7 +37,7 @@ func (m *Machine) stop(rd *Ready) {
 		if s.grants(r.grant.Token) && !m.leaving {
 			continue
 		}
-		if polite >= m.cfg.MovesInFlight { // the others wait, running
+		if polite >= m.cfg.MovesInFlight && !m.leaving { // the others wait, running; but a stop has an end
 			break
 		}
 		cause := Revoked
