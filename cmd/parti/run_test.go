@@ -222,6 +222,40 @@ func TestRunCodes(t *testing.T) {
 	}
 }
 
+// What the first process of a command says counts, although others go on after it.
+func TestRunCodesBesideOthers(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, "", "--partitions", "2", "--expected-workers", "2", "--done-on-success", "--reject-code", "75").nats()
+	mark := filepath.Join(s.dir, "mark")
+	script := `echo "here"
+		sleep 600 & echo "pid $!"
+		case $PARTI_PARTITION in
+		0) exit 0 ;;
+		1) mkdir ` + mark + ` 2>/dev/null && exit 75 ;;
+		esac
+		wait`
+	a, b := s.start("a", script), s.start("b", script)
+	for partition, want := range map[string]struct {
+		event string
+		code  int
+	}{"0": {"done", 0}, "1": {"rejected", 75}} {
+		ended := firstOf(t, partition+" has ended", func(e entry) bool { return e.Event == "ended" && e.Partition == partition }, a, b)
+		if ended.Why != "rest" || ended.Code == nil || *ended.Code != want.code || !strings.HasSuffix(ended.Text, "; others went on, and were ended") {
+			t.Errorf("%+v", ended)
+		}
+		next := firstOf(t, "what becomes of "+partition, func(e entry) bool {
+			return e.Partition == partition && slices.Contains([]string{"done", "rejected", "restart"}, e.Event)
+		}, a, b)
+		if next.Event != want.event {
+			t.Errorf("%+v", next)
+		}
+	}
+	for _, p := range []*proc{a, b} {
+		p.signal(syscall.SIGTERM)
+		p.ends(0)
+	}
+}
+
 // All that commands write comes out, whole, although one of what they started holds the
 // pipe for longer.
 func TestRunOutput(t *testing.T) {

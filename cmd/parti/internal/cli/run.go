@@ -58,7 +58,8 @@ overwrite a larger one.
 A partition goes to another worker only when all is gone that the program has started: its whole
 process group, and on Linux also what has left that. It gets SIGTERM when its partition is
 revoked, or this worker stops, and SIGKILL after --drain-timeout. If its first process ends
-earlier than others, these get SIGTERM at once, and SIGKILL after --drain-timeout.
+earlier than others, these have 0.2s to end by themselves, then get SIGTERM, and SIGKILL after
+--drain-timeout; the exit code of the first is that of the program.
 
 It is expected to run for as long as its partition is here. If it exits, with whatever code, it is
 started again: after 1s at first, after up to 1m when that goes on. See --done-on-success and

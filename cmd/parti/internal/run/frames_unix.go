@@ -68,7 +68,7 @@ type ending string
 
 const (
 	endTrust ending = "trust" // it ran out
-	endRest  ending = "rest"  // its first process had ended, and others went on
+	endRest  ending = "rest"  // its first process had ended, and others went on for longer than restTime
 )
 
 // maxFrame is the most bytes of one message: what the system allows as arguments and

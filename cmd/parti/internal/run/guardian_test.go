@@ -198,14 +198,15 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// What goes on after the first process has ended is asked to end, and killed when its
-// patience is over. Only then is the command gone.
+// What goes on after the first process has ended has a moment to end by itself, is asked
+// to, and killed when its patience is over. Only then is the command gone.
 func TestRest(t *testing.T) {
 	g := tryGuard(t)
+	begun := machineTime()
 	c, out := g.sh(`sleep 600 & echo $!; exit 4`)
 	_, inner := said(t, out)
-	if e := gone(t, c); e.Code != 4 || e.Why != endRest || alive(inner) {
-		t.Errorf("%+v", e)
+	if e := gone(t, c); e.Code != 4 || e.Why != endRest || alive(inner) || e.At-begun < restTime {
+		t.Errorf("%+v after %v", e, e.At-begun)
 	}
 
 	mark := filepath.Join(t.TempDir(), "ready")

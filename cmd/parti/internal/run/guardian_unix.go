@@ -94,12 +94,13 @@ type command struct {
 	mark     []byte // what is in the environment of whatever it starts
 	patience time.Duration
 
-	asked  bool // to end
-	ended  bool // its first process has, with this:
-	status syscall.WaitStatus
-	killAt time.Duration // end what is left; zero: not by itself
-	why    ending
-	doubts int // how often it could not be told whose an orphan is
+	asked   bool // to end
+	ended   bool // its first process has, with this:
+	status  syscall.WaitStatus
+	endedAt time.Duration // when that was
+	killAt  time.Duration // end what is left; zero: not by itself
+	why     ending
+	doubts  int // how often it could not be told whose an orphan is
 }
 
 // maxDoubts is how often to look again at an orphan without an environment: one that is
@@ -289,7 +290,7 @@ func (g *guardian) reap() {
 		delete(g.killed, pid)
 		if c := g.byPID[pid]; c != nil {
 			delete(g.byPID, pid)
-			c.ended, c.status = true, status
+			c.ended, c.status, c.endedAt = true, status, machineTime()
 		}
 	}
 }
@@ -297,10 +298,17 @@ func (g *guardian) reap() {
 // lives reports whether anything is left of a group.
 func (c *command) lives() bool { return !errors.Is(syscall.Kill(-c.pid, 0), syscall.ESRCH) }
 
-// endRest ends what goes on after the first process has ended: it is asked to, and
-// killed when its time is over.
+// restTime is how long what goes on after the first process may take to end by itself: a
+// tee that the output goes through has the last lines still to pass on.
+const restTime = 200 * time.Millisecond
+
+// endRest ends what goes on after the first process has ended: it has a moment to end by
+// itself, then it is asked to, and killed when its time is over.
 func (g *guardian) endRest(c *command) {
 	now := machineTime()
+	if !c.asked && now < c.endedAt+restTime {
+		return
+	}
 	if c.killAt == 0 {
 		c.killAt = now + c.patience
 		if !c.asked {

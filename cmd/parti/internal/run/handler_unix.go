@@ -91,7 +91,8 @@ func (c *child) wait(ctx, hard context.Context) {
 // outcome says what becomes of the partition.
 func (h *handler) outcome(ctx context.Context, e end) error {
 	text := errors.New(e.String())
-	switch clean := !e.Lost && e.Signal == 0 && e.Why == ""; {
+	// That others went on does not change what the first process has said.
+	switch clean := !e.Lost && e.Signal == 0 && e.Why != endTrust; {
 	case ctx.Err() != nil:
 		if e.Signal == syscall.SIGKILL {
 			return text // in a hurry
@@ -113,9 +114,17 @@ func (e end) String() string {
 	case e.Why == endTrust:
 		return "ended by the guardian, since the trust in this worker ran out"
 	case e.Signal != 0:
-		return "killed by " + signalName(e.Signal)
+		return "killed by " + signalName(e.Signal) + e.rest()
 	}
-	return fmt.Sprintf("exit code %d", e.Code)
+	return fmt.Sprintf("exit code %d", e.Code) + e.rest()
+}
+
+// rest says what became of those that went on after the first process.
+func (e end) rest() string {
+	if e.Why != endRest {
+		return ""
+	}
+	return "; others went on, and were ended"
 }
 
 func signalName(s syscall.Signal) string {
