@@ -133,15 +133,7 @@ func (s *scene) prepare(name, script string, args ...string) *proc {
 func (s *scene) start(name, script string, args ...string) *proc {
 	s.t.Helper()
 	p := s.prepare(name, script, args...)
-	// The guardian holds the pipes for as long as there is one.
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	talk, err := p.cmd.StderrPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	out, talk := p.pipes()
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -166,6 +158,21 @@ func (s *scene) start(name, script string, args ...string) *proc {
 		}
 	})
 	return p
+}
+
+// pipes are what it writes and what it complains. The guardian holds them for as long as
+// there is one.
+func (p *proc) pipes() (out, talk io.ReadCloser) {
+	p.t.Helper()
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	talk, err = p.cmd.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return out, talk
 }
 
 func (p *proc) read(r io.Reader) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -342,14 +343,7 @@ func TestRunNobodyReads(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "", "--partitions", "2", "--expected-workers", "1", "--drain-timeout", "300ms").nats()
 	p := s.prepare("a", `yes; yes >&2`)
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	talk, err := p.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out, talk := p.pipes()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -371,6 +365,53 @@ func TestRunNobodyReads(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, talk)
 	_, _ = io.Copy(io.Discard, out) // until whoever has it is gone
+}
+
+// When nobody reads what it writes any more, it stops as if it was asked to: its commands
+// are asked to end, and have.
+func TestRunUnread(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []string{"output", "complaints"} {
+		t.Run(closed, func(t *testing.T) {
+			s := newScene(t, "", "--partitions", "2", "--expected-workers", "1").nats()
+			mark := filepath.Join(s.dir, "asked-")
+			p := s.prepare("a", `trap 'mkdir `+mark+`$PARTI_PARTITION; exit 0' TERM; while :; do echo tick; echo tick >&2; sleep 0.02; done`)
+			shut, open := p.pipes()
+			if closed == "complaints" {
+				shut, open = open, shut
+			}
+			if err := p.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+			go func() {
+				p.read(open)
+				_ = p.cmd.Wait()
+				close(p.done)
+			}()
+			lines := bufio.NewScanner(shut)
+			for ticks := map[string]bool{}; len(ticks) < 2 && lines.Scan(); {
+				var e entry
+				if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+					t.Fatal(err)
+				}
+				if e.Event == "output" {
+					ticks[e.Partition] = true
+				}
+			}
+			if err := shut.Close(); err != nil {
+				t.Fatal(err)
+			}
+			p.ends(1)
+			if asked, err := filepath.Glob(mark + "*"); err != nil || len(asked) != 2 {
+				t.Errorf("asked to end: %v, %v", asked, err)
+			}
+			if all := p.entries(); closed == "output" && (!slices.ContainsFunc(all, func(e entry) bool { return e.Event == "state" && e.Why == "Stopped" }) ||
+				!strings.HasSuffix(all[len(all)-2].Text, "nobody reads the output")) {
+				t.Errorf("it does not say that it has stopped, and why:\n%s", p)
+			}
+		})
+	}
 }
 
 // A guardian that is killed is an event: what it had is gone, and is started again by

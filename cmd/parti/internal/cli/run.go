@@ -85,7 +85,8 @@ this worker, not even while this process is stopped or swapped out; without, an 
 goes on with what it has. On other systems than Linux, what has left its process group is not
 found, and if the guardian is killed as well, programs go on. There is no Windows yet.
 
-The first Ctrl-C or SIGTERM stops cleanly; the second at once.`,
+The first Ctrl-C or SIGTERM stops cleanly; the second at once. It also stops cleanly, with exit
+code 1, when nobody reads what it writes any more, as in "parti run ... | head".`,
 		Example: `  parti run --group crawl --embedded --partitions 16 -- ./crawl.sh {partition}
   parti run --group tools --partitions tools.yaml --isolation fence -- python3 poll.py
   parti run --group tools --partitions tools.yaml --context prod --max 50 --drain-timeout 10s -- ./poll
@@ -103,6 +104,9 @@ The first Ctrl-C or SIGTERM stops cleanly; the second at once.`,
 				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
 				defer stop()
 			}
+			// A write to nobody is an error from here on to the end, instead of the end: programs
+			// are asked to end first.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			return f.run(ctx, s, g, cmd.Flags(), args)
 		},
 	}
@@ -344,6 +348,8 @@ func (f *runFlags) failed(ctx context.Context, err error) error {
 		e.Code, e.Try = Forbidden, "parti permissions --group "+f.group+" --role worker,provisioner"
 	case errors.Is(err, parti.ErrIdentityInUse):
 		e.Try = "another --identity, or none"
+	case errors.Is(err, run.ErrUnread):
+		e.What, e.Try = "the worker has stopped", "send the output to who reads it to the end, to a file, or to /dev/null"
 	case errors.As(err, &stuck):
 		e.What = "the worker has stopped, but not all that it ran"
 	case errors.Is(err, context.DeadlineExceeded):

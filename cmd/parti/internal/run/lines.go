@@ -77,6 +77,8 @@ type printer struct {
 	stream string // its name, in JSON
 	style  Style
 	buf    []byte
+
+	readers *readers
 }
 
 // A Style is how the lines of commands look.
@@ -121,7 +123,8 @@ func (p *printer) print(j job, line []byte, more, first bool) {
 		}
 		b = append(append(paint(b, j.Partition, bar, p.style.Color), line...), '\n')
 	}
-	_, _ = p.w.Write(b)
+	_, err := p.w.Write(b)
+	p.readers.note(err)
 	if cap(b) <= 4*maxLine {
 		p.buf = b
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 )
@@ -79,7 +80,7 @@ func FuzzLines(f *testing.F) {
 // Lines of many commands stay whole, each after the name of its own.
 func TestPrinter(t *testing.T) {
 	var b bytes.Buffer
-	p := &printer{mu: &sync.Mutex{}, w: &b, stream: "stdout"}
+	p := &printer{readers: newReaders(), mu: &sync.Mutex{}, w: &b, stream: "stdout"}
 	var all sync.WaitGroup
 	for _, id := range []string{"a", "b", "c"} {
 		all.Go(func() {
@@ -107,7 +108,7 @@ func TestStyles(t *testing.T) {
 	text := strings.Repeat("x", maxLine) + "y\nz"
 	write := func(s Style) string {
 		var b bytes.Buffer
-		l := (&printer{mu: &sync.Mutex{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
+		l := (&printer{readers: newReaders(), mu: &sync.Mutex{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
 		_, _ = l.Write([]byte(text))
 		l.close()
 		return strings.ReplaceAll(b.String(), strings.Repeat("x", maxLine), "xx")
@@ -180,5 +181,28 @@ func TestPartitions(t *testing.T) {
 	}
 	if s, err := Partitions(t.Context(), ""); s != nil || err != nil {
 		t.Errorf("nothing: %v, %v", s, err)
+	}
+}
+
+// Who reads is gone when a pipe says so, and not when a disk is full.
+func TestReaders(t *testing.T) {
+	r := newReaders()
+	isGone := func() bool {
+		select {
+		case <-r.gone:
+			return true
+		default:
+			return false
+		}
+	}
+	for _, err := range []error{nil, &os.PathError{Op: "write", Path: "log", Err: syscall.ENOSPC}} {
+		if r.note(err); isGone() {
+			t.Errorf("they are gone after %v", err)
+		}
+	}
+	for range 2 {
+		if r.note(&os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}); !isGone() {
+			t.Error("they are not gone")
+		}
 	}
 }

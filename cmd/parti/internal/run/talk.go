@@ -41,10 +41,11 @@ type talk struct {
 	pending atomic.Int64
 	box     *mailbox[record]
 	written chan struct{}
+	readers *readers // of this and of what commands write
 }
 
 func newTalk(out, w io.Writer, style Style) *talk {
-	t := &talk{w: w, json: style.JSON, box: newMailbox[record](), written: make(chan struct{})}
+	t := &talk{w: w, json: style.JSON, box: newMailbox[record](), written: make(chan struct{}), readers: newReaders()}
 	t.out, t.mu = locks(out, w)
 	go func() {
 		defer close(t.written)
@@ -75,7 +76,8 @@ func (t *talk) write(r record) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintln(t.w, line)
+	_, err := fmt.Fprintln(t.w, line)
+	t.readers.note(err)
 }
 
 // close waits until all was told, but not for ever.

@@ -5,6 +5,7 @@ package run
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,7 +18,8 @@ import (
 const looksPerHeartbeat = 4
 
 // Run is a worker's life: it runs the command for every partition that the worker owns,
-// until ctx ends. Nothing that it started is left then. It returns nil after a clean stop.
+// until ctx ends. Nothing that it started is left then. It returns nil after a clean stop,
+// and [ErrUnread] after one because who read its output is gone.
 func Run(ctx context.Context, o Options) error {
 	path, err := Look(o.Command)
 	if err != nil {
@@ -28,8 +30,8 @@ func Run(ctx context.Context, o Options) error {
 	h := &handler{
 		group: o.Group, path: path, words: o.Command, done: o.DoneOnSuccess, reject: o.RejectCode,
 		patience: cmp.Or(o.Config.DrainTimeout, defaultDrain),
-		out:      &printer{mu: talk.out, w: o.Out, stream: "stdout", style: o.OutStyle},
-		err:      &printer{mu: talk.mu, w: o.Err, stream: "stderr", style: o.ErrStyle},
+		out:      &printer{mu: talk.out, w: o.Out, stream: "stdout", style: o.OutStyle, readers: talk.readers},
+		err:      &printer{mu: talk.mu, w: o.Err, stream: "stderr", style: o.ErrStyle, readers: talk.readers},
 		talk:     talk,
 	}
 	early := &earlyHandler{talk: talk}
@@ -44,6 +46,16 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer h.guards.close()
 
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	go func() {
+		select {
+		case <-talk.readers.gone:
+			give(ErrUnread)
+		case <-ctx.Done():
+		}
+	}()
+
 	var fed sync.WaitGroup
 	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	if o.Config.Isolation == parti.Fence {
@@ -52,5 +64,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer fed.Wait()
 	defer stop()
-	return mgr.Run(ctx)
+	err = mgr.Run(ctx)
+	if errors.Is(context.Cause(ctx), ErrUnread) && (err == nil || errors.Is(err, context.Canceled)) {
+		return ErrUnread
+	}
+	return err
 }
