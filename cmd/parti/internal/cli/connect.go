@@ -225,16 +225,57 @@ func (c *connection) connect(ctx context.Context, s *Streams, opts ...nats.Optio
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(a["url"].value, append(own, opts...)...)
-	if err != nil {
+	nc, err := dial(ctx, a["url"].value, append(own, opts...))
+	switch {
+	case err == nil:
+		c.used = a
+		return nc, nil
+	case ctx.Err() != nil:
+		return nil, a.ended(ctx)
+	default:
 		return nil, a.failed(err)
 	}
-	if ctx.Err() != nil {
-		nc.Close()
-		return nil, &Error{Code: Failed, What: "interrupted"}
+}
+
+// dial is [nats.Connect] until ctx ends. That one knows no context, and waits for one
+// server after the other.
+func dial(ctx context.Context, urls string, opts []nats.Option) (*nats.Conn, error) {
+	type dialed struct {
+		nc  *nats.Conn
+		err error
 	}
-	c.used = a
-	return nc, nil
+	done := make(chan dialed, 1)
+	go func() {
+		nc, err := nats.Connect(urls, opts...)
+		done <- dialed{nc, err}
+	}()
+	select {
+	case d := <-done:
+		if d.err == nil && ctx.Err() != nil {
+			d.nc.Close()
+			return nil, context.Cause(ctx)
+		}
+		return d.nc, d.err
+	case <-ctx.Done():
+		go func() { // it may still come about, for nobody
+			if d := <-done; d.err == nil {
+				d.nc.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// ended says why there is no connection when ctx has ended before there was one.
+func (a access) ended(ctx context.Context) *Error {
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, errTimeout) && !errors.Is(cause, context.DeadlineExceeded) {
+		return &Error{Code: Failed, What: "interrupted"}
+	}
+	return &Error{
+		Code: TimedOut, What: redactAll(a["url"].value) + " did not answer", Why: cause,
+		Try: "a longer --timeout, or say with --nats or --context where it is",
+	}
 }
 
 // jetstream is the JetStream that the settings lead to; nc is what connect returned.

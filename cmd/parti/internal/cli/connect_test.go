@@ -5,10 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
@@ -142,6 +145,80 @@ func TestConnect(t *testing.T) {
 				if !strings.Contains(b.String(), says) {
 					t.Errorf("it does not say %q:\n%s", says, b.String())
 				}
+			}
+		})
+	}
+}
+
+// silence is some servers that let everybody connect and say nothing. It tells when
+// somebody has.
+func silence(t *testing.T) (urls string, came <-chan struct{}) {
+	t.Helper()
+	var all []string
+	guests := make(chan struct{}, 16)
+	for range 3 {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, "nats://"+l.Addr().String())
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			var there []net.Conn
+			for {
+				guest, err := l.Accept()
+				if err != nil {
+					break
+				}
+				there = append(there, guest)
+				guests <- struct{}{}
+			}
+			for _, guest := range there {
+				_ = guest.Close()
+			}
+		})
+		t.Cleanup(func() {
+			_ = l.Close()
+			serving.Wait()
+		})
+	}
+	return strings.Join(all, ","), guests
+}
+
+// A command that cannot connect ends when its --timeout is over, or it is interrupted,
+// and not when it has waited for every server.
+func TestConnectEnds(t *testing.T) {
+	for _, c := range []struct{ command, rest string }{
+		{"status", "--timeout 200ms"},
+		{"check", "--timeout 200ms"},
+		{"doctor", "--timeout 200ms"},
+		{"status", ""},
+		{"run", "-- true"},
+		{"bench", "--yes"},
+	} {
+		t.Run(c.command+" "+c.rest, func(t *testing.T) {
+			urls, came := silence(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			code, says := TimedOut, urls+" did not answer: the time of --timeout is over\ntry: a longer --timeout"
+			if !strings.Contains(c.rest, "--timeout") {
+				code, says = Failed, "interrupted"
+				go func() {
+					<-came
+					interrupt()
+				}()
+			}
+			args := []string{c.command, "--nats", urls}
+			if c.command != "bench" {
+				args = append(args, "--group", "g")
+			}
+			begun := time.Now()
+			got, _, talk := try(ctx, nil, append(args, strings.Fields(c.rest)...)...)
+			if got != code || !strings.HasPrefix(talk, "parti: "+says) {
+				t.Errorf("exit code %d: %s", got, talk)
+			}
+			if took := time.Since(begun); took >= connectTime {
+				t.Errorf("it took %v", took)
 			}
 		})
 	}

@@ -129,6 +129,8 @@ func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, err
 	}
 	there, err := groups(ctx, js)
 	switch {
+	case err != nil && ctx.Err() != nil: // the time is over for the command, not only for the list
+		return "", t.used.ended(ctx)
 	case err != nil:
 		return "", &Error{Code: Usage, What: "no group is named, and the list of those that there are cannot be had", Why: err, Try: try}
 	case len(there) == 1:
