@@ -165,6 +165,42 @@ func TestExplain(t *testing.T) {
 	})
 }
 
+// Once everybody has stopped, nothing is said to go on, and nobody to have anything. One
+// that was cut off may go on all the same, unless it fences.
+func TestEverybodyStopped(t *testing.T) {
+	inBubble(t, 2, 8, func(t *testing.T, f *fleet) {
+		id := f.snapshot().Partitions[0].ID
+		says := func(sentence, explained string, next ...string) {
+			t.Helper()
+			if s := f.snapshot(); s.Sentence != sentence || s.Settled {
+				t.Errorf("%q, want %q", s.Sentence, sentence)
+			}
+			e, err := f.group.Explain(t.Context(), id)
+			if err != nil || e.Sentence != explained || !slices.Equal(e.Next, next) {
+				t.Errorf("%q, %q, %v", e.Sentence, e.Next, err)
+			}
+		}
+		last := f.all[0]
+		if err := f.all[1].Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled()
+		f.clients[last].Cut()
+		time.Sleep(10 * time.Minute) // its key has lapsed
+		says("No worker is there. 8 partitions run nowhere, unless on workers that are cut off from NATS.",
+			id+" still stands in the name of w0-0, which is gone: its key is not there.", "It goes to the first worker that takes it and has room.")
+		f.clients[last].Mend()
+		f.settled()
+		if err := last.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		says("No worker is there. 8 partitions run nowhere.",
+			id+" still stands in the name of w0-0, which is gone: it has left.", "It goes to the first worker that takes it and has room.")
+		f.join("w1", parti.Config{})
+		f.settled()
+	})
+}
+
 // Plan does not write, and says what then comes about.
 func TestPlanIsWhatComesAbout(t *testing.T) {
 	inBubble(t, 4, 40, func(t *testing.T, f *fleet) {

@@ -71,7 +71,7 @@ func (g *Group) Explain(ctx context.Context, partition string) (Explanation, err
 		}
 	}
 	e.Next = g.next(ctx, pic, &s, p)
-	e.Sentence = e.sentence(s.At)
+	e.Sentence = e.sentence(s.At, gone(&s, p.Owner))
 	if p.State == Unassigned {
 		e.Sentence += obstacle(&s)
 	}
@@ -118,7 +118,16 @@ func moveOf(d *plan.Decision, partition string, steps ...plan.Step) (plan.Move, 
 	return plan.Move{}, false
 }
 
-func (e *Explanation) sentence(now time.Time) string {
+// gone says why a worker is, or is empty where it is not.
+func gone(s *Snapshot, worker string) string {
+	if w, err := s.Worker(worker); err == nil && w.State == stateEnded {
+		return w.Why
+	}
+	return ""
+}
+
+// sentence says where it is, and why. Its owner may be gone, for that reason.
+func (e *Explanation) sentence(now time.Time, gone string) string {
 	p := &e.Partition
 	var b strings.Builder
 	switch p.State {
@@ -136,6 +145,9 @@ func (e *Explanation) sentence(now time.Time) string {
 		return b.String() + "."
 	case Stopping:
 		return fmt.Sprintf("%s stops on %s, because %s; %s has not let go yet.", p.ID, p.Owner, Reason(p.Why), p.Owner)
+	}
+	if gone != "" {
+		return fmt.Sprintf("%s still stands in the name of %s, which is gone: %s.", p.ID, p.Owner, gone)
 	}
 	fmt.Fprintf(&b, "%s is on %s", p.ID, p.Owner)
 	if !e.Since.IsZero() {
@@ -223,14 +235,24 @@ func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition
 		say("The group is paused: nothing moves for evenness.")
 	}
 	if p.State != Owned {
+		if owner.State == stateEnded {
+			say("%s is gone: %s.", p.Owner, owner.Why)
+		}
 		return all
 	}
-	if o, err := g.rehearse(ctx, pic, WhatIf{Without: []string{p.Owner}}); err == nil {
-		if m, ok := relocation(&o, p.ID); ok && m.To != "" {
-			say("If %s were lost, it would go to %s.", p.Owner, m.To)
-		} else {
-			say("If %s were lost, it would run nowhere.", p.Owner)
-		}
+	heir := g.heir(ctx, pic, p)
+	switch {
+	case owner.State == stateEnded && heir != "":
+		say("Without %s it goes to %s.", p.Owner, heir)
+	case owner.State == stateEnded:
+		say("It goes to the first worker that takes it and has room.")
+	case heir != "":
+		say("If %s were lost, it would go to %s.", p.Owner, heir)
+	default:
+		say("If %s were lost, it would run nowhere.", p.Owner)
+	}
+	if owner.State == stateEnded { // it has no load that could be evened out
+		return all
 	}
 	if o, err := g.rehearse(ctx, pic, WhatIf{}); err == nil {
 		if m, ok := relocation(&o, p.ID); ok {
@@ -240,6 +262,16 @@ func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition
 		}
 	}
 	return all
+}
+
+// heir is where a partition would go without its owner, or empty.
+func (g *Group) heir(ctx context.Context, pic *picture, p Partition) string {
+	o, err := g.rehearse(ctx, pic, WhatIf{Without: []string{p.Owner}})
+	if err != nil {
+		return ""
+	}
+	m, _ := relocation(&o, p.ID)
+	return m.To
 }
 
 func relocation(o *Outcome, partition string) (Relocation, bool) {

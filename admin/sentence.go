@@ -18,10 +18,10 @@ func sentence(s *Snapshot) (text string, settled bool) {
 	switch {
 	case s.Version == 0 && len(s.Workers) == 0:
 		return "Nobody has been here yet.", false
+	case c.Workers == 0:
+		return "No worker is there. " + of + " run nowhere" + unlessCutOff(s) + ".", false
 	case s.Leader == nil:
 		return fmt.Sprintf("Nobody leads. %s on %s go on as they are.", of, on), false
-	case c.Workers == 0:
-		return "No worker is there. " + of + " run nowhere.", false
 	case s.Leader.Answers && !s.Leader.Leads:
 		return fmt.Sprintf("The leader, %s, has not said yet what it is going to do. %s on %s go on as they are.", s.Leader.Worker, of, on), false
 	case !s.Leader.Answers:
@@ -65,6 +65,17 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return fmt.Sprintf("%s Nothing pending; %d %s.", text, n, plural(n, "alert")), true
 	}
 	return text + " Nothing pending.", true
+}
+
+// unlessCutOff says what the records cannot know: one that freezes goes on while it does
+// not reach NATS, although its key has lapsed.
+func unlessCutOff(s *Snapshot) string {
+	for _, w := range s.Workers {
+		if w.Why == whyLapsed && w.Partitions > 0 && w.Isolation == parti.Freeze.String() {
+			return ", unless on workers that are cut off from NATS"
+		}
+	}
+	return ""
 }
 
 // aside says what is kept out of the plan.

@@ -293,6 +293,9 @@ const (
 	stateSilent  = "silent"
 )
 
+// whyLapsed is why a worker has ended that has neither left nor was declared lost.
+const whyLapsed = "its key is not there"
+
 // drained are the worker IDs that are to be emptied.
 func drained(controls []plan.Control) map[string]bool {
 	ids := map[string]bool{}
@@ -326,7 +329,7 @@ func (p *picture) workers(all said, view *parti.Leading, drained map[string]bool
 		w.Releasing, w.Coming = len(slice.Releasing), len(slice.Coming)
 		w.Isolation = isolation(slice.Fenced)
 		w.TTL = slice.TTL
-		w.State, w.Why = stateEnded, "its key is not there"
+		w.State, w.Why = stateEnded, whyLapsed
 		if there {
 			w.take(session)
 			w.judge(session, seen[session.Nonce], view != nil)
