@@ -171,7 +171,12 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	f.workersMu.Unlock()
 	f.tb.Cleanup(func() { f.stopping.Do(f.stop) }) // of the last one, before any connection is closed
 	inside, _ := hatch.Open(w.Manager)
-	f.Follow(name, w.Manager)
+	f.follow(w.Manager, func(what What) {
+		if what == Crashed {
+			w.depart()
+		}
+		f.Enter(Entry{What: what, Worker: name})
+	})
 	if err := inside.Begin(context.Background()); err != nil {
 		f.tb.Fatalf("%s: %v", name, err)
 	}
@@ -197,10 +202,16 @@ func (f *Fleet) stop() {
 	all.Wait()
 }
 
-// Leave stops a worker cleanly.
+// Stop is that of its Manager. The fleet counts on it no more from then on, also when it
+// fails.
+func (w *Worker) Stop(ctx context.Context) error {
+	w.depart()
+	return w.Manager.Stop(ctx)
+}
+
+// Leave stops a worker cleanly, or the test fails.
 func (w *Worker) Leave() {
 	w.Fleet.tb.Helper()
-	w.depart()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := w.Stop(ctx); err != nil {
@@ -211,7 +222,6 @@ func (w *Worker) Leave() {
 // Crash is [CrashWorker].
 func (w *Worker) Crash() {
 	w.Fleet.tb.Helper()
-	w.depart()
 	CrashWorker(w.Fleet.tb, w.Manager)
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,7 +174,20 @@ func (l *Ledger) begin(of *life, e Entry) bool {
 // that name: [CrashWorker], [FreezeWorker], and what keeps it from NATS.
 func (l *Ledger) Follow(worker string, mgr *parti.Manager) {
 	l.tb.Helper()
-	tell := func(w What) { l.Enter(Entry{What: w, Worker: worker}) }
+	l.follow(mgr, func(w What) { l.Enter(Entry{What: w, Worker: worker}) })
+}
+
+// follow calls f with what is done to a Manager, until it has crashed: what ends later is
+// no more about it, and under its name there may be its successor.
+func (l *Ledger) follow(mgr *parti.Manager, f func(What)) {
+	l.tb.Helper()
+	var crashed atomic.Bool
+	tell := func(w What) {
+		if !crashed.Load() {
+			crashed.Store(w == Crashed)
+			f(w)
+		}
+	}
 	followed.Store(mgr, tell)
 	l.tb.Cleanup(func() { followed.Delete(mgr) })
 	if on, ok := storeConn(mgr); ok {

@@ -52,8 +52,8 @@ func CrashWorker(tb testing.TB, mgr *parti.Manager) {
 	tb.Helper()
 	w := open(tb, "CrashWorker", mgr)
 	w.Freeze()
-	told(mgr, Crashed)
 	CutConnection(tb, connOf(tb, mgr))
+	told(mgr, Crashed) // after the cut: what is entered after a crash is about another process
 	tb.Cleanup(w.Bury)
 }
 

@@ -45,6 +45,57 @@ func TestCrashWorker(t *testing.T) {
 	f.Check(parti.Fence, MaxGap(5*time.Second))
 }
 
+// Who is stopped or crashed as a Manager is no worker of the fleet any more: nobody waits
+// for it, and the end of the test is clean.
+func TestGoneAsManager(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *Worker) error{
+		"stopped": func(t *testing.T, w *Worker) error { t.Helper(); return w.Stop(t.Context()) },
+		"crashed": func(t *testing.T, w *Worker) error { t.Helper(); CrashWorker(t, w.Manager); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, a, b := hurried(t, StartNATS(t))
+			if err := end(t, a); err != nil {
+				t.Fatal(err)
+			}
+			f.Settled(patience)
+			if shares := f.Shares(); shares[b.Name] != 12 {
+				t.Errorf("%v", shares)
+			}
+			f.Check(parti.Fence)
+		})
+	}
+}
+
+// The successor of one that crashed is not taken for isolated, although that one's
+// connection stays cut, and the cut ends later.
+func TestSuccessorOfACrash(t *testing.T) {
+	t.Parallel()
+	f, a, _ := hurried(t, StartNATS(t))
+	apart := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.now.worker(a.Name).apart(time.Now())
+	}
+	cut := CutConnection(t, a.Manager)
+	if !apart() {
+		t.Error("it is not isolated")
+	}
+	t.Run("crash", func(t *testing.T) {
+		CrashWorker(t, a.Manager)
+		f.Join(a.Name)
+		f.Settled(patience)
+		if apart() {
+			t.Error("while the cut lasts")
+		}
+	})
+	cut.Heal()
+	if apart() {
+		t.Error("after it")
+	}
+	f.Check(parti.Freeze)
+}
+
 // A worker that is frozen is found lost by its silence. What it goes on with is
 // excused; what it writes when it has woken is refused.
 func TestFreezeWorker(t *testing.T) {
