@@ -459,6 +459,32 @@ func (s *overtaken) Write(ctx context.Context, w kv.Write) (kv.Rev, error) {
 	return s.Client.Write(ctx, w)
 }
 
+// What others are to read is one line that is not too long, or nothing is done.
+func TestFreeText(t *testing.T) {
+	inBubble(t, 1, 2, func(t *testing.T, f *fleet) {
+		long := strings.Repeat("é", 250)
+		for why, o := range map[string]admin.Order{
+			"its reason has 501 bytes":                                    {Why: long + "."},
+			`its reason has a control character: "a\x1b[2J"`:              {Why: "a\x1b[2J"},
+			`its reason has a control character: "a\nb"`:                  {Why: "a\nb"},
+			"its reason has a control character: \"a\\u009b2J\"":          {Why: "a\u009b2J"},
+			"the name of who wants it has 501 bytes":                      {Who: long + "."},
+			`the name of who wants it has a control character: "ann\x7f"`: {Who: "ann\x7f"},
+		} {
+			_, err := f.group.Pause(t.Context(), o)
+			if refused := (*admin.RefusedError)(nil); !errors.As(err, &refused) || refused.Why != why || refused.Try == "" {
+				t.Errorf("%s: %v", why, err)
+			}
+		}
+		if s := f.snapshot(); len(s.Controls) > 0 {
+			t.Errorf("%v", s.Controls)
+		}
+		if _, err := f.group.Pause(t.Context(), admin.Order{Why: long + "\n", Who: long}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Of two operators at once one wins, and the other is told who and when.
 func TestTwoOperators(t *testing.T) {
 	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {

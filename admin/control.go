@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/parti-go/parti/internal/elect"
 	"github.com/parti-go/parti/internal/kv"
@@ -21,7 +22,8 @@ import (
 type Order struct {
 	// Who wants it; empty: who the group was opened as, see [WithWho].
 	Who string
-	// Why is for people, and stays with it.
+	// Why is for people, and stays with it. Like Who it is one line of at most 500 bytes,
+	// since it stands in one of a screen: a [RefusedError] otherwise.
 	Why string
 	// For is when it ends by itself, from now on; 0: it stands until it is taken back. The
 	// end is this machine's time, and the leader compares its own clock with it.
@@ -192,6 +194,12 @@ func (g *Group) want(ctx context.Context, c plan.Control, o Order) (Change, erro
 	if o.For > 0 && !oneTime(c.Kind) {
 		c.Until = now.Add(o.For)
 	}
+	if err := presentable(c, "its reason", c.Why); err != nil {
+		return Change{}, err
+	}
+	if err := presentable(c, "the name of who wants it", c.Who); err != nil {
+		return Change{}, err
+	}
 	if err := g.sensible(ctx, c); err != nil {
 		return Change{}, err
 	}
@@ -199,6 +207,20 @@ func (g *Group) want(ctx context.Context, c plan.Control, o Order) (Change, erro
 		c.Number = cmp.Or(c.Number, rand.Text())
 	}
 	return g.put(ctx, c)
+}
+
+// maxText is how many bytes of free text stay with an order.
+const maxText = 500
+
+// presentable checks that free text can be shown to everybody who looks.
+func presentable(c plan.Control, what, text string) error {
+	if n := len(text); n > maxText {
+		return &RefusedError{What: describe(c), Why: fmt.Sprintf("%s has %d bytes", what, n), Try: fmt.Sprintf("at most %d bytes", maxText)}
+	}
+	if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
+		return &RefusedError{What: describe(c), Why: fmt.Sprintf("%s has a control character: %q", what, text), Try: "one line of plain text"}
+	}
+	return nil
 }
 
 // sensible checks that there is what a control is about, and that it can be done.

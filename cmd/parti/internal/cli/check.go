@@ -137,9 +137,9 @@ func checkLines(h admin.Health, look show.Look) []string {
 		paint = look.Paint.Red
 	}
 	if look.Plain {
-		lines := []string{h.Level.String() + "\t" + h.Sentence}
+		lines := []string{h.Level.String() + "\t" + show.Clean(h.Sentence)}
 		for _, p := range h.Problems {
-			lines = append(lines, "problem\t"+p)
+			lines = append(lines, "problem\t"+show.Clean(p))
 		}
 		for _, m := range h.Metrics {
 			lines = append(lines, m.Name+"\t"+decimal(m.Value))
@@ -189,7 +189,7 @@ func nagios(w io.Writer, group string, h admin.Health, err error) error {
 			code = Code(admin.Unknown)
 		}
 	}
-	line := fmt.Sprintf("PARTI %s - %s: %s", nagiosWords[code], group, pipeless.Replace(text))
+	line := fmt.Sprintf("PARTI %s - %s: %s", nagiosWords[code], group, pipeless.Replace(show.Clean(text)))
 	var data []string
 	for _, m := range h.Metrics {
 		data = append(data, m.Name+"="+decimal(m.Value)+m.Unit)
@@ -201,7 +201,7 @@ func nagios(w io.Writer, group string, h admin.Health, err error) error {
 		return &Error{Code: Failed, What: "write", Why: err}
 	}
 	for _, p := range h.Problems[min(1, len(h.Problems)):] {
-		if _, err := fmt.Fprintln(w, pipeless.Replace(p)); err != nil {
+		if _, err := fmt.Fprintln(w, pipeless.Replace(show.Clean(p))); err != nil {
 			return &Error{Code: Failed, What: "write", Why: err}
 		}
 	}
@@ -211,8 +211,8 @@ func nagios(w io.Writer, group string, h admin.Health, err error) error {
 	return &silent{code}
 }
 
-// pipeless keeps text out of the performance data, and on its line.
-var pipeless = strings.NewReplacer("|", "/", "\n", " ")
+// pipeless keeps text out of the performance data.
+var pipeless = strings.NewReplacer("|", "/")
 
 // silent is an exit code that says all there is to say.
 type silent struct{ code Code }

@@ -143,7 +143,7 @@ func planLines(o admin.Outcome, moves int, look show.Look) []string {
 		steps.Row(show.Text(m.Partition), show.Text(m.From), show.Text(m.To), show.Count(m.Weight), show.Text(why(m.Why)))
 	}
 	if look.Plain {
-		lines := []string{"sentence\t" + o.Sentence}
+		lines := []string{"sentence\t" + show.Clean(o.Sentence)}
 		for _, l := range loads.Lines(look) {
 			lines = append(lines, "load\t"+l)
 		}
@@ -173,7 +173,7 @@ func planRest(o admin.Outcome, look show.Look) []string {
 	var lines []string
 	add := func(word, text string) {
 		if look.Plain {
-			lines = append(lines, strings.ToLower(word)+"\t"+text)
+			lines = append(lines, strings.ToLower(word)+"\t"+show.Clean(text))
 			return
 		}
 		for _, line := range show.Wrap(word+": "+text, look.Width) {
@@ -230,7 +230,7 @@ func explainLines(e admin.Explanation, now time.Time, look show.Look) []string {
 			return
 		}
 		if look.Plain {
-			lines = append(lines, strings.ToLower(word)+"\t"+text)
+			lines = append(lines, strings.ToLower(word)+"\t"+show.Clean(text))
 			return
 		}
 		head := word
@@ -240,7 +240,7 @@ func explainLines(e admin.Explanation, now time.Time, look show.Look) []string {
 		}
 	}
 	if look.Plain {
-		lines = append(lines, "sentence\t"+e.Sentence)
+		lines = append(lines, "sentence\t"+show.Clean(e.Sentence))
 	} else {
 		for _, line := range show.Wrap(e.Sentence, look.Width) {
 			lines = append(lines, look.Paint.Bold(look.Cut(line, look.Width)))

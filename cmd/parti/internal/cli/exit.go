@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // Code is a process's exit code.
@@ -72,9 +74,18 @@ func report(w io.Writer, err error) Code {
 	if !errors.As(err, &e) {
 		e = &Error{Code: Failed, What: err.Error()}
 	}
-	fmt.Fprintf(w, "parti: %s\n", e.Error())
+	fmt.Fprintf(w, "parti: %s\n", cleanLines(e.Error()))
 	if e.Try != "" {
-		fmt.Fprintf(w, "try: %s\n", e.Try)
+		fmt.Fprintf(w, "try: %s\n", cleanLines(e.Try))
 	}
 	return e.Code
+}
+
+// cleanLines cleans text that may have several lines, each for itself.
+func cleanLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = show.Clean(line)
+	}
+	return strings.Join(lines, "\n")
 }

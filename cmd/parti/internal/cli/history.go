@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -245,11 +244,11 @@ func writeEvent(s *Streams, g *global, e admin.Event, look show.Look) error {
 			admin.Event
 		}{admin.Schema, e})
 	}
+	text := show.Clean(e.Text)
 	if look.Plain {
-		_, err := fmt.Fprintf(s.Out, "%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Kind, strings.ReplaceAll(e.Text, "\n", " "))
+		_, err := fmt.Fprintf(s.Out, "%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Kind, text)
 		return err
 	}
-	text := e.Text
 	switch e.Kind {
 	case admin.WorkerLost, admin.SetAside, admin.Missed:
 		text = look.Paint.Red(text)

@@ -56,7 +56,7 @@ written each time that the first sentence becomes another; with --json a documen
 func statusLines(group string, now admin.Snapshot, look show.Look) []string {
 	var lines []string
 	if look.Plain {
-		lines = append(lines, "sentence\t"+now.Sentence)
+		lines = append(lines, "sentence\t"+show.Clean(now.Sentence))
 	} else {
 		for _, line := range show.Wrap(now.Sentence, look.Width) {
 			lines = append(lines, mood(now, look.Paint)(look.Cut(line, look.Width)))
@@ -95,7 +95,7 @@ func facts(group string, now admin.Snapshot, look show.Look) []string {
 	last := ""
 	add := func(word, text string, paint func(string) string) {
 		if look.Plain {
-			lines = append(lines, strings.ToLower(word)+"\t"+text)
+			lines = append(lines, strings.ToLower(word)+"\t"+show.Clean(text))
 			return
 		}
 		head := word

@@ -150,7 +150,7 @@ func (x *steer) ask(ctx context.Context, now admin.Snapshot, c plan.Control, gro
 		text += " It replaces: " + controlLine(*old, now.At) + "."
 	}
 	p := show.Paint(s.colors(x.g.color, s.Err))
-	fmt.Fprintf(s.Err, "Group %s: %s\n", p.Bold(group), text)
+	fmt.Fprintf(s.Err, "Group %s: %s\n", p.Bold(group), show.Clean(text))
 	if x.yes {
 		return nil
 	}
@@ -206,7 +206,7 @@ type changed struct {
 func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began time.Time) error {
 	s := x.streams
 	if !x.g.json {
-		fmt.Fprintln(s.Out, x.Done(change, time.Now().In(show.Zone)))
+		fmt.Fprintln(s.Out, show.Clean(x.Done(change, time.Now().In(show.Zone))))
 	}
 	out := changed{Schema: admin.Schema, Change: change}
 	if x.waits {
@@ -254,6 +254,7 @@ func newProgress(s *Streams) *progress {
 }
 
 func (p *progress) show(text string) {
+	text = show.Clean(text)
 	if text == p.last {
 		return
 	}

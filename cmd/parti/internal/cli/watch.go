@@ -106,7 +106,7 @@ type teller struct {
 func (l *teller) take(now admin.Snapshot, err error) error {
 	if err != nil {
 		if l.last != err.Error() {
-			fmt.Fprintf(l.streams.Err, "%s  no answer: %v\n", time.Now().Format(time.TimeOnly), err)
+			fmt.Fprintf(l.streams.Err, "%s  no answer: %s\n", time.Now().Format(time.TimeOnly), show.Clean(err.Error()))
 		}
 		l.last = err.Error()
 		return nil
@@ -121,7 +121,7 @@ func (l *teller) take(now admin.Snapshot, err error) error {
 	// A sentence that only counts seconds is not another one.
 	if key := strings.Map(digitless, now.Sentence); key != l.last {
 		l.last = key
-		_, err := fmt.Fprintf(l.streams.Out, "%s\t%s\n", now.At.Format(time.RFC3339), now.Sentence)
+		_, err := fmt.Fprintf(l.streams.Out, "%s\t%s\n", now.At.Format(time.RFC3339), show.Clean(now.Sentence))
 		return err
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // A record is one event, as JSON; Text is the same as a sentence.
@@ -66,7 +68,7 @@ func (t *talk) say(r record) {
 
 func (t *talk) write(r record) {
 	defer t.pending.Add(-1)
-	line := "parti: " + r.Text
+	line := "parti: " + show.Clean(r.Text) // a reason is anybody's
 	if t.json {
 		text, err := json.Marshal(r)
 		if err != nil {

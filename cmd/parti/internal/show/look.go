@@ -4,6 +4,7 @@ package show
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -17,8 +18,25 @@ type Look struct {
 	Plain bool
 }
 
-// Cut shortens text to a width, with a mark where something is missing.
+// Clean is text, which may be anybody's, without control characters: those that are space
+// become one, and the others, which a terminal would obey, a mark. It stays on its line and
+// in its column, and as long as it was.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case !unicode.IsControl(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		default:
+			return utf8.RuneError
+		}
+	}, text)
+}
+
+// Cut is text that is clean, and shortened to a width, with a mark where something is missing.
 func (l Look) Cut(text string, width int) string {
+	text = Clean(text)
 	if l.ASCII {
 		text = ascii.Replace(text)
 	}
@@ -33,7 +51,7 @@ func (l Look) Cut(text string, width int) string {
 }
 
 // ascii replaces what we write beyond it.
-var ascii = strings.NewReplacer("·", "-", "█", "#", "▏", "|", "★", "*", "…", "...", "–", "-", "→", "->", "×", "x", "≥", ">=", "≤", "<=")
+var ascii = strings.NewReplacer("·", "-", "█", "#", "▏", "|", "★", "*", "…", "...", "–", "-", "→", "->", "×", "x", "≥", ">=", "≤", "<=", "\uFFFD", "?")
 
 // Wrap breaks text at spaces, into lines that are at most so wide where words are not
 // longer themselves.

@@ -66,6 +66,23 @@ func TestCut(t *testing.T) {
 	}
 }
 
+func TestClean(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                        "",
+		"· é plain text":          "· é plain text",
+		"a\tb\r\nc\u0085d":        "a b  c d",
+		"\x1b[2J\x00\a\x7f\u009b": "\uFFFD[2J\uFFFD\uFFFD\uFFFD\uFFFD",
+		"no UTF-8: \x9b2J":        "no UTF-8: \uFFFD2J",
+	} {
+		if got := show.Clean(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := (show.Look{ASCII: true}).Cut("\x1b[2J\n", 4); got != "?[2~" {
+		t.Errorf("%q", got)
+	}
+}
+
 // table has a column of every kind.
 func table() *show.Table {
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)

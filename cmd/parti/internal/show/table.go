@@ -104,7 +104,7 @@ func (t *Table) Lines(look Look) []string {
 		for i, row := range t.rows {
 			fields := make([]string, len(row))
 			for j := range fields {
-				fields[j] = tabless.Replace(row[j].plain)
+				fields[j] = Clean(row[j].plain)
 			}
 			lines[i] = strings.Join(fields, "\t")
 		}
@@ -179,9 +179,6 @@ const (
 	cut          = 4
 )
 
-// tabless keeps a field in one column and one line.
-var tabless = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
-
 func (l Look) bare() Look {
 	l.Paint = false
 	return l
@@ -193,7 +190,7 @@ func (t *Table) line(look Look, widths []int, row []Cell) string {
 	space := 0 // that is owed
 	for i, c := range t.Columns {
 		cell := row[i]
-		text := look.Cut(tabless.Replace(cell.text), widths[i])
+		text := look.Cut(cell.text, widths[i])
 		pad := widths[i] - utf8.RuneCountInString(text)
 		if i > 0 {
 			space += len(gap)
