@@ -44,6 +44,9 @@ worker,provisioner. What the server refuses is in its log, and in the error of t
   parti permissions --group orders --stream ORDERS --cursors --json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if use.Group = s.group(use.Group); use.Group == "" {
+				return usage(errNoGroup, tryGroup)
+			}
 			all := granted{Schema: 1}
 			for _, r := range roles {
 				var of []permissions.Role
@@ -64,7 +67,7 @@ worker,provisioner. What the server refuses is in its log, and in the error of t
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&use.Group, "group", "", "the `name` of the group")
+	flags.StringVar(&use.Group, "group", "", "the `name` of the group; also PARTI_GROUP")
 	flags.StringArrayVar(&roles, "role", []string{"worker", "provisioner", "observer", "operator"}, "a `role`, or several of one user, joined by commas; may be repeated")
 	flags.StringVar(&use.Stream, "stream", "", "the `stream` that package consumer consumes")
 	flags.StringVar(&use.Consumers, "consumers", "", "the `group` that package consumer is given (default: that of --group)")
@@ -72,7 +75,6 @@ worker,provisioner. What the server refuses is in its log, and in the error of t
 	flags.StringVar(&use.CursorBucket, "cursor-bucket", "", "the `bucket` of the cursors (default: that of NewCursor)")
 	flags.StringVar(&use.DeadLetter, "dead-letter", "", "the `subject` of dead letters")
 	flags.StringVar(&use.InboxPrefix, "inbox-prefix", "", "the connection's `prefix` of inboxes (default: _INBOX)")
-	_ = cmd.MarkFlagRequired("group")
 	return cmd
 }
 

@@ -41,6 +41,11 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("%v", parsed)
 	}
 
+	nameless := slices.Concat(args[:1], args[3:])
+	if code, named, _ := try(t.Context(), map[string]string{"PARTI_GROUP": "orders"}, nameless...); code != Done || named != out {
+		t.Errorf("with the group in the environment: %d %s", code, named)
+	}
+
 	code, out, _ = try(t.Context(), nil, append(args, "--json", "--role", "observer")...)
 	var all granted
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != Done || all.Schema != 1 || len(all.Users) != 2 || !slices.Equal(all.Users[0].Permissions.Publish.Allow, want.Publish.Allow) {
@@ -51,7 +56,7 @@ func TestPermissions(t *testing.T) {
 		args []string
 		says string
 	}{
-		{nil, `"group" not set`},
+		{nil, "no group is named"},
 		{[]string{"--group", "a b"}, `group "a b"`},
 		{[]string{"--group", "g", "--role", "king"}, `role "king"`},
 		{[]string{"--group", "g", "--cursors"}, "name it"},

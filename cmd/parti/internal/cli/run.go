@@ -112,14 +112,13 @@ code 1, when nobody reads what it writes any more, as in "parti run ... | head".
 	}
 	f.add(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("isolation", cobra.FixedCompletions([]string{"freeze", "fence"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagRequired("group")
 	return cmd
 }
 
 // add adds the flags.
 func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.SetInterspersed(false)
-	flags.StringVar(&f.group, "group", "", "the `name` of the group")
+	flags.StringVar(&f.group, "group", "", "the `name` of the group; also PARTI_GROUP")
 	flags.StringVar(&f.partitions, "partitions", "", "the `source` of the partitions: a file that lists them, or how many there are (default: none; others lead)")
 	flags.BoolVar(&f.embedded, "embedded", false, "for one machine: the first process brings a NATS server, and others take over when it ends")
 	flags.StringVar(&f.embeddedDir, "embedded-dir", "", "the `directory` of that server; all processes have the same (default: one for each group below XDG_STATE_HOME or ~/.local/state)")
@@ -214,6 +213,9 @@ func fromEnvironment(c *parti.Config, lookup func(string) string) error {
 }
 
 func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.FlagSet, command []string) error {
+	if f.group = s.group(f.group); f.group == "" {
+		return usage(errNoGroup, tryGroup)
+	}
 	cfg, err := f.settings(flags, s.Env)
 	if err != nil {
 		return usage(err, tryRun)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/spf13/pflag"
 
 	"github.com/parti-go/parti"
@@ -26,7 +27,7 @@ func TestRunUsage(t *testing.T) {
 		says string
 	}{
 		{"--group g", "no command is given"},
-		{"-- true", `"group" not set`},
+		{"-- true", "no group is named"},
 		{"--group g -- no-such-program", "no program to run"},
 		{"--group g --partitions 0 -- true", "--partitions 0: it is 1 to 1000000, or a file"},
 		{"--group g --partitions /nowhere -- true", "--partitions /nowhere: "},
@@ -93,6 +94,24 @@ func TestRunSettings(t *testing.T) {
 	}
 	if got, err := f.settings(flags, env); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("with flags: %+v, %v", got, err)
+	}
+}
+
+// The group may be named by the environment; a flag comes before it.
+func TestRunGroup(t *testing.T) {
+	env := map[string]string{"PARTI_GROUP": "ours"}
+	for group, args := range map[string][]string{
+		"ours":   {"run"},
+		"theirs": {"run", "--group", "theirs"},
+	} {
+		url := serve(t, server.Options{}).ClientURL()
+		args = append(args, "--nats", url, "--config", put(t, filepath.Join(t.TempDir(), "c.yaml"), "session_ttl: 1ns"), "--", "true")
+		if code, _, talk := try(t.Context(), env, args...); code != Usage || !strings.Contains(talk, "SessionTTL") {
+			t.Errorf("exit code %d: %s", code, talk)
+		}
+		if code, out, talk := try(t.Context(), nil, "status", "--nats", url); code != Done || !strings.Contains(out, "group\t"+group+",") {
+			t.Errorf("exit code %d: %s%s", code, out, talk)
+		}
 	}
 }
 

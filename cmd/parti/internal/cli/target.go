@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,16 +112,19 @@ func (t *target) openOver(ctx context.Context, nc *nats.Conn) (*way, error) {
 }
 
 // named is what the command line or the environment says of the group, or empty.
-func (t *target) named() string {
-	if t.group != "" {
-		return t.group
-	}
-	return t.streams.Env("PARTI_GROUP")
-}
+func (t *target) named() string { return t.streams.group(t.group) }
+
+// group is the one that --group names, else the environment, or empty.
+func (s *Streams) group(flag string) string { return cmp.Or(flag, s.Env("PARTI_GROUP")) }
+
+// tryGroup is what to try where no group is named.
+const tryGroup = "--group NAME, or PARTI_GROUP in the environment"
+
+// errNoGroup is for commands to which the only group that there is means nothing.
+var errNoGroup = errors.New("no group is named")
 
 // which says which group it is: the one that is named, or the only one.
 func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, error) {
-	const try = "--group NAME, or PARTI_GROUP in the environment"
 	if name := t.named(); name != "" {
 		if strings.Trim(name, letters) != "" {
 			return "", usage(fmt.Errorf("--group %q: a name is letters, digits, - and _", name), "parti status --group orders")
@@ -132,13 +136,13 @@ func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, err
 	case err != nil && ctx.Err() != nil: // the time is over for the command, not only for the list
 		return "", t.used.ended(ctx)
 	case err != nil:
-		return "", &Error{Code: Usage, What: "no group is named, and the list of those that there are cannot be had", Why: err, Try: try}
+		return "", &Error{Code: Usage, What: "no group is named, and the list of those that there are cannot be had", Why: err, Try: tryGroup}
 	case len(there) == 1:
 		return there[0], nil
 	case len(there) == 0:
 		return "", &Error{Code: NotFound, What: "there is no group here", Why: errors.New("no bucket's name begins with parti-"), Try: "--nats or --context for another server; a group is there once its first worker has started"}
 	default:
-		return "", &Error{Code: Usage, What: "no group is named", Why: errors.New("there is " + strings.Join(there, ", ")), Try: try}
+		return "", &Error{Code: Usage, What: "no group is named", Why: errors.New("there is " + strings.Join(there, ", ")), Try: tryGroup}
 	}
 }
 
