@@ -70,7 +70,9 @@ var errTimeout = errors.New("the time of --timeout is over")
 
 // open opens the way to the group. Its error is an [Error].
 func (t *target) open(ctx context.Context) (*way, error) {
-	nc, err := t.connect(ctx, t.streams, nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), quiet)
+	// All that natskv asks for, so that doctor does not find fault with this connection.
+	nc, err := t.connect(ctx, t.streams, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectBufSize(-1),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), quiet)
 	if err != nil {
 		return nil, err
 	}
