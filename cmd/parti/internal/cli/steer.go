@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/cmd/parti/internal/show"
@@ -82,22 +84,63 @@ var errNobody = errors.New("nobody is there to be asked: this is no terminal")
 
 func (x *steer) run(cmd *cobra.Command, args []string) error {
 	s := x.streams
-	again := cmd.CommandPath() + " " + strings.Join(args, " ")
-	again = strings.TrimSpace(again)
-	if x.force {
-		again += " --force"
+	yes := []string{"--yes"}
+	if x.named() == "" {
+		yes = append(yes, "--group NAME")
 	}
 	switch {
 	case x.Harms && !x.force:
-		return usage(fmt.Errorf("%s without --force: %s", cmd.Name(), strings.ToLower(x.Short[:1])+x.Short[1:]), again+" --force")
+		return usage(fmt.Errorf("%s without --force: %s", cmd.Name(), strings.ToLower(x.Short[:1])+x.Short[1:]), again(cmd, args, "--force"))
 	case x.order.For < 0:
-		return usage(fmt.Errorf("--for %v: it is a time above 0", x.order.For), again+" --for 1h")
+		return usage(fmt.Errorf("--for %v: it is a time above 0", x.order.For), again(cmd, args, "--for 1h"))
 	case x.yes && x.named() == "":
-		return usage(errors.New("--yes without a group: what nobody is asked about must say where it is"), again+" --yes --group NAME")
+		return usage(errors.New("--yes without a group: what nobody is asked about must say where it is"), again(cmd, args, yes...))
 	case !x.yes && !s.askable():
-		return usage(errNobody, again+" --yes --group NAME")
+		return usage(errNobody, again(cmd, args, yes...))
 	}
 	return x.through(cmd.Context(), x.About(args...))
+}
+
+// again is a command line as it was, with some flags more, or with other values.
+func again(cmd *cobra.Command, args []string, flags ...string) string {
+	words := []string{cmd.CommandPath()}
+	for _, a := range args {
+		words = append(words, shellWord(a))
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		given := slices.ContainsFunc(flags, func(flag string) bool {
+			name, _, _ := strings.Cut(flag, " ")
+			return name == "--"+f.Name
+		})
+		if !given {
+			words = append(words, flagWord(f))
+		}
+	})
+	return strings.Join(append(words, flags...), " ")
+}
+
+// flagWord is a flag as it was given, but for secrets.
+func flagWord(f *pflag.Flag) string {
+	value := f.Value.String()
+	switch {
+	case f.Value.Type() == "bool" && value == "true":
+		return "--" + f.Name
+	case f.Value.Type() == "bool":
+		return "--" + f.Name + "=" + value
+	case f.Name == "nats":
+		value = redactAll(value)
+	case f.Name == "user", f.Name == "password": // a user without a password is a token
+		value = "xxxxx"
+	}
+	return "--" + f.Name + " " + shellWord(value)
+}
+
+// shellWord is text as one word for a shell.
+func shellWord(text string) string {
+	if text != "" && strings.Trim(text, letters+".,:/@%+=") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // through does it, in three steps: look, ask, and do. Who is asked may think for as long as
