@@ -27,6 +27,7 @@ func newPlan(s *Streams, g *global) *cobra.Command {
 	t := &target{}
 	var (
 		what    admin.WhatIf
+		without []string
 		weights string
 		moves   int
 	)
@@ -41,10 +42,13 @@ A file of weights has a partition and its weight on each line, or is a JSON obje
 standard input. Off a terminal each line begins with load or move: load, worker, partitions before
 and after, weight before and after, new or gone; move, partition, from, to, weight, why.`,
 		Example: `  parti plan --without worker-3
-  parti plan --with 2
+  parti plan --without worker-3,worker-4 --with 2
   parti plan --weights weights.txt --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if what.Without = listed(without); len(what.Without) == 0 && cmd.Flags().Changed("without") {
+				return usage(errors.New("--without: it names no worker"), "parti plan --without worker-3")
+			}
 			if what.With < 0 {
 				return usage(fmt.Errorf("--with %d: it is 0 or more", what.With), "parti plan --with 1")
 			}
@@ -71,7 +75,7 @@ and after, weight before and after, new or gone; move, partition, from, to, weig
 	}
 	t.flags(cmd, s)
 	f := cmd.Flags()
-	f.StringArrayVar(&what.Without, "without", nil, "without this `worker`; may be repeated")
+	f.StringArrayVar(&without, "without", nil, "without this `worker`, or several that are joined by commas; may be repeated")
 	f.IntVar(&what.With, "with", 0, "with so many more workers, like most of those that are there")
 	f.StringVar(&weights, "weights", "", "with the weights in this `file`")
 	f.IntVar(&moves, "moves", usualMoves, "how many moves a terminal shows; 0: all")
@@ -81,8 +85,23 @@ and after, weight before and after, new or gone; move, partition, from, to, weig
 	return cmd
 }
 
+// listed are all names of some lists, whose names stand between commas or spaces.
+func listed(lists []string) []string {
+	return strings.FieldsFunc(strings.Join(lists, ","), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
 // readWeights reads a file of weights.
 func readWeights(s *Streams, path string) (map[string]int64, error) {
+	all, err := parseWeights(s, path)
+	for _, id := range sortedKeys(all) {
+		if all[id] < 0 && err == nil {
+			err = fmt.Errorf("the weight of %s is %d, and not 0 or more", id, all[id])
+		}
+	}
+	return all, err
+}
+
+func parseWeights(s *Streams, path string) (map[string]int64, error) {
 	var text []byte
 	var err error
 	if path == "-" {
