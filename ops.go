@@ -77,6 +77,10 @@ func (o *operator) do(op member.Op) member.Answer {
 			a.Records = []member.Record{decode(req.Key, e)}
 		}
 	case member.List:
+		if req.Names {
+			a.Records, a.Err = o.names(ctx, req.Kind)
+			break
+		}
 		var entries []kv.Entry
 		entries, a.Rev, a.Err = o.store.List(ctx, prefixOf(member.Follow{Kind: req.Kind}))
 		for _, e := range entries {
@@ -105,6 +109,18 @@ func (o *operator) do(op member.Op) member.Answer {
 	}
 	a.Err = classified(a.Err)
 	return a
+}
+
+// names asks the store which keys of a kind there are.
+func (o *operator) names(ctx context.Context, kind member.Kind) ([]member.Record, error) {
+	names, err := o.store.Names(ctx, prefixOf(member.Follow{Kind: kind}))
+	var records []member.Record
+	for _, name := range names {
+		if key, ok := parseKey(name); ok {
+			records = append(records, member.Record{Key: key})
+		}
+	}
+	return records, err
 }
 
 // patience is how long a request may take.

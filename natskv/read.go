@@ -129,6 +129,15 @@ func (s *Store) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, er
 	return entries, rev, nil
 }
 
+// Names tells which keys match the prefix.
+func (s *Store) Names(ctx context.Context, prefix string) ([]string, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	names, _, err := s.present(ctx, prefix)
+	return names, err
+}
+
 // present is the keys that match the prefix, markers included, and the last
 // revision of the stream before it was asked for any of them.
 func (s *Store) present(ctx context.Context, prefix string) ([]string, kv.Rev, error) {

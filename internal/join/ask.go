@@ -36,7 +36,7 @@ func (m *Machine) heard(h Held) {
 	switch {
 	case h.Rev <= a.of.Rev && !h.over():
 	case h.Unreadable || h.Session.Nonce != a.of.Session.Nonce:
-		m.survey() // somebody else has it now
+		m.survey(false) // somebody else has it now
 	case h.over():
 		m.held[h.Worker] = h
 		m.choose()

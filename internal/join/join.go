@@ -14,7 +14,9 @@
 // The choice, best first: the ID last held by this identity; one whose session has
 // provably ended and that still has partitions; one of the lowest that are free,
 // drawn from a window that grows with each refused try, so that workers that start
-// together need a few tries each and not one try per competitor.
+// together need a few tries each and not one try per competitor. Whoever is refused
+// asks only which sessions there are by now: were it to read them all again, a crowd
+// would read as often as the square of its size.
 //
 // Taking an ID over stops its former holder's renewals. It is no evidence that the
 // former holder has stopped: the claim names it, and says how it ended only if
@@ -107,9 +109,10 @@ type Fact interface{ fact() }
 type (
 	// Tick says only that time has passed.
 	Tick struct{}
-	// Surveyed answers Ready.Survey: every session key that is there, whether a plan
-	// and a leader's key are, and whether the plan says that the group is being rebuilt
-	// from what workers hold.
+	// Surveyed answers Ready.Survey: every session key that is there, or only whose it
+	// is where Ready.Names says that this will do; whether a plan and a leader's key are
+	// there, and whether the plan says that the group is being rebuilt from what workers
+	// hold.
 	Surveyed struct {
 		Sessions               []Held
 		Plan, Leader, Adopting bool
@@ -158,6 +161,7 @@ type Claim struct {
 // once and must each be answered; the other fields are levels.
 type Ready struct {
 	Survey bool
+	Names  bool     // of the survey: which sessions there are will do, unread
 	Look   []string // worker IDs whose slices are to be read
 	Probe  string   // a nonce
 	Claim  *Claim

@@ -33,7 +33,9 @@ type Machine struct {
 
 	at      at
 	next    time.Time // pausing: when to survey
+	names   bool      // the next survey, or the one under way, is of names
 	refused int       // tries
+	trying  string    // the worker ID that was claimed last
 
 	held                   map[string]Held // by worker ID
 	plan, leader, adopting bool
@@ -49,7 +51,7 @@ type Machine struct {
 // New makes a machine that begins with a survey.
 func New(cfg Config, now time.Time) *Machine {
 	m := &Machine{cfg: cfg, now: now, alive: map[string]bool{}}
-	m.survey()
+	m.survey(false)
 	return m
 }
 
@@ -87,8 +89,7 @@ func (m *Machine) Step(now time.Time, f Fact) {
 		}
 	case Refused:
 		if m.at == claiming {
-			m.refused++
-			m.pause(m.spread())
+			m.wasRefused()
 		}
 	default:
 		panic(fmt.Sprintf("join: unknown fact %T", f))
@@ -115,7 +116,7 @@ func (m *Machine) passed() {
 	switch m.at {
 	case pausing:
 		if !m.now.Before(m.next) {
-			m.survey()
+			m.survey(m.names)
 		}
 	case asking:
 		m.asking()
@@ -123,14 +124,36 @@ func (m *Machine) passed() {
 	}
 }
 
-func (m *Machine) survey() {
-	m.at, m.out = surveying, Ready{Survey: true, Spare: m.out.Spare}
+// survey reads every session, or only which there are.
+func (m *Machine) survey(names bool) {
+	m.at, m.names = surveying, names
+	m.out = Ready{Survey: true, Names: names, Spare: m.out.Spare}
 }
 
 // pause waits before the next survey.
-func (m *Machine) pause(d time.Duration) {
-	m.at, m.next, m.out = pausing, m.now.Add(d), Ready{Spare: m.out.Spare}
+func (m *Machine) pause(d time.Duration, names bool) {
+	m.at, m.names, m.next = pausing, names, m.now.Add(d)
+	m.out = Ready{Spare: m.out.Spare}
 }
+
+// wasRefused goes for another ID: somebody else has the one that was claimed.
+func (m *Machine) wasRefused() {
+	m.refused++
+	if _, ok := m.held[m.trying]; ok {
+		m.held[m.trying] = somebody(m.trying)
+	}
+	m.pause(m.spread(), m.namesDo())
+}
+
+// namesDo says whether it is enough to know which sessions there are by now. Where
+// one has ended, others go for it as well, and where one is of this identity, the
+// rest may be: there it matters what each says. A strict identity must not miss one.
+func (m *Machine) namesDo() bool {
+	return !m.cfg.Strict && len(m.mine()) == 0 && len(m.over()) == 0
+}
+
+// somebody is a session of which only the name is known. Its ID is taken.
+func somebody(worker string) Held { return Held{Worker: worker, Unreadable: true} }
 
 // spread is how long to wait after a refused try: nothing at first, then a random
 // time that grows.
@@ -142,15 +165,31 @@ func (m *Machine) spread() time.Duration {
 }
 
 func (m *Machine) surveyed(f Surveyed) {
+	known := m.held
 	m.held = make(map[string]Held, len(f.Sessions))
 	for _, h := range f.Sessions {
+		if m.names {
+			h = byName(known, h.Worker)
+		}
 		m.held[h.Worker] = h
 	}
 	m.plan, m.leader, m.adopting = f.Plan, f.Leader, f.Adopting
 	if m.adopting && m.since.IsZero() {
 		m.since = m.now
 	}
+	if m.names && len(m.free()) == 0 {
+		m.survey(false) // nothing is free by the names: whoever waits as a spare has read the sessions
+		return
+	}
 	m.choose()
+}
+
+// byName is what is known of a session that was not read again.
+func byName(known map[string]Held, worker string) Held {
+	if h, ok := known[worker]; ok {
+		return h
+	}
+	return somebody(worker)
 }
 
 // choose goes for the best ID there is.
@@ -177,8 +216,8 @@ func (m *Machine) choose() {
 		m.begin(m.draw(live)[0])
 		return
 	}
-	if ended := m.ended(); m.plan && m.refused == 0 && len(ended) > 0 {
-		m.look(ended, true)
+	if ended := m.over(); m.plan && m.refused == 0 && len(ended) > 0 {
+		m.look(m.draw(ended), true)
 		return
 	}
 	m.lowest()
@@ -200,15 +239,15 @@ func (m *Machine) mine() []Held {
 	return mine
 }
 
-// ended draws a few of the IDs whose sessions have provably ended.
-func (m *Machine) ended() []Held {
+// over are the sessions that have provably ended, in order of IDs.
+func (m *Machine) over() []Held {
 	var over []Held
 	for n := range m.cfg.MaxWorkers {
 		if h, ok := m.held[m.cfg.name(n)]; ok && h.over() {
 			over = append(over, h)
 		}
 	}
-	return m.draw(over)
+	return over
 }
 
 // draw takes a few from the window, at random: where many workers share one
@@ -250,17 +289,23 @@ func (m *Machine) look(candidates []Held, free bool) {
 	m.read(names, decide)
 }
 
-// lowest claims one of the lowest free IDs.
-func (m *Machine) lowest() {
+// free are the IDs that nobody has, in order.
+func (m *Machine) free() []int {
 	var free []int
 	for n := range m.cfg.MaxWorkers {
 		if h, ok := m.held[m.cfg.name(n)]; !ok || h.over() {
 			free = append(free, n)
 		}
 	}
+	return free
+}
+
+// lowest claims one of the lowest free IDs.
+func (m *Machine) lowest() {
+	free := m.free()
 	if len(free) == 0 {
 		m.out.Spare = true
-		m.pause(m.cfg.Again)
+		m.pause(m.cfg.Again, false)
 		return
 	}
 	name := m.cfg.name(free[m.cfg.pick(window(m.refused, len(m.held), len(free)))])
@@ -269,7 +314,7 @@ func (m *Machine) lowest() {
 		return
 	}
 	if late := m.since.Add(m.cfg.ComeBack); m.adopting && m.now.Before(late) {
-		m.pause(late.Sub(m.now))
+		m.pause(late.Sub(m.now), false)
 		return
 	}
 	m.vacant(name, 0, "")
@@ -293,7 +338,7 @@ func (m *Machine) claim(h Held) {
 }
 
 func (m *Machine) write(c Claim) {
-	m.at, m.out = claiming, Ready{Claim: &c}
+	m.at, m.trying, m.out = claiming, c.Worker, Ready{Claim: &c}
 }
 
 // read asks for the slices of names, sorted, and goes on with then.

@@ -84,9 +84,13 @@ func newScript(strict bool) *script {
 }
 
 // held reads "w-3:identity:7:left": worker ID, whose, revision, and what it says.
-// Its nonce is the identity's and the worker's; "again" is the successor's.
+// Its nonce is the identity's and the worker's; "again" is the successor's. "w-3" alone
+// is a name.
 func held(t *testing.T, word string) Held {
 	f := strings.Split(word, ":")
+	if len(f) == 1 {
+		return Held{Worker: word}
+	}
 	if len(f) != 4 {
 		t.Fatalf("no session: %q", word)
 	}
@@ -207,7 +211,10 @@ func (s *script) ready() {
 	say := func(format string, args ...any) {
 		s.trace = append(s.trace, fmt.Sprintf("%8v ", s.now.Sub(s.zero))+fmt.Sprintf(format, args...))
 	}
-	if rd.Survey {
+	switch {
+	case rd.Survey && rd.Names:
+		say("survey names")
+	case rd.Survey:
 		say("survey")
 	}
 	if len(rd.Look) > 0 {

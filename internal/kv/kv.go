@@ -128,6 +128,11 @@ type Store interface {
 	// may hold some later ones.
 	List(ctx context.Context, prefix string) ([]Entry, Rev, error)
 
+	// Names tells which keys match the prefix, in order, for much less than List does:
+	// every one that is there, and perhaps some that are not, such as one that only a
+	// marker stands for.
+	Names(ctx context.Context, prefix string) ([]string, error)
+
 	// Write makes one conditional change: ErrStale, ErrUnknown, ErrUnavailable,
 	// ErrLost, a TooLargeError, a DeniedError, or the new revision.
 	Write(ctx context.Context, w Write) (Rev, error)

@@ -78,7 +78,7 @@ func (c *claim) pump() bool {
 	c.dirty = false
 	rd := c.brain.Ready()
 	if rd.Survey {
-		c.survey()
+		c.survey(rd.Names)
 	}
 	for _, id := range rd.Look {
 		c.look(id)
@@ -104,8 +104,9 @@ func (c *claim) pump() bool {
 	return true
 }
 
-// survey reads what the choice depends on. That the bucket is there comes first.
-func (c *claim) survey() {
+// survey reads what the choice depends on, of sessions perhaps only which there are.
+// That the bucket is there comes first.
+func (c *claim) survey(names bool) {
 	c.incarnation(new(retry), func() {
 		var s join.Surveyed
 		left := 3
@@ -120,9 +121,12 @@ func (c *claim) survey() {
 			part()
 		})
 		c.get(c.life, Key{Kind: KindLeader}, func(r Record) { s.Leader = !r.Gone; part() })
-		c.list(c.life, KindSession, func(a Answer) {
+		c.listing(c.life, List{KindSession, names}, new(retry), func(a Answer) {
 			for _, r := range a.Records {
-				if !r.Gone {
+				switch {
+				case names:
+					s.Sessions = append(s.Sessions, join.Held{Worker: r.Key.Name})
+				case !r.Gone:
 					s.Sessions = append(s.Sessions, c.held(r))
 				}
 			}

@@ -3,6 +3,7 @@ package member
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,42 @@ func TestHundredStartTogether(t *testing.T) {
 	}
 	if len(ids) != 100 {
 		t.Errorf("%d IDs for 100 workers", len(ids))
+	}
+}
+
+// unseatedReads counts what those without a session read of sessions: a listing is one
+// request for the names and, unless these will do, one for each.
+func (w *world) unseatedReads() *int {
+	n := new(int)
+	w.fault = func(b *box, op Op) fault {
+		if l, ok := op.Do.(List); ok && l.Kind == KindSession && b.m.session == nil {
+			*n++
+			if !l.Names {
+				*n += len(w.store.sessions())
+			}
+		}
+		return fault{}
+	}
+	return n
+}
+
+// What a worker reads to join does not grow with the crowd that starts together with it.
+func TestCrowdReadsLittle(t *testing.T) {
+	for _, n := range []int{64, 256} {
+		w := newWorld(t)
+		reads := w.unseatedReads()
+		for i := range n {
+			c := w.config(fmt.Sprintf("id-%d", i))
+			c.MaxWorkers, c.Leads = 2*n, false
+			w.start(c)
+		}
+		w.must("all claims", 10*time.Second, func() bool {
+			return !slices.ContainsFunc(w.boxes, func(b *box) bool { return !b.claimed() })
+		})
+		t.Logf("%d workers read sessions %d times, %.1f each", n, *reads, float64(*reads)/float64(n))
+		if *reads > 5*n {
+			t.Errorf("%d reads of sessions by %d workers that start together, want at most 5 each", *reads, n)
+		}
 	}
 }
 

@@ -175,17 +175,17 @@ func (d *desk) unread(what string, err error) {
 
 // list reads all keys of a kind until they can be read.
 func (d *desk) list(l *life, kind Kind, then func(Answer)) {
-	d.listing(l, kind, new(retry), then)
+	d.listing(l, List{Kind: kind}, new(retry), then)
 }
 
-func (d *desk) listing(l *life, kind Kind, r *retry, then func(Answer)) {
-	d.ask(l, List{kind}, func(a Answer) {
+func (d *desk) listing(l *life, what List, r *retry, then func(Answer)) {
+	d.ask(l, what, func(a Answer) {
 		if a.Err == nil {
 			then(a)
 			return
 		}
-		d.unread("every "+kind.String(), a.Err)
-		d.after(l, "read "+strconv.Itoa(a.ID), r.pause(d), func() { d.listing(l, kind, r, then) })
+		d.unread("every "+what.Kind.String(), a.Err)
+		d.after(l, "read "+strconv.Itoa(a.ID), r.pause(d), func() { d.listing(l, what, r, then) })
 	})
 }
 

@@ -74,8 +74,12 @@ type Request interface{ request() }
 type (
 	// Get reads one key at the store's leader.
 	Get struct{ Key Key }
-	// List reads all keys of one kind.
-	List struct{ Kind Kind }
+	// List reads all keys of one kind. Where Names is set, the names will do: the
+	// records of the answer have nothing but their keys, and some may be gone.
+	List struct {
+		Kind  Kind
+		Names bool
+	}
 	// Put makes one conditional write; Record.Rev is the revision the key must
 	// have. A Record with Gone set removes the key.
 	Put struct {

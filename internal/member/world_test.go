@@ -461,7 +461,9 @@ func (s *fakeStore) do(b *box, r Request) Answer {
 	case List:
 		a := Answer{Rev: kv.Floor(s.incarnation) + s.n}
 		for k, e := range s.keys {
-			if k.Kind == r.Kind && !e.gone && (s.omit == nil || !s.omit(k)) {
+			if k.Kind == r.Kind && r.Names {
+				a.Records = append(a.Records, Record{Key: k})
+			} else if k.Kind == r.Kind && !e.gone && (s.omit == nil || !s.omit(k)) {
 				a.Records = append(a.Records, s.record(k, e))
 			}
 		}

@@ -104,6 +104,14 @@ func (c *Client) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, e
 	return l.es, l.rev, err
 }
 
+// Names tells which keys match the prefix.
+func (c *Client) Names(ctx context.Context, prefix string) ([]string, error) {
+	return call(ctx, c, Op{Kind: OpNames, Keys: []string{prefix}}, func(t *Table) ([]string, error) {
+		names, err := t.Names(prefix)
+		return slices.DeleteFunc(names, c.omits), err
+	})
+}
+
 // Write makes one conditional change.
 func (c *Client) Write(ctx context.Context, w kv.Write) (kv.Rev, error) {
 	return call(ctx, c, Op{OpWrite, []string{w.Key}, w.Last == 0}, func(*Table) (kv.Rev, error) { return c.server.apply(w) })
@@ -269,16 +277,16 @@ func (c *Client) refused(op Op) error {
 
 // omitted leaves out what Omit says.
 func (c *Client) omitted(es []kv.Entry) []kv.Entry {
-	if c.omit == nil {
-		return es
+	return slices.DeleteFunc(es, func(e kv.Entry) bool { return c.omits(e.Key) })
+}
+
+// omits says whether Omit leaves the key out.
+func (c *Client) omits(key string) bool {
+	if c.omit == nil || !c.omit(key) {
+		return false
 	}
-	return slices.DeleteFunc(es, func(e kv.Entry) bool {
-		gone := c.omit(e.Key)
-		if gone {
-			c.server.strike(c, Omitted)
-		}
-		return gone
-	})
+	c.server.strike(c, Omitted)
+	return true
 }
 
 // delay is how long one way takes.

@@ -23,7 +23,7 @@ const (
 	Held           Fault = "held"            // a request was held up: by a black hole, or for want of a quorum
 	Refused        Fault = "refused"         // a request failed because Refuse said so
 	Hung           Fault = "hung"            // a request was not answered because Hang said so
-	Omitted        Fault = "omitted"         // a List left out a key that is there
+	Omitted        Fault = "omitted"         // a List or Names left out a key that is there
 	RepeatedWrite  Fault = "repeated write"  // a write arrived a second time
 	StaleRead      Fault = "stale read"      // a read was answered from the past
 	LostChange     Fault = "lost change"     // a Follow was not told of a change
@@ -62,6 +62,7 @@ type OpKind string
 const (
 	OpGet         OpKind = "get"
 	OpList        OpKind = "list"
+	OpNames       OpKind = "names"
 	OpWrite       OpKind = "write"
 	OpCommit      OpKind = "commit"
 	OpFollow      OpKind = "follow"
@@ -78,7 +79,9 @@ func (o Op) String() string { return fmt.Sprintf("%s %s", o.Kind, strings.Join(o
 func (o Op) writes() bool { return o.Kind == OpWrite || o.Kind == OpCommit || o.Kind == OpRenew }
 
 // reads says whether the request is answered from what a replica holds.
-func (o Op) reads() bool { return o.Kind == OpGet || o.Kind == OpList || o.Kind == OpIncarnation }
+func (o Op) reads() bool {
+	return o.Kind == OpGet || o.Kind == OpList || o.Kind == OpNames || o.Kind == OpIncarnation
+}
 
 // A Fate is what becomes of one change on its way to one Follow. The zero Fate
 // lets it through.

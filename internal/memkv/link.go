@@ -69,7 +69,7 @@ func (c *Client) Refuse(f func(Op) error) { c.set(func() { c.refuse = f }) }
 // answered; for probes there is Lose. f is called with a lock held, and must not call memkv.
 func (c *Client) Hang(f func(Op) bool) { c.set(func() { c.hang = f }) }
 
-// Omit leaves keys out of what List answers, as if they were not there. f is called with a
+// Omit leaves keys out of what List and Names answer, as if they were not there. f is called with a
 // lock held, and must not call memkv.
 func (c *Client) Omit(f func(key string) bool) { c.set(func() { c.omit = f }) }
 

@@ -78,6 +78,21 @@ func (t *Table) List(prefix string) ([]kv.Entry, kv.Rev, error) {
 	return es, t.last, nil
 }
 
+// Names tells which keys match the prefix, as a Store's, markers included.
+func (t *Table) Names(prefix string) ([]string, error) {
+	if t.lost {
+		return nil, kv.ErrLost
+	}
+	var names []string
+	for key := range t.keys {
+		if kv.Match(prefix, key) {
+			names = append(names, key)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Apply makes the changes, all or none, and tells of them. It expires nothing by
 // itself: call Expire with the same time first.
 func (t *Table) Apply(now time.Time, ws ...kv.Write) (kv.Rev, []Change, error) {

@@ -215,6 +215,10 @@ func (w *world) serve(p *process, r member.Request) (a member.Answer, silent boo
 		if !v.exists {
 			return member.Answer{Err: kv.ErrLost}, false
 		}
+		if r.Names {
+			a.Records = v.names(r.Kind)
+			break
+		}
 		a.Records, a.Rev = v.list(r.Kind), v.last
 		for i := range a.Records {
 			a.Records[i] = b.readable(a.Records[i])

@@ -109,6 +109,18 @@ func (v view) list(kind member.Kind) []member.Record {
 	return out
 }
 
+// names is the keys of a kind, markers included.
+func (v view) names(kind member.Kind) []member.Record {
+	var out []member.Record
+	for k := range v.records {
+		if k.Kind == kind {
+			out = append(out, member.Record{Key: k})
+		}
+	}
+	slices.SortFunc(out, func(a, b member.Record) int { return cmp.Compare(a.Key.Name, b.Key.Name) })
+	return out
+}
+
 // holds reports whether a write's condition holds: the key is at that revision, or,
 // for zero, is not there. So a write may expect a marker's revision, or zero.
 func (v view) holds(p member.Put) bool {

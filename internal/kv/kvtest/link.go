@@ -59,6 +59,9 @@ var linkCases = []testCase{
 		if _, _, err := s.List(s.ctx, ""); !errors.Is(err, kv.ErrUnavailable) {
 			t.Errorf("List: %v", err)
 		}
+		if _, err := s.Names(s.ctx, ""); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("Names: %v", err)
+		}
 		if _, err := s.Incarnation(s.ctx); !errors.Is(err, kv.ErrUnavailable) {
 			t.Errorf("Incarnation: %v", err)
 		}

@@ -3,6 +3,7 @@ package kvtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/parti-go/parti/internal/kv"
@@ -70,6 +71,30 @@ var readCases = []testCase{
 			}
 		}
 	}},
+	{"Names/are those of all present keys, in order", func(t *testing.T, f Fixture) {
+		s := open(t, f)
+		s.names("")
+		for _, key := range []string{"slice.w1", "session.w2", "plan", "session.w10", "slice.w1.2", "session.w1", "slice.w10", "sessions"} {
+			s.put(key, "x", 0)
+		}
+		s.names("session.", "session.w1", "session.w10", "session.w2")
+		s.names("slice.w1", "slice.w1", "slice.w1.2")
+		s.names("plan", "plan")
+		s.names("plan.")
+		s.names("", "plan", "session.w1", "session.w10", "session.w2", "sessions", "slice.w1", "slice.w1.2", "slice.w10")
+	}},
+	{"Names/of what was removed may stay with the marker", func(t *testing.T, f Fixture) {
+		s := open(t, f)
+		s.remove("k.a", s.put("k.a", "one", 0))
+		s.put("k.b", "one", 0)
+		got, err := s.Names(s.ctx, "k.")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = slices.DeleteFunc(got, func(key string) bool { return key == "k.a" }); !slices.Equal(got, []string{"k.b"}) {
+			t.Errorf("%v beside the removed one, want k.b", got)
+		}
+	}},
 	{"List/of many", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		const n = 700
@@ -84,5 +109,9 @@ var readCases = []testCase{
 			s.commit(chunk...)
 		}
 		s.lists("many.", want...)
+		for i, w := range want {
+			want[i] = strings.TrimSuffix(w, "=x")
+		}
+		s.names("many.", want...)
 	}},
 }

@@ -93,6 +93,9 @@ var renewCases = []testCase{
 		if _, err := s.Get(s.ctx, "a"); !errors.Is(err, kv.ErrLost) {
 			t.Errorf("Get: %v", err)
 		}
+		if _, err := s.Names(s.ctx, ""); !errors.Is(err, kv.ErrLost) {
+			t.Errorf("Names: %v", err)
+		}
 		if _, _, err := s.List(s.ctx, ""); !errors.Is(err, kv.ErrLost) {
 			t.Errorf("List: %v", err)
 		}

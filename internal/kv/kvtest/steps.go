@@ -136,6 +136,18 @@ func (s steps) lists(prefix string, want ...string) kv.Rev {
 	return rev
 }
 
+// names says what Names holds.
+func (s steps) names(prefix string, want ...string) {
+	s.t.Helper()
+	got, err := s.Names(s.ctx, prefix)
+	if err != nil {
+		s.t.Fatalf("names %q: %v", prefix, err)
+	}
+	if !slices.Equal(got, want) {
+		s.t.Fatalf("names %q: %v; want %v", prefix, got, want)
+	}
+}
+
 // A follower is a Follow under way, on a goroutine of its own.
 type follower struct {
 	t      *testing.T

@@ -200,6 +200,8 @@ var writeCases = []testCase{
 		ended(t, "Get", err)
 		_, _, err = s.List(ctx, "")
 		ended(t, "List", err)
+		_, err = s.Names(ctx, "")
+		ended(t, "Names", err)
 		_, err = s.Incarnation(ctx)
 		ended(t, "Incarnation", err)
 		_, err = s.Renew(ctx, 1<<20)
