@@ -448,6 +448,41 @@ func TestWorkersWithoutAHandlerOrASource(t *testing.T) {
 	})
 }
 
+// slowLists is a store that takes its time to list, and no longer than it is given.
+type slowLists struct {
+	Store
+	takes time.Duration
+}
+
+func (s slowLists) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, error) {
+	select {
+	case <-time.After(s.takes):
+		return s.Store.List(ctx, prefix)
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	}
+}
+
+// A group comes up also where a listing of all sessions takes half a minute.
+func TestListingsAreWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(3)...)
+		m, err := NewManager(slowLists{f.server.Client("a"), 28 * time.Second}, f.source, f.ledger.wrap("a", nil), Config{ExpectedWorkers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if err := m.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually(time.Minute, "it runs all", func() bool { return f.ledger.counts()["a"] == 3 })
+		if err := m.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Last words stay for as long as a successor may come, in whole seconds.
 func TestStopWithAnOddRestartGrace(t *testing.T) {
 	bubble(t, func(t *testing.T) {

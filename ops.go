@@ -16,6 +16,9 @@ const (
 	// sourceTimeout is how long a source may take to list. It is promised in
 	// [PartitionSource].
 	sourceTimeout = 30 * time.Second
+	// listTimeout is how long the store may take to list: a thousand workers that start
+	// together, and read a thousand sessions each, need that long of one server.
+	listTimeout = 30 * time.Second
 	// maxProbes is how many probes are on their way at a time. They cost a goroutine
 	// each, and a leader of a thousand workers has a thousand every half second.
 	maxProbes = 64
@@ -125,9 +128,14 @@ func (o *operator) names(ctx context.Context, kind member.Kind) ([]member.Record
 
 // patience is how long a request may take.
 func (o *operator) patience(req member.Request) time.Duration {
-	switch req.(type) {
-	case member.List, member.Renew:
-		return 3 * o.timeout // they are many requests
+	switch req := req.(type) {
+	case member.List:
+		if !req.Names {
+			return max(listTimeout, 3*o.timeout)
+		}
+		return 3 * o.timeout // there may be pages
+	case member.Renew:
+		return 3 * o.timeout // it is many requests
 	case member.Get, member.Put, member.Commit, member.Incarnation, member.Probe, member.Partitions:
 	}
 	return o.timeout

@@ -48,8 +48,9 @@ func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
 // maxReplicas is JetStream's own limit.
 const maxReplicas = 5
 
-// WithRequestTimeout is how long one request may take; 2 s by default. A context
-// that ends earlier counts as well.
+// WithRequestTimeout is how long one request may take; 2 s by default. A listing of
+// many keys, which is many requests, may take fifteen times as long. A context that
+// ends earlier counts as well.
 func WithRequestTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if d > 0 {

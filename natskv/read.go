@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -75,6 +76,12 @@ func (s *Store) get(ctx context.Context, key string) (kv.Entry, error) {
 // abreast is how many keys List reads at a time.
 const abreast = 16
 
+// listTimes is how many times as long as one request a List may take.
+const listTimes = 15
+
+// errNotAll ends a List that takes longer.
+var errNotAll = fmt.Errorf("%w: no answer for every key in time", kv.ErrUnavailable)
+
 // List reads all keys that match the prefix: it asks the stream's leader which there
 // are and what the last revision is, and then reads each there. A consumer would
 // need one request less, but it may live on a replica that lags, has to be placed
@@ -84,49 +91,85 @@ func (s *Store) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, er
 	if ctx.Err() != nil {
 		return nil, 0, context.Cause(ctx)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, listTimes*s.timeout, errNotAll)
+	defer cancel()
+	life := s.life()
 	keys, rev, err := s.present(ctx, prefix)
 	if err != nil {
 		return nil, 0, err
 	}
-	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		entries = make([]kv.Entry, 0, len(keys))
-		failed  error
-		next    int
-	)
-	work := func() {
-		for {
-			mu.Lock()
-			if failed != nil || next == len(keys) {
-				mu.Unlock()
-				return
-			}
-			key := keys[next]
-			next++
-			mu.Unlock()
-			e, err := s.Get(ctx, key)
-			mu.Lock()
-			switch {
-			case err == nil:
-				entries = append(entries, e)
-			case errors.Is(err, kv.ErrMissing): // a marker, or removed since
-			case failed == nil:
-				failed = err
-			}
-			mu.Unlock()
+	l := listing{store: s, life: life, keys: keys}
+	var wg sync.WaitGroup
+	for range min(abreast, len(keys)) {
+		wg.Go(func() { l.read(ctx) })
+	}
+	wg.Wait()
+	if l.failed != nil {
+		return nil, 0, l.failed
+	}
+	slices.SortFunc(l.entries, func(a, b kv.Entry) int { return cmp.Compare(a.Key, b.Key) })
+	return l.entries, rev, nil
+}
+
+// A listing is a List under way.
+type listing struct {
+	store *Store
+	life  context.Context //nolint:containedctx // the connection's, when it began
+
+	mu      sync.Mutex
+	keys    []string // to be read
+	entries []kv.Entry
+	failed  error
+}
+
+// read reads one key after the other, until none is left.
+func (l *listing) read(ctx context.Context) {
+	for {
+		key, ok := l.take()
+		if !ok {
+			return
+		}
+		e, err := l.get(ctx, key)
+		l.mu.Lock()
+		switch {
+		case err == nil:
+			l.entries = append(l.entries, e)
+		case errors.Is(err, kv.ErrMissing): // a marker, or removed since
+		case l.failed == nil:
+			l.failed = err
+		}
+		l.mu.Unlock()
+	}
+}
+
+// take is the next key to read.
+func (l *listing) take() (key string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed != nil || len(l.keys) == 0 {
+		return "", false
+	}
+	key, l.keys = l.keys[0], l.keys[1:]
+	return key, true
+}
+
+// get reads a key, and goes on trying for as long as ctx lasts: one answer that does not
+// come is not to be the loss of all that came. After an interruption it does not, since
+// whoever follows has to list again.
+func (l *listing) get(ctx context.Context, key string) (kv.Entry, error) {
+	for try := 0; ; try++ {
+		e, err := l.store.Get(ctx, key)
+		if !errors.Is(err, kv.ErrUnavailable) || l.life.Err() != nil || l.over() || pause(ctx, try) != nil {
+			return e, err
 		}
 	}
-	for range min(abreast, len(keys)) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-	if failed != nil {
-		return nil, 0, failed
-	}
-	slices.SortFunc(entries, func(a, b kv.Entry) int { return cmp.Compare(a.Key, b.Key) })
-	return entries, rev, nil
+}
+
+// over says whether the list has failed for want of another key.
+func (l *listing) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed != nil
 }
 
 // Names tells which keys match the prefix.

@@ -14,9 +14,9 @@
 // tokens too, see [Match].
 //
 // Every call ends: at the latest when the store's own time for a request is over
-// (two seconds unless told otherwise), and earlier when its context ends. A write
-// that was sent and got no answer in that time is [ErrUnknown], also when it was
-// the context that ended; the error then wraps both.
+// (two seconds unless told otherwise; a List of many keys may take longer), and
+// earlier when its context ends. A write that was sent and got no answer in that time
+// is [ErrUnknown], also when it was the context that ended; the error then wraps both.
 //
 // Package kvtest is the contract as a test suite.
 package kv
@@ -125,7 +125,8 @@ type Store interface {
 
 	// List reads all present keys that match the prefix, in order of keys. It is a
 	// snapshot: it holds every write with a revision up to the Rev it returns, and
-	// may hold some later ones.
+	// may hold some later ones. Once it knows the keys it may take as long as fifteen
+	// requests, so that what came is not lost over an answer that does not.
 	List(ctx context.Context, prefix string) ([]Entry, Rev, error)
 
 	// Names tells which keys match the prefix, in order, for much less than List does:
