@@ -18,6 +18,10 @@
 // asks only which sessions there are by now: were it to read them all again, a crowd
 // would read as often as the square of its size.
 //
+// A spare is told when a session ends. Between times it looks for what it was not
+// told, less and less often: at the names of the sessions, which show what has
+// vanished, and now and then at all of them.
+//
 // Taking an ID over stops its former holder's renewals. It is no evidence that the
 // former holder has stopped: the claim names it, and says how it ended only if
 // that could be read.
@@ -50,7 +54,7 @@ type Config struct {
 	LostAfter      time.Duration // how long a leader may take to find somebody dead
 	ProbeInterval  time.Duration
 	ProbeAgain     time.Duration // how often one that had no responders is probed
-	Again          time.Duration // how often a spare looks for a free ID
+	Again          time.Duration // how soon a spare looks for a free ID, at first
 	ComeBack       time.Duration // how long those who had an ID may take to take it up in a store that was made anew
 
 	Random func() uint64
@@ -130,6 +134,9 @@ type (
 		Worker string
 		Rev    kv.Rev
 	}
+	// Followed says that what Ready.Spare wants is followed from now on. What changed
+	// before that was not told.
+	Followed struct{}
 	// Probed answers Ready.Probe.
 	Probed struct {
 		Nonce   string
@@ -145,6 +152,7 @@ func (Surveyed) fact() {}
 func (Looked) fact()   {}
 func (Saw) fact()      {}
 func (Gone) fact()     {}
+func (Followed) fact() {}
 func (Probed) fact()   {}
 func (Claimed) fact()  {}
 func (Refused) fact()  {}

@@ -22,6 +22,17 @@ const (
 	done
 )
 
+// A spare looks for a free ID after Config.Again, then after twice that, and so on, but
+// at least every restMost. Every restsAll-th look is at all sessions.
+const (
+	restMost = time.Minute
+	restsAll = 10
+)
+
+// crowded is how long spares that are told of the same wait at most, to come one after
+// the other.
+const crowded = 20 * time.Millisecond
+
 // lookAtMost is how many ended sessions' slices are read before choosing one.
 const lookAtMost = 4
 
@@ -36,6 +47,8 @@ type Machine struct {
 	names   bool      // the next survey, or the one under way, is of names
 	refused int       // tries
 	trying  string    // the worker ID that was claimed last
+	rests   int       // of a spare
+	told    bool      // that a session has ended, and has not read them all since
 
 	held                   map[string]Held // by worker ID
 	plan, leader, adopting bool
@@ -81,6 +94,10 @@ func (m *Machine) Step(now time.Time, f Fact) {
 		m.saw(f.Held)
 	case Gone:
 		m.gone(f.Worker, f.Rev)
+	case Followed:
+		if m.out.Spare {
+			m.soon(m.cfg.Again)
+		}
 	case Probed:
 		m.probed(f)
 	case Claimed:
@@ -126,7 +143,7 @@ func (m *Machine) passed() {
 
 // survey reads every session, or only which there are.
 func (m *Machine) survey(names bool) {
-	m.at, m.names = surveying, names
+	m.at, m.names, m.told = surveying, names, m.told && names
 	m.out = Ready{Survey: true, Names: names, Spare: m.out.Spare}
 }
 
@@ -161,7 +178,7 @@ func (m *Machine) spread() time.Duration {
 	if m.refused < 3 {
 		return 0
 	}
-	return time.Duration(m.cfg.pick(min(m.refused, 20)*50)) * time.Millisecond
+	return m.cfg.upTo(time.Duration(min(m.refused, 20)*50) * time.Millisecond)
 }
 
 func (m *Machine) surveyed(f Surveyed) {
@@ -177,11 +194,14 @@ func (m *Machine) surveyed(f Surveyed) {
 	if m.adopting && m.since.IsZero() {
 		m.since = m.now
 	}
-	if m.names && len(m.free()) == 0 {
-		m.survey(false) // nothing is free by the names: whoever waits as a spare has read the sessions
-		return
+	switch free := len(m.free()) > 0; {
+	case !m.names, free && !m.out.Spare:
+		m.choose()
+	case !free && m.out.Spare:
+		m.rest()
+	default: // who becomes a spare, or is one no longer, does so by what the sessions say
+		m.survey(false)
 	}
-	m.choose()
 }
 
 // byName is what is known of a session that was not read again.
@@ -289,6 +309,18 @@ func (m *Machine) look(candidates []Held, free bool) {
 	m.read(names, decide)
 }
 
+// rest waits as a spare for the next look, unless it was told of an end meanwhile.
+func (m *Machine) rest() {
+	m.out.Spare = true
+	if m.told {
+		m.pause(m.cfg.upTo(crowded), false)
+		return
+	}
+	wait := min(m.cfg.Again<<min(m.rests, 10), max(m.cfg.Again, restMost))
+	m.rests++
+	m.pause(wait*3/4+m.cfg.upTo(wait/2), m.rests%restsAll != 0)
+}
+
 // free are the IDs that nobody has, in order.
 func (m *Machine) free() []int {
 	var free []int
@@ -304,8 +336,7 @@ func (m *Machine) free() []int {
 func (m *Machine) lowest() {
 	free := m.free()
 	if len(free) == 0 {
-		m.out.Spare = true
-		m.pause(m.cfg.Again, false)
+		m.rest()
 		return
 	}
 	name := m.cfg.name(free[m.cfg.pick(window(m.refused, len(m.held), len(free)))])
@@ -369,8 +400,8 @@ func (m *Machine) saw(h Held) {
 	switch {
 	case m.at == asking && h.Worker == m.ask.of.Worker:
 		m.heard(h)
-	case m.at == pausing && m.out.Spare && h.over():
-		m.soon()
+	case m.out.Spare && h.over():
+		m.soon(crowded)
 	}
 }
 
@@ -378,14 +409,20 @@ func (m *Machine) gone(worker string, rev kv.Rev) {
 	switch {
 	case m.at == asking && worker == m.ask.of.Worker:
 		m.vacant(worker, rev, m.ask.of.Session.Nonce)
-	case m.at == pausing && m.out.Spare:
-		m.soon()
+	case m.out.Spare:
+		m.soon(crowded)
 	}
 }
 
-// soon surveys again within a few milliseconds: a spare is seldom alone.
-func (m *Machine) soon() {
-	if at := m.now.Add(time.Duration(m.cfg.pick(20)) * time.Millisecond); at.Before(m.next) {
+// soon lets a spare read all sessions before long: it is seldom alone. What it hears
+// during a survey may be missing there, and so another one follows.
+func (m *Machine) soon(most time.Duration) {
+	m.told = true
+	if m.at != pausing {
+		return
+	}
+	m.names = false
+	if at := m.now.Add(m.cfg.upTo(most)); at.Before(m.next) {
 		m.next = at
 	}
 }

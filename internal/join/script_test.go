@@ -155,6 +155,8 @@ func (s *script) do(t *testing.T, words []string) {
 		s.step(Saw{held(t, words[1])})
 	case "gone":
 		s.step(Gone{words[1], kv.Rev(number(2))})
+	case "followed":
+		s.step(Followed{})
 	case "probed":
 		s.step(Probed{Nonce: words[1], Outcome: map[string]roster.Probe{
 			"answered": roster.Answered, "silent": roster.NoAnswer, "none": roster.NoResponders, "unsent": roster.Unprobed,
@@ -216,6 +218,7 @@ func (s *script) ready() {
 		say("survey names")
 	case rd.Survey:
 		say("survey")
+	default: // nothing is to be read
 	}
 	if len(rd.Look) > 0 {
 		say("look at %s", strings.Join(rd.Look, " "))

@@ -3,6 +3,7 @@ package join
 import (
 	"math"
 	"strconv"
+	"time"
 )
 
 // The window from which a free ID is drawn. The first try is among a few, so that
@@ -33,3 +34,8 @@ func (c Config) name(n int) string { return c.Prefix + "-" + strconv.Itoa(n) }
 
 // pick is a random number below n.
 func (c Config) pick(n int) int { return int(c.Random() % uint64(n)) }
+
+// upTo is a random time below most, in milliseconds.
+func (c Config) upTo(most time.Duration) time.Duration {
+	return time.Duration(c.pick(max(1, int(most/time.Millisecond)))) * time.Millisecond
+}

@@ -208,6 +208,65 @@ func TestSpare(t *testing.T) {
 	}
 }
 
+// crew starts n workers, and as many spares as there are more.
+func (w *world) crew(n, spares int) {
+	for i := range n + spares {
+		c := w.config(fmt.Sprintf("id-%d", i))
+		c.MaxWorkers, c.Leads = n, false
+		w.start(c)
+	}
+	w.run(20 * time.Second)
+}
+
+// seated counts the live workers that have an ID.
+func (w *world) seated() int {
+	n := 0
+	for _, b := range w.boxes {
+		if !b.dead && b.claimed() {
+			n++
+		}
+	}
+	return n
+}
+
+// Spares at rest read little, however many workers there are.
+func TestSparesAtRestReadLittle(t *testing.T) {
+	w := newWorld(t)
+	w.crew(20, 20)
+	reads := w.unseatedReads()
+	w.run(10 * time.Minute)
+	t.Logf("20 spares of 20 workers read sessions %d times in ten minutes", *reads)
+	if *reads > 20*(15+2*20) {
+		t.Errorf("%d reads of sessions by 20 spares, want at most 55 each: a name a minute, and all twice", *reads)
+	}
+	if n := w.seated(); n != 20 {
+		t.Errorf("%d workers have an ID, want 20", n)
+	}
+}
+
+// A spare that could not be told of an end finds it as soon as it follows again.
+func TestSpareAfterAGap(t *testing.T) {
+	w := newWorld(t)
+	w.crew(3, 2)
+	w.run(10 * time.Minute)
+	var spares []*box
+	for _, b := range w.boxes {
+		if !b.claimed() {
+			spares = append(spares, b)
+			b.following = false
+		}
+	}
+	leaver := w.boxes[slices.IndexFunc(w.boxes, (*box).claimed)]
+	leaver.step(Leave{})
+	w.must("the stop", time.Second, func() bool { return leaver.rd.Done })
+	for _, b := range spares {
+		b.step(Hole{})
+		b.following = true
+		b.step(Following{Kinds: b.follow})
+	}
+	w.must("a spare's turn", 6*time.Second, func() bool { return w.seated() == 3 })
+}
+
 func isClaim(op Op) bool {
 	p, ok := op.Do.(Put)
 	return ok && p.Record.Key.Kind == KindSession

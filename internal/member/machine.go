@@ -225,6 +225,9 @@ func (m *Machine) following(kinds []Follow) {
 	if sessions && m.term != nil {
 		m.term.catchUp()
 	}
+	if sessions && m.claim != nil {
+		m.claim.tell(join.Followed{})
+	}
 }
 
 func (m *Machine) interrupted() {
