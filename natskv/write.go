@@ -237,9 +237,12 @@ func (s *Store) drifted(ctx context.Context, no *apiError) error {
 // for good. A new leader of the stream opens it.
 type wedged struct {
 	mu     sync.Mutex
-	since  map[string]time.Time // when a write of that key was first refused so
+	keys   map[string]closed
 	kicked time.Time
 }
+
+// closed is when writes of a key were refused so, first and last.
+type closed struct{ since, last time.Time }
 
 // patience is how long a write may be in flight: longer than any election among the
 // servers. nudge is how often the leader is asked to step down.
@@ -252,22 +255,24 @@ const (
 func (w *wedged) open(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.since, key)
+	delete(w.keys, key)
 }
 
-// due notes that it is, and says whether it is time to do something about it.
+// due notes that it is, and says whether it is time to do something about it. Refusals
+// further apart than patience are not of the same write in flight.
 func (w *wedged) due(key string, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	since, known := w.since[key]
-	if !known {
-		if w.since == nil {
-			w.since = map[string]time.Time{}
-		}
-		w.since[key] = now
-		return false
+	if w.keys == nil {
+		w.keys = map[string]closed{}
 	}
-	if now.Sub(since) < patience || now.Sub(w.kicked) < nudge {
+	c := w.keys[key]
+	if now.Sub(c.last) > patience {
+		c.since = now
+	}
+	c.last = now
+	w.keys[key] = c
+	if now.Sub(c.since) < patience || now.Sub(w.kicked) < nudge {
 		return false
 	}
 	w.kicked = now
