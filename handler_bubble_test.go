@@ -256,6 +256,37 @@ func TestPrepareAheadOfTime(t *testing.T) {
 	})
 }
 
+// A Prepare that ends its goroutine takes nothing from what is to be prepared after it.
+func TestPrepareEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(40)...)
+		slow := HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slow)
+		f.settled(5*time.Second, 40, a)
+		p := newPreparing(t)
+		p.takes = 100 * time.Millisecond
+		ends := 0
+		p.fail = func(string) error {
+			if ends++; ends <= 4 { // as many as are prepared at a time
+				runtime.Goexit()
+			}
+			return nil
+		}
+		b := f.joinWith("b", Config{MovesInFlight: 4}, p)
+		f.eventually(40*time.Second, "all the others are prepared while a still runs all", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return len(p.prepared) == 16 && f.ledger.counts()["b"] == 0
+		})
+		f.settled(time.Minute, 40, a, b)
+		stopAll(a, b)
+	})
+}
+
 func TestPrepareBeforeRun(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPreparing(t)

@@ -49,7 +49,13 @@ func (w *warmer) ahead(p Partition) {
 	}
 	w.entries[p.ID] = &warmth{done: make(chan struct{})}
 	w.queue = append(w.queue, p)
-	if w.workers < w.limit {
+	w.staff()
+}
+
+// staff starts one more goroutine, where there is something to prepare and the limit
+// allows it.
+func (w *warmer) staff() {
+	if len(w.queue) > 0 && w.workers < w.limit && w.ctx.Err() == nil {
 		w.workers++
 		w.wait.Go(w.work)
 	}
@@ -64,25 +70,37 @@ func (w *warmer) forget() {
 	}
 }
 
+// work prepares one after the other. A Prepare that ends its goroutine leaves the rest
+// to another one.
 func (w *warmer) work() {
-	for {
+	defer func() {
 		w.mu.Lock()
-		if len(w.queue) == 0 || w.ctx.Err() != nil {
-			w.workers--
-			w.mu.Unlock()
+		defer w.mu.Unlock()
+		w.workers--
+		w.staff()
+	}()
+	for {
+		p, e := w.next()
+		if e == nil {
 			return
 		}
-		p := w.queue[0]
-		w.queue = w.queue[1:]
-		e := w.entries[p.ID]
-		if e == nil || e.begun { // its Run was faster
-			w.mu.Unlock()
-			continue
-		}
-		e.begun = true
-		w.mu.Unlock()
 		w.call(w.ctx, p, e)
 	}
+}
+
+// next begins the first of the queue whose Run was not faster; nil: there is none.
+func (w *warmer) next() (Partition, *warmth) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) > 0 && w.ctx.Err() == nil {
+		p := w.queue[0]
+		w.queue = w.queue[1:]
+		if e := w.entries[p.ID]; e != nil && !e.begun {
+			e.begun = true
+			return p, e
+		}
+	}
+	return Partition{}, nil
 }
 
 // call calls Prepare and keeps the outcome, whatever it does.
