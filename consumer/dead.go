@@ -21,6 +21,10 @@ const (
 	HeaderTries     = "Parti-Tries"     // how often it was given out
 	HeaderPartition = "Parti-Partition" //
 	HeaderToken     = "Parti-Token"     // of the lease under which it was given up
+
+	// HeaderDropped is how many bytes of data the message had, where the letter has none:
+	// with them it would have been larger than the server, or the stream, takes.
+	HeaderDropped = "Parti-Data-Dropped"
 )
 
 // hopeless says whether a message whose Func returned err is to be given up.
@@ -44,8 +48,10 @@ func (o *options) worn(tries int) bool {
 // untried is how often a message may well be given back without a try.
 const untried = 3
 
-// bury stores the message under the dead-letter subject. Its ID makes a second try
-// harmless, within the stream's window for duplicates.
+// bury stores the message under the dead-letter subject, without its data if it is too
+// large with it. Its ID makes a second try harmless, within the stream's window for
+// duplicates. When the message was stored is in the ID since a stream that is made anew
+// gives the same sequences out again.
 func (c *core) bury(ctx context.Context, m *Msg, reason error) error {
 	letter := nats.NewMsg(c.opts.dead)
 	letter.Data = m.Data
@@ -61,21 +67,37 @@ func (c *core) bury(ctx context.Context, m *Msg, reason error) error {
 	} {
 		letter.Header[k] = []string{v}
 	}
-	id := fmt.Sprintf("%s/%s/%d", c.group, m.Stream, m.Sequence)
-	if _, err := c.js.PublishMsg(ctx, letter, jetstream.WithMsgID(id)); err != nil {
+	id := jetstream.WithMsgID(fmt.Sprintf("%s/%s/%d/%d", c.group, m.Stream, m.Sequence, m.Stored.UnixNano()))
+	_, err := c.js.PublishMsg(ctx, letter, id)
+	if tooLarge(err) {
+		letter.Data = nil
+		letter.Header[HeaderDropped] = []string{strconv.Itoa(len(m.Data))}
+		_, err = c.js.PublishMsg(ctx, letter, id)
+	}
+	if err != nil {
 		return fmt.Errorf("consumer: message %d of %s could not be stored under %s, and stays: %w", m.Sequence, m.Stream, c.opts.dead, err)
 	}
 	return nil
 }
 
+// messageTooLarge is JetStream's error when a stream takes no messages of that size.
+const messageTooLarge = 10054
+
+func tooLarge(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrMaxPayload) || errors.As(err, &api) && api.ErrorCode == messageTooLarge
+}
+
 // orders are what headers begin with that say to the stream that a message is published to
-// what to do with it. A stored message still has them, and they are not for the stream
-// that keeps the dead letter: one of a batch, say, would wait there for the batch's end.
+// what to do with it, or that only another stream may say. A stored message still has them,
+// and they are not for the stream that keeps the dead letter: one of a batch, say, would
+// wait there for the batch's end, and one that says which stream it was copied from is
+// refused.
 //
 //nolint:gochecknoglobals // a constant
 var orders = []string{
 	jetstream.MsgIDHeader, jetstream.MsgRollup, jetstream.MsgTTLHeader,
-	"Nats-Expected-", "Nats-Batch-", "Nats-Schedule", "Nats-Incr",
+	"Nats-Expected-", "Nats-Batch-", "Nats-Schedule", "Nats-Incr", "Nats-Stream-Source",
 }
 
 // oneLine is what may stand in a header.
