@@ -43,8 +43,10 @@ type Msg struct {
 
 	lease parti.Lease
 	msg   settler
+	reply string // where the server is told of it
 
 	mu      sync.Mutex
+	begun   bool
 	settled bool
 }
 
@@ -101,7 +103,16 @@ func (m *Msg) isSettled() bool {
 	return m.settled
 }
 
-// working tells the server every so often that the message is in hand, until stop.
+// begin says that work on the message begins.
+func (m *Msg) begin() {
+	m.mu.Lock()
+	m.begun = true
+	m.mu.Unlock()
+}
+
+// working tells the server every so often that the message is in hand, until stop. Once
+// work on it has begun, this takes proof of ownership: one that works for long may be
+// another's by now. One that waits for that proof needs none to wait.
 func (m *Msg) working(every time.Duration) (stop func()) {
 	over := false
 	m.mu.Lock()
@@ -113,7 +124,7 @@ func (m *Msg) working(every time.Duration) (stop func()) {
 		if over || m.settled {
 			return
 		}
-		if m.lease.Check() == nil {
+		if !m.begun || m.lease.Check() == nil {
 			_ = m.msg.InProgress() // the next one, or AckWait, makes up for it
 		}
 		t.Reset(every)

@@ -59,9 +59,9 @@ func InFlight(n int) Option { return func(o *options) { o.inFlight = n } }
 func InFlightPerWorker(n int) Option { return func(o *options) { o.perWorker = n } }
 
 // AckWait is after how long without a sign of life the server gives a message out
-// again. While the function works, signs of life are sent by themselves, every third of
-// it, so that it need not be as long as the longest work. A partition's next owner does
-// not wait for it. For NewDurable. Default: 30 s. Range: 1 s to 1 h.
+// again. While the function works, or the message waits for it, signs of life are sent by
+// themselves, every third of it, so that it need not be as long as the longest work. A
+// partition's next owner does not wait for it. For NewDurable. Default: 30 s. Range: 1 s to 1 h.
 func AckWait(d time.Duration) Option {
 	return func(o *options) { o.ackWait, o.notCursor = d, append(o.notCursor, "AckWait") }
 }

@@ -70,6 +70,8 @@ func (r *run) pull(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, iter.Drain)()
 	defer iter.Stop()
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
 		msg, err := iter.Next()
 		if err != nil {
@@ -79,32 +81,45 @@ func (r *run) pull(ctx context.Context) error {
 			return fmt.Errorf("consumer: pull: %w", err)
 		}
 		r.came.Add(1)
-		if !r.begin(ctx) {
+		m, err := r.message(msg)
+		if err != nil {
+			r.opts.observe(Trouble{Partition: r.lease.Partition.ID, Subject: msg.Subject(), Err: err})
+			continue // AckWait gives it out again
+		}
+		r.handOut(ctx, waiting, m)
+	}
+}
+
+// handOut processes a message as soon as it may, and waits for that if there is to be one
+// in hand only. It is given back if waiting ends before.
+//
+// From when it has come there are signs of life: the server would take one that waits for
+// lost otherwise, give it out again, and count a try.
+func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
+	stop := m.working(r.opts.ackWait / 3)
+	work := func() {
+		defer stop()
+		if !r.begin(waiting) {
 			// For the next owner, also when this one's time is over: it was given to this
 			// one's own request, and nobody has begun with it.
-			_ = msg.Nak()
-			continue
+			stop()
+			_ = m.msg.NakWithDelay(0)
+			return
 		}
-		work := func() {
-			defer r.done()
-			r.process(ctx, msg)
-		}
-		if r.opts.inFlight == 1 {
-			work()
-		} else {
-			r.wait.Go(work)
-		}
+		defer r.done()
+		r.process(ctx, m)
+	}
+	if r.opts.inFlight == 1 {
+		work()
+	} else {
+		r.wait.Go(work)
 	}
 }
 
 // process gives one message to the function, and then says what becomes of it.
-func (r *run) process(ctx context.Context, msg jetstream.Msg) {
-	m, err := r.message(msg)
-	if err != nil {
-		r.opts.observe(Trouble{Partition: r.lease.Partition.ID, Subject: msg.Subject(), Err: err})
-		return // AckWait gives it out again
-	}
-	stop := m.working(r.opts.ackWait / 3)
+func (r *run) process(ctx context.Context, m *Msg) {
+	m.begin()
+	var err error
 	if r.opts.worn(m.Tries) {
 		err = errWorn
 	} else {
@@ -115,9 +130,8 @@ func (r *run) process(ctx context.Context, msg jetstream.Msg) {
 	} else {
 		err = r.failed(ctx, m, err)
 	}
-	stop()
 	if err == nil || m.isSettled() {
-		r.acknowledged(msg.Reply())
+		r.acknowledged(m.reply)
 	}
 }
 
@@ -130,7 +144,7 @@ func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
 		Partition: r.lease.Partition.ID, Token: r.lease.Token,
 		Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Tries: int(meta.NumDelivered),
-		lease: r.lease, msg: msg,
+		lease: r.lease, msg: msg, reply: msg.Reply(),
 	}, nil
 }
 
