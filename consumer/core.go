@@ -118,6 +118,14 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 	return c.permits(ctx, m)
 }
 
+// pullBytes is how much one request for messages asks for at most: a server cuts off a
+// client that is behind with reading, by 64 MiB unless its max_pending says otherwise. It
+// is more than one message can have, which would never come otherwise.
+func (c *core) pullBytes() int {
+	const enough = 8 << 20
+	return max(enough, 2*int(c.js.Conn().MaxPayload()))
+}
+
 // ask makes a request that may be made twice, and repeats it for as long as ctx allows
 // while nobody is there to answer it, as when the stream or the consumer is about to have
 // another leader, or when the connection broke meanwhile: then no answer will come.

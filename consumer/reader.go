@@ -188,7 +188,8 @@ func (r *reader) consume(cons jetstream.Consumer, reconnects <-chan nats.Status)
 			end(err)
 		}
 	},
-		jetstream.PullMaxMessages(o.batch), jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
+		jetstream.PullMaxMessagesWithBytesLimit(o.batch, r.hub.cursor.pullBytes()),
+		jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(fmt.Errorf("consumer: read: %w", err)) }),
 	)
 	if err != nil {

@@ -61,7 +61,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 func (r *run) pull(ctx context.Context) error {
 	expiry := r.opts.expiry
 	iter, err := r.cons.Messages(
-		jetstream.PullMaxMessages(r.opts.batch), // the server sends no more than may be in flight
+		jetstream.PullMaxMessagesWithBytesLimit(r.opts.batch, r.pullBytes()), // the server sends no more than may be in flight
 		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
 		jetstream.WithMessagesErrOnMissingHeartbeat(false), // it asks again by itself
 	)
