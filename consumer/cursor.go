@@ -52,6 +52,9 @@ func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subje
 	if r := c.stream.CachedInfo().Config.Retention; r != jetstream.LimitsPolicy {
 		return nil, &StreamError{stream, fmt.Sprintf("has retention %v, and removes what several readers need", r), "use NewDurable, or a stream with limits retention"}
 	}
+	if after := c.stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold; after > 0 && after < idleConsumer {
+		return nil, &StreamError{stream, fmt.Sprintf("takes no consumer that may be inactive for more than %v, and readers have %v", after, idleConsumer), fmt.Sprintf("raise inactive_threshold of its consumer_limits to %v, or take it out", idleConsumer)}
+	}
 	if c.opts.bucket == "" {
 		c.opts.bucket = group + "-cursors"
 	}

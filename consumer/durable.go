@@ -26,8 +26,8 @@ var _ parti.Handler = (*Durable)(nil)
 //
 // It looks at the stream before anything runs, and fails with an [OptionError] or a
 // [StreamError], which say what to do: a stream that is not there, subjects that it does
-// not have, a start that a work queue does not know, a dead-letter subject that nobody
-// stores.
+// not have, a start that a work queue does not know, a limit that removes consumers which
+// nobody pulls from, a dead-letter subject that nobody stores.
 func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Durable, error) {
 	c, err := newCore(js, group, subject, handle, opts, wayDurable)
 	if err != nil {
@@ -35,6 +35,9 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 	}
 	if err := c.look(ctx, stream); err != nil {
 		return nil, err
+	}
+	if after := c.stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold; after > 0 {
+		return nil, &StreamError{stream, fmt.Sprintf("removes each consumer that nobody pulls from for %v, and with it how far a partition is done", after), fmt.Sprintf("take inactive_threshold out of its consumer_limits, or use NewCursor, which does with %v", idleConsumer)}
 	}
 	d := &Durable{c}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
@@ -242,7 +245,8 @@ func (d *Durable) noConsumer(err error, partition, doing string) error {
 	return fmt.Errorf("consumer: %s the consumer of partition %s on stream %s: %w", doing, partition, d.name, err)
 }
 
-// differences names what an existing consumer has that cannot be changed.
+// differences names what an existing consumer has that it must not have, and that is not for
+// us to change.
 func differences(have, want *jetstream.ConsumerConfig) (wrong []string) {
 	if have.FilterSubject != want.FilterSubject || len(have.FilterSubjects) > 0 {
 		wrong = append(wrong, fmt.Sprintf("filter is %s, must be %s", strings.Join(append(have.FilterSubjects, have.FilterSubject), " "), want.FilterSubject))
@@ -252,6 +256,9 @@ func differences(have, want *jetstream.ConsumerConfig) (wrong []string) {
 	}
 	if have.DeliverSubject != "" {
 		wrong = append(wrong, "it pushes to "+have.DeliverSubject+", must be pulled from")
+	}
+	if have.InactiveThreshold > 0 {
+		wrong = append(wrong, fmt.Sprintf("inactive_threshold is %v, must be 0 (this may be edited), or the server removes it while nobody pulls", have.InactiveThreshold))
 	}
 	return wrong
 }

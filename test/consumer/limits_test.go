@@ -147,3 +147,50 @@ func TestDeniedToManage(t *testing.T) {
 		}
 	}
 }
+
+// A stream that removes consumers when nobody pulls from them is refused, as is a consumer
+// that would go: with it would go how far its partition is done. A cursor does not mind, as
+// long as its readers outlive the time between two pulls.
+func TestInactiveThreshold(t *testing.T) {
+	t.Parallel()
+	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
+	none := func(context.Context, *consumer.Msg) error { return nil }
+	for _, c := range []struct {
+		stream          string
+		after           time.Duration
+		durable, cursor string
+	}{
+		{"NEVER", 0, "", ""},
+		{"LATE", time.Minute, "removes each consumer that nobody pulls from for 1m0s", ""},
+		{"SOON", 10 * time.Second, "take inactive_threshold out of its consumer_limits", "raise inactive_threshold of its consumer_limits to 30s"},
+	} {
+		makeStreams(t, js, jetstream.StreamConfig{
+			Name: c.stream, Subjects: []string{c.stream + ".*"}, ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.after},
+		})
+		_, durable := consumer.NewDurable(t.Context(), js, "g", c.stream, c.stream+".{partition}", none)
+		_, cursor := consumer.NewCursor(t.Context(), js, "g", c.stream, c.stream+".{partition}", none)
+		for _, got := range []struct {
+			err  error
+			want string
+		}{{durable, c.durable}, {cursor, c.cursor}} {
+			var no *consumer.StreamError
+			if (got.want == "") != (got.err == nil) || got.err != nil && (!errors.As(got.err, &no) || !strings.Contains(got.err.Error(), got.want)) {
+				t.Errorf("%s: %v, want %q", c.stream, got.err, got.want)
+			}
+		}
+	}
+	_, err := js.CreateConsumer(t.Context(), "NEVER", jetstream.ConsumerConfig{
+		Durable: "g~a", FilterSubject: "NEVER.a", AckPolicy: jetstream.AckExplicitPolicy, InactiveThreshold: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := consumer.NewDurable(t.Context(), js, "g", "NEVER", "NEVER.{partition}", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong *consumer.SettingsError
+	if err := d.Provision(t.Context(), parti.Partition{ID: "a"}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "inactive_threshold is 1h0m0s, must be 0") {
+		t.Error(err)
+	}
+}
