@@ -73,20 +73,27 @@ func (c *core) look(ctx context.Context, name string) error {
 	}
 	c.name, c.stream = name, s
 	cfg := s.CachedInfo().Config
-	all := strings.Replace(string(c.subject), placeholder, "*", 1)
-	_, after, _ := strings.Cut(string(c.subject), placeholder)
-	if after == "" {
-		all = strings.Replace(string(c.subject), placeholder, ">", 1) // an ID may have several tokens
-	}
-	switch {
-	case !pattern.WithinAny(strings.Replace(string(c.subject), placeholder, "x", 1), cfg.Subjects) && !pattern.WithinAny(all, cfg.Subjects):
-		return &StreamError{name, fmt.Sprintf("does not have the subjects %s, but %s", c.subject, strings.Join(cfg.Subjects, ", ")), "give it these as well, or use another subject"}
+	switch subjects, known := subjectsOf(&cfg); {
+	case known && !c.subject.within(subjects):
+		return &StreamError{name, fmt.Sprintf("does not have the subjects %s, but %s", c.subject, strings.Join(subjects, ", ")), "give it these as well, or use another subject"}
 	case cfg.Retention == jetstream.WorkQueuePolicy && c.opts.start.kind != startFirst:
 		return &StreamError{name, "is a work queue, whose consumers begin with the first message", "use consumer.FromFirst(), or a stream with limits retention"}
 	case cfg.NoAck:
 		return &StreamError{name, "does not acknowledge what is published (NoAck)", "use one that does: messages may be lost before they are stored"}
 	}
 	return c.lookDead(ctx, name)
+}
+
+// subjectsOf are the subjects that a stream's messages have, as far as they are known: not
+// where they come from other streams.
+func subjectsOf(cfg *jetstream.StreamConfig) (all []string, known bool) {
+	if cfg.Mirror != nil || len(cfg.Sources) > 0 {
+		return nil, false
+	}
+	if t := cfg.SubjectTransform; t != nil && t.Destination != "" {
+		return append(slices.Clone(cfg.Subjects), pattern.Mapped(t.Destination)), true
+	}
+	return cfg.Subjects, true
 }
 
 // lookDead checks the dead-letter subject.

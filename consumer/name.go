@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/parti-go/parti/internal/pattern"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -70,4 +71,13 @@ func (t template) of(partition string) (string, error) {
 		return "", err
 	}
 	return strings.Replace(string(t), placeholder, partition, 1), nil
+}
+
+// within says whether a stream with these subjects can have messages of any partition.
+func (t template) within(subjects []string) bool {
+	all := strings.Replace(string(t), placeholder, "*", 1)
+	if strings.HasSuffix(string(t), placeholder) {
+		all = strings.Replace(string(t), placeholder, ">", 1) // an ID may have several tokens
+	}
+	return pattern.WithinAny(strings.Replace(string(t), placeholder, "x", 1), subjects) || pattern.WithinAny(all, subjects)
 }

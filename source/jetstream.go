@@ -59,6 +59,9 @@ type streamInfo struct {
 		Retention string           `json:"retention"`
 		Mirror    *json.RawMessage `json:"mirror"`
 		Sources   []any            `json:"sources"`
+		Transform struct {
+			Destination string `json:"dest"`
+		} `json:"subject_transform"`
 	} `json:"config"`
 	State struct {
 		Messages uint64            `json:"messages"`

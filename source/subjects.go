@@ -128,12 +128,16 @@ func (s *subjects) check(info *streamInfo) error {
 	if c.Mirror != nil || len(c.Sources) > 0 {
 		return nil // which subjects there can be is not known here
 	}
-	for _, subject := range c.Subjects {
+	subjects := c.Subjects
+	if to := c.Transform.Destination; to != "" {
+		subjects = append(subjects, pattern.Mapped(to))
+	}
+	for _, subject := range subjects {
 		if pattern.Meet(subject, s.filter) {
 			return nil
 		}
 	}
-	return fmt.Errorf("it has no subjects like %s, but %s: use a template for these, or give it those", s.filter, strings.Join(c.Subjects, ", "))
+	return fmt.Errorf("it has no subjects like %s, but %s: use a template for these, or give it those", s.filter, strings.Join(subjects, ", "))
 }
 
 // partitions makes partitions of subjects and counts of messages.

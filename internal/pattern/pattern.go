@@ -57,3 +57,22 @@ func WithinAny(a string, patterns []string) bool {
 	}
 	return false
 }
+
+// Mapped is what the subjects are within that a subject transform makes, by its destination:
+// a mapping function, such as {{wildcard(1)}} or $1, stands for any token. One that makes
+// several of a token, as split and slice do, stands for any number of them, and so does all
+// that follows it.
+func Mapped(destination string) string {
+	tokens := strings.Split(destination, ".")
+	for i, token := range tokens {
+		function, ok := strings.CutPrefix(token, "{{")
+		function = strings.ToLower(strings.TrimSpace(function))
+		switch {
+		case ok && (strings.HasPrefix(function, "split") || strings.HasPrefix(function, "slice")):
+			return strings.Join(append(tokens[:i], ">"), ".")
+		case ok, len(token) > 1 && token[0] == '$' && token[1] >= '0' && token[1] <= '9':
+			tokens[i] = "*"
+		}
+	}
+	return strings.Join(tokens, ".")
+}

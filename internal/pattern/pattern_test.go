@@ -64,6 +64,22 @@ func TestMeet(t *testing.T) {
 	}
 }
 
+func TestMapped(t *testing.T) {
+	for _, c := range []struct{ destination, want string }{
+		{"a.b", "a.b"},
+		{"a.>", "a.>"},
+		{"a.{{partition(4,1,2)}}.{{Wildcard(1)}}.b", "a.*.*.b"},
+		{"$2.$1.$KV.a", "*.*.$KV.a"},
+		{"a.{{left(1,2)}}.{{random(3)}}", "a.*.*"},
+		{"a.{{wildcard(1)}}.{{SplitFromLeft(1,2)}}.b", "a.*.>"},
+		{"{{sliceFromRight(1,2)}}", ">"},
+	} {
+		if got := Mapped(c.destination); got != c.want {
+			t.Errorf("%q is %q, want %q", c.destination, got, c.want)
+		}
+	}
+}
+
 // TestAgainstAllSubjects compares both with what they say, over every subject of up to
 // four tokens out of three.
 func TestAgainstAllSubjects(t *testing.T) {

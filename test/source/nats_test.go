@@ -346,7 +346,13 @@ func TestSubjectsOfTheWrongStream(t *testing.T) {
 	makeStream(t, js, jetstream.StreamConfig{Name: "Q", Subjects: []string{"q.>"}, Retention: jetstream.WorkQueuePolicy})
 	makeStream(t, js, jetstream.StreamConfig{Name: "L", Subjects: []string{"l.>", "m.*"}})
 	makeStream(t, js, jetstream.StreamConfig{Name: "M", Mirror: &jetstream.StreamSource{Name: "L"}})
+	makeStream(t, js, jetstream.StreamConfig{
+		Name: "T", Subjects: []string{"t.*"},
+		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "t.*", Destination: "t.{{wildcard(1)}}.{{partition(4,1)}}"},
+	})
 	for _, c := range []struct{ stream, template, want string }{
+		{"T", "t.{partition}.*", ""},
+		{"T", "x.{partition}", "source: subjects of stream T: it has no subjects like x.*, but t.*, t.*.*: use a template for these, or give it those"},
 		{"Q", "q.{partition}", "source: subjects of stream Q: its retention is workqueue, so that a partition would end when it has been consumed: use a stream with limits retention, or another source"},
 		{"L", "x.{partition}", "source: subjects of stream L: it has no subjects like x.*, but l.>, m.*: use a template for these, or give it those"},
 		{"L", "m.{partition}.x", "source: subjects of stream L: it has no subjects like m.*.x, but l.>, m.*: use a template for these, or give it those"},
