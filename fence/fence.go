@@ -53,6 +53,11 @@ const HeaderToken = "Parti-Token"
 //	UPDATE leases SET token = ? WHERE partition = ? AND token <= ?
 //
 // which also holds back a later owner until this transaction has ended.
+//
+// The driver must count the rows that the condition matches. MySQL and MariaDB count those
+// that the statement changes, and in the rightful owner's second transaction the token is
+// there already: it would be refused. Say clientFoundRows=true in the DSN there
+// (github.com/go-sql-driver/mysql), or what is the same to another driver.
 func Rows(res sql.Result, err error) error {
 	if err != nil {
 		return err
