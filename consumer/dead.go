@@ -35,8 +35,11 @@ func (o *options) hopeless(m *Msg, err error) bool {
 	return errors.Is(err, ErrPermanent) || o.maxDeliver > 0 && m.Tries >= o.maxDeliver
 }
 
-// errWorn is the reason of messages of which no error is known.
-var errWorn = errors.New("consumer: it was given out as often as it may be, and each time its owner was lost")
+// The reasons of messages of which no error is known.
+var (
+	errWorn      = errors.New("consumer: it was given out as often as it may be, and each time its owner was lost")
+	errGivenBack = errors.New("consumer: it was given out as often as it may be, and was given back without an error")
+)
 
 // worn says whether a message that was given out so often is one that kills its owners:
 // one that returned an error would have been given up before. A message may also have

@@ -104,8 +104,8 @@ func DeadLetter(subject string) Option { return func(o *options) { o.dead = subj
 // which must be set. A message that was given out and given back, as when its owner is
 // lost, has been tried as well. One that kills its owners leaves no error: it goes there
 // untried when it was given out more than twice as often, and three times (NewDurable), or
-// when it was tried so often by owners that were lost, which are counted once a partition
-// has lost two without getting on (NewCursor). Default, and 0: any number.
+// when it was tried so often, and the partition had lost two owners without getting on
+// before the one that tried it last (NewCursor). Default, and 0: any number.
 // Range: 0 to 1 000 000.
 func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
 

@@ -130,11 +130,11 @@ func (t *tenure) claim(ctx context.Context) error {
 		}
 		rec.Clean, t.rev = false, rev
 		if failed = t.put(ctx, &rec); failed == nil {
-			t.head, t.tries = rec.Trying, rec.Tries
+			t.head, t.tries = rec.Trying, t.tried(&rec)
 			if rec.Begun {
 				t.next = rec.Done + 1
 			}
-			if rec.Crashes > 1 {
+			if rec.Crashes >= carefulAfter {
 				t.careful = carefulFor
 			}
 			return nil

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,9 @@ type run struct {
 	wait sync.WaitGroup
 	came atomic.Int64 // messages so far
 
-	mu   sync.Mutex
-	last string // the reply subject of the newest acknowledgement that is not known to have arrived
+	mu     sync.Mutex
+	last   string           // the reply subject of the newest acknowledgement that is not known to have arrived
+	causes map[uint64]error // why messages in hand are to be buried, by sequence, where that failed
 }
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
@@ -40,7 +42,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{holding: d.holding(l), cons: cons}
+	r := &run{holding: d.holding(l), cons: cons, causes: map[uint64]error{}}
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -119,9 +121,9 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 // process gives one message to the function, and then says what becomes of it.
 func (r *run) process(ctx context.Context, m *Msg) {
 	m.begin()
-	var err error
+	err := r.kept(m)
 	if r.opts.worn(m.Tries) {
-		err = errWorn
+		err = cmp.Or(err, errWorn)
 	} else {
 		err = r.call(m)
 	}
@@ -167,12 +169,29 @@ func (r *run) failed(ctx context.Context, m *Msg, cause error) error {
 			trouble.Dead = true
 			return r.settle(ctx, m, func() error { return m.Term(oneLine(cause.Error())) })
 		}
+		r.keep(m, cause)
 		trouble.Err = errors.Join(cause, err)
 	}
 	if ctx.Err() != nil {
 		delay = 0 // the next owner does not know of this one's patience
 	}
 	return r.settle(ctx, m, func() error { return m.Nak(delay) })
+}
+
+// keep keeps the cause of a message that could not be buried: it will have been given out so
+// often, in the end, that it is not tried any more.
+func (r *run) keep(m *Msg, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.causes[m.Sequence] = cause
+}
+
+// kept returns the cause that was kept of a message, and forgets it.
+func (r *run) kept(m *Msg) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer delete(r.causes, m.Sequence)
+	return r.causes[m.Sequence]
 }
 
 // settle does it as soon as ownership can be proved. It gives up when the lease ends:

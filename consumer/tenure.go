@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -48,6 +49,7 @@ type letter struct {
 	stream string
 	tries  int // so far
 	done   bool
+	cause  error // of the last try of this process; nil: it has made none
 }
 
 // A queue holds no more than so many messages and bytes, but one at least.
@@ -165,8 +167,10 @@ func (t *tenure) process(ctx context.Context, h *hub, x *letter) {
 // long it is to be tried again.
 func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration, done bool) {
 	h.mu.Lock()
-	before := x.tries
-	x.tries++
+	spent := t.opts.maxDeliver > 0 && x.tries >= t.opts.maxDeliver
+	if !spent {
+		x.tries++
+	}
 	h.mu.Unlock()
 	said := &verdict{}
 	m := &Msg{
@@ -176,11 +180,12 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 		lease: t.lease, msg: said,
 	}
 	var cause error
-	if t.opts.maxDeliver > 0 && before >= t.opts.maxDeliver {
-		cause = errWorn
+	if spent { // it could not be buried yet, or has killed its owners
+		cause = cmp.Or(x.cause, errWorn)
 	} else {
 		t.care(ctx, h)
 		cause = t.call(m)
+		x.cause = cmp.Or(cause, errGivenBack)
 	}
 	switch {
 	case m.isSettled() && said.again:
@@ -237,9 +242,20 @@ func (v *verdict) NakWithDelay(d time.Duration) error {
 	return nil
 }
 
-// carefulFor is how many messages are begun with care after the partition has lost two
-// owners without getting on.
-const carefulFor = 1000
+const (
+	carefulAfter = 2    // owners that the partition has lost without getting on
+	carefulFor   = 1000 // how many messages are begun with care then
+)
+
+// tried is how often the message that the former owner was at has been tried. Only one that
+// begins with care writes down the very message that it may die of. What another has written
+// may be one that does no harm, and was in hand by chance: it has a try left.
+func (t *tenure) tried(rec *record) int {
+	if t.opts.maxDeliver > 0 && rec.Crashes <= carefulAfter {
+		return min(rec.Tries, t.opts.maxDeliver-1)
+	}
+	return rec.Tries
+}
 
 // care writes down that a message is tried before it is, when it may be the one that
 // kills its owners.

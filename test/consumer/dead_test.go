@@ -2,7 +2,9 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -184,6 +186,98 @@ func TestDeadLetterTooLarge(t *testing.T) {
 			if h := all[i].Header; len(all[i].Data) != left || h.Get(consumer.HeaderDropped) != c.dropped || h.Get("X-Own") != "kept" {
 				t.Errorf("%d bytes of %d: %v", c.size, c.most, h)
 			}
+		}
+	})
+}
+
+// A message that was in hand when owners were lost, but not for it, is tried by the next one
+// all the same, however few tries there may be; so it is by the one after the next.
+func TestCursorInHandByChance(t *testing.T) {
+	t.Parallel()
+	cursors(t, func(t *testing.T, w *world) {
+		dead, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := []consumer.Option{consumer.DeadLetter(w.stream + ".dead"), consumer.MaxDeliver(1), consumer.CursorEvery(10 * time.Millisecond)}
+		w.send("p", 3)
+		for token := uint64(1); token <= 2; token++ {
+			a := w.owner("a", func(ctx context.Context, m *consumer.Msg) error {
+				if string(m.Data) == "2" {
+					<-ctx.Done()
+				}
+				return nil
+			}, opts...)
+			x := a.run("p", token)
+			w.until("it is in hand", func() bool { return len(w.got["p"]) == 1+int(token) })
+			w.cursorIs("p", func(c cursor) bool { return c.token == strconv.FormatUint(token, 10) && c.Trying == 2 && c.Tries == 1 })
+			a.nc.Close()
+			x.hard(parti.ErrFenced)
+			x.over()
+		}
+		y := w.owner("b", nil, opts...).run("p", 3)
+		w.until("the last", func() bool { return w.has("p", 3, 3, true) })
+		y.release(t)
+		w.mu.Lock()
+		if want := []string{"a", "a", "a", "b", "b"}; !slices.Equal(w.got["p"], []int{1, 2, 2, 2, 3}) || !slices.Equal(w.where, want) {
+			t.Errorf("%v by %v", w.got["p"], w.where)
+		}
+		w.mu.Unlock()
+		if info, err := dead.Info(t.Context()); err != nil || info.State.Msgs > 0 {
+			t.Errorf("%v, %v", info, err)
+		}
+	})
+}
+
+// While dead letters cannot be stored a message may be given out as often as one that kills
+// its owners: it is buried with its own error all the same, and not tried more often than
+// it may be where tries are counted here.
+func TestDeadLetterKeepsItsReason(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, w *world) {
+		cfg := jetstream.StreamConfig{Name: w.stream + "-DEAD", Subjects: []string{w.stream + ".dead"}, Storage: jetstream.MemoryStorage}
+		if _, err := w.js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		refused, buried := make(chan struct{}, 1000), make(chan struct{})
+		a := w.owner("a", func(context.Context, *consumer.Msg) error { return errors.New("no such account") },
+			consumer.DeadLetter(w.stream+".dead"), consumer.MaxDeliver(2), consumer.BackOff(10*time.Millisecond),
+			consumer.Observe(func(x consumer.Trouble) {
+				switch {
+				case x.Dead:
+					close(buried)
+				case x.Sequence > 0:
+					refused <- struct{}{}
+				}
+			}))
+		a.make("p")
+		if err := w.js.DeleteStream(t.Context(), cfg.Name); err != nil {
+			t.Fatal(err)
+		}
+		w.send("p", 1)
+		x := a.run("p", 1)
+		for range 10 { // twice as often as it may be tried, and three times, and more
+			<-refused
+		}
+		dead, err := w.js.CreateStream(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-buried:
+		case <-time.After(patience):
+			t.Fatal("it is not buried")
+		}
+		x.release(t)
+		m, err := dead.GetMsg(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Header.Get(consumer.HeaderReason); got != "no such account" {
+			t.Error(got)
+		}
+		if n := len(w.got["p"]); w.cursors && (n != 2 || m.Header.Get(consumer.HeaderTries) != "2") {
+			t.Errorf("it was tried %d times, and says %s", n, m.Header.Get(consumer.HeaderTries))
 		}
 	})
 }
