@@ -353,14 +353,14 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo, 
 	default:
 		return nil
 	}
-	rec.Begun, rec.Done, rec.Trying, rec.Tries = true, next-1, 0, 0
+	rec.Begun, rec.Done, rec.Beyond, rec.Trying, rec.Tries = true, next-1, nil, 0, 0
 	err := t.replace(ctx, &rec)
 	t.unsure = err != nil
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case err == nil:
-		t.next, t.head, t.tries = next, 0, 0
+		t.next, t.head, t.tries, t.had = next, 0, 0, nil
 	case errors.As(err, new(*movedError)): // its time is over
 		t.next, err = 0, nil
 	}

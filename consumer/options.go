@@ -50,7 +50,8 @@ func defaults(way string) options {
 }
 
 // InFlight is how many messages of one partition may be in hand at once. With more
-// than one, order within the partition is lost. Default: 1. Range: 1 to 1000.
+// than one, order within the partition is lost: while one fails, or takes long, others pass
+// it, in a Cursor at most so many and 256. Default: 1. Range: 1 to 1000.
 func InFlight(n int) Option { return func(o *options) { o.inFlight = n } }
 
 // InFlightPerWorker bounds how many messages this process has in hand at once, of all

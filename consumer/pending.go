@@ -20,8 +20,8 @@ func (d *Durable) Pending(ctx context.Context, partition string) (uint64, error)
 }
 
 // Pending is how many messages of a partition come after its cursor. It needs no lease;
-// the answer is as old as the question, and what was done since the cursor was written
-// counts. Of a partition that was never owned it is what it would begin with.
+// the answer is as old as the question, and what was done since the cursor was written, or
+// out of turn, counts. Of a partition that was never owned it is what it would begin with.
 func (c *Cursor) Pending(ctx context.Context, partition string) (uint64, error) {
 	filter, err := c.subject.of(partition)
 	if err != nil {

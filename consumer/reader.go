@@ -304,6 +304,10 @@ func (r *reader) give(t *tenure, msg jetstream.Msg, meta *jetstream.MsgMetadata)
 	if t == nil || seq < t.next {
 		return nil
 	}
+	if _, had := slices.BinarySearch(t.had, seq); had {
+		t.next = seq + 1
+		return nil
+	}
 	if !t.room() {
 		return t
 	}
@@ -316,10 +320,7 @@ func (r *reader) give(t *tenure, msg jetstream.Msg, meta *jetstream.MsgMetadata)
 	t.bytes += len(msg.Data())
 	t.queue = append(t.queue, x)
 	if len(t.queue) == 1 {
-		select {
-		case t.more <- struct{}{}:
-		default:
-		}
+		t.wake()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"github.com/parti-go/parti/internal/pattern"
@@ -144,6 +145,79 @@ func TestPosition(t *testing.T) {
 		done, trying, tries := c.t.position()
 		if done != c.done || trying != c.trying || tries != c.tries {
 			t.Errorf("%s: %d, %d tried %d times; want %d, %d tried %d times", c.of, done, trying, tries, c.done, c.trying, c.tries)
+		}
+	}
+}
+
+// stored is a message that a reader was given.
+type stored struct {
+	jetstream.Msg
+	subject string
+}
+
+func (m stored) Subject() string { return m.subject }
+func (m stored) Data() []byte    { return []byte(m.subject) }
+
+// While the first message of a partition is not done, no more are taken, nor known to be
+// done, than may be, over any number of owners; none is taken twice, and of those that are
+// done only the sequence is kept.
+func TestFirstIsNotDone(t *testing.T) {
+	const last = 5000
+	c := &core{opts: options{inFlight: 3}, subject: "o.{partition}", shape: template("o.{partition}").shape()}
+	h := &hub{cursor: &Cursor{core: c}, seeking: map[*tenure]struct{}{}, asked: make(chan struct{}, 1)}
+	var rec record
+	taken := map[uint64]int{}
+	for owner := range 4 {
+		x := &tenure{
+			holding: holding{core: c}, next: rec.Done + 1, had: rec.Beyond, more: make(chan struct{}, 1),
+		}
+		r := &reader{hub: h, members: map[string]*tenure{"a": x}}
+		x.reader = r
+		read := func() {
+			for seq := r.pos + 1; seq <= last; seq++ {
+				meta := &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: seq}}
+				if r.offer(stored{subject: "o.a"}, meta) != nil {
+					return
+				}
+				r.pos = seq
+			}
+		}
+		all := func() {
+			for read(); ; read() {
+				letters := x.unqueue()
+				if len(letters) == 0 {
+					return
+				}
+				for _, l := range letters {
+					taken[l.seq]++
+					if l.seq > 1 {
+						x.finish(h, l)
+					}
+				}
+			}
+		}
+		all()
+		if n := len(x.out) + len(x.had); n != x.most() {
+			t.Fatalf("owner %d: %d are beyond the cursor, want %d", owner, n, x.most())
+		}
+		for _, l := range x.out {
+			if l.done != (l.msg == nil) {
+				t.Fatalf("message %d: done is %v, and its data %v", l.seq, l.done, l.msg)
+			}
+		}
+		if owner == 3 {
+			x.finish(h, x.out[0])
+			all()
+		}
+		rec.Done, _, _ = x.position()
+		rec.Beyond = x.beyond(rec.Done)
+	}
+	if rec.Done != last || rec.Beyond != nil {
+		t.Errorf("%+v", rec)
+	}
+	for seq := uint64(1); seq <= last; seq++ {
+		if n := taken[seq]; n != 1 && (seq != 1 || n != 4) {
+			t.Errorf("message %d was taken %d times", seq, n)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,10 @@ type record struct {
 	Crashes int       `json:"crashes"`  // owners lost in a row that did not get on
 	Clean   bool      `json:"released"` // its owner let go of it
 	Written time.Time `json:"written"`  // by the clock of who wrote it
+
+	// Beyond are the sequences after Done that need nothing more either, in order. A build
+	// that does not know of them repeats them.
+	Beyond []uint64 `json:"beyond,omitempty"`
 }
 
 // schema is that of records.
@@ -130,7 +135,7 @@ func (t *tenure) claim(ctx context.Context) error {
 		}
 		rec.Clean, t.rev = false, rev
 		if failed = t.put(ctx, &rec); failed == nil {
-			t.head, t.tries = rec.Trying, t.tried(&rec)
+			t.head, t.tries, t.had = rec.Trying, t.tried(&rec), rec.Beyond
 			if rec.Begun {
 				t.next = rec.Done + 1
 			}
@@ -152,13 +157,14 @@ func (t *tenure) write(ctx context.Context, h *hub, clean bool) {
 	rec := t.have
 	h.mu.Lock()
 	rec.Done, rec.Trying, rec.Tries = t.position()
+	rec.Beyond = t.beyond(rec.Done)
 	rec.Clean = clean
 	if rec.Done > t.have.Done && t.careful == 0 {
 		rec.Crashes = 0
 	}
 	t.moved = false
 	h.mu.Unlock()
-	if rec == t.have || !rec.Begun {
+	if !rec.Begun || reflect.DeepEqual(rec, t.have) {
 		return
 	}
 	if err := t.replace(ctx, &rec); err != nil {
@@ -198,7 +204,7 @@ func (t *tenure) ascertain(ctx context.Context, h *hub) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.have, t.rev, t.unsure = rec, rev, false
-	t.next, t.head, t.tries = rec.Done+1, rec.Trying, rec.Tries
+	t.next, t.head, t.tries, t.had = rec.Done+1, rec.Trying, rec.Tries, rec.Beyond
 }
 
 // lateTime is how long the last cursor may take when the lease is over.

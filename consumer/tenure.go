@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // A tenure is one lease of one partition that is read by a hub.
 //
 // Its messages go from queue to out when they are taken, and leave out when they are done
-// and all before them are: what is before the first that is left is what the cursor says.
+// and all before them are: what is before the first that is left is what the cursor says,
+// and which of those after it are done, when several are in flight.
 type tenure struct {
 	holding
 	cursor *Cursor
@@ -27,12 +29,13 @@ type tenure struct {
 	queue   []*letter
 	bytes   int // of queue
 	out     []*letter
-	moved   bool   // something was done since the cursor was written
-	head    uint64 // the message that the former owner had tried already
-	tries   int    // of head
-	careful int    // how many messages are still to be begun with care
+	had     []uint64 // what a former owner had done beyond its cursor, in order
+	moved   bool     // something was done since the cursor was written
+	head    uint64   // the message that the former owner had tried already
+	tries   int      // of head
+	careful int      // how many messages are still to be begun with care
 
-	more chan struct{} // something has come into the queue
+	more chan struct{} // something has come into the queue, or may be taken from it
 	wait sync.WaitGroup
 
 	writing sync.Mutex // of the cursor; covers what follows
@@ -43,7 +46,7 @@ type tenure struct {
 
 // A letter is a message in this process.
 type letter struct {
-	msg    jetstream.Msg
+	msg    jetstream.Msg // nil when it is done
 	seq    uint64
 	stored time.Time
 	stream string
@@ -80,6 +83,32 @@ func (t *tenure) position() (done, trying uint64, tries int) {
 	return done, t.head, t.tries
 }
 
+// beyond are the sequences after done that need nothing more either, in order. h.mu is held.
+func (t *tenure) beyond(done uint64) []uint64 {
+	t.forget(done)
+	all := slices.Clone(t.had)
+	for _, x := range t.out {
+		if x.done {
+			all = append(all, x.seq)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return all
+}
+
+// forget drops what need not be known any more, as all up to done is done. h.mu is held.
+func (t *tenure) forget(done uint64) {
+	i, _ := slices.BinarySearch(t.had, done+1)
+	t.had = t.had[i:]
+}
+
+// most is how many messages may be known beyond the cursor, those in hand included: what a
+// message that fails, or takes long, lets others pass it.
+func (t *tenure) most() int { return t.opts.inFlight + queueMost }
+
 // work hands out messages until ctx ends, and waits for what is in hand.
 func (t *tenure) work(ctx context.Context, h *hub) {
 	defer t.wait.Wait()
@@ -109,23 +138,22 @@ func (t *tenure) work(ctx context.Context, h *hub) {
 	}
 }
 
-// take waits for messages, and takes all that are there. They are none when ctx has
-// ended.
+// take waits for messages, and takes as many as may be. They are none when ctx has ended.
 func (t *tenure) take(ctx context.Context, h *hub) []*letter {
 	for ctx.Err() == nil {
 		h.mu.Lock()
-		if taken := t.queue; len(taken) > 0 {
-			t.queue, t.bytes = nil, 0
-			t.out = append(t.out, taken...)
-			if t.reader != nil {
-				t.reader.wake()
-			} else {
-				h.seek(t)
-			}
-			h.mu.Unlock()
-			return taken
+		taken := t.unqueue()
+		switch {
+		case len(taken) == 0:
+		case t.reader != nil:
+			t.reader.wake()
+		case len(t.queue) <= queueMost/2 && t.bytes <= queueBytes/2: // for less, a reader is not worth it
+			h.seek(t)
 		}
 		h.mu.Unlock()
+		if len(taken) > 0 {
+			return taken
+		}
 		select {
 		case <-ctx.Done():
 		case <-t.more:
@@ -134,17 +162,47 @@ func (t *tenure) take(ctx context.Context, h *hub) []*letter {
 	return nil
 }
 
-// finish says that a message needs nothing more.
+// unqueue moves messages from queue to out, unless there are too many beyond the cursor; the
+// first that is not done always. h.mu is held.
+func (t *tenure) unqueue() []*letter {
+	done, _, _ := t.position()
+	t.forget(done)
+	n := t.most() - len(t.out) - len(t.had)
+	if len(t.out) == 0 {
+		n = max(n, 1)
+	}
+	n = min(max(n, 0), len(t.queue))
+	taken := t.queue[:n:n]
+	if t.queue = t.queue[n:]; len(t.queue) == 0 {
+		t.queue = nil
+	}
+	for _, x := range taken {
+		t.bytes -= len(x.msg.Data())
+	}
+	t.out = append(t.out, taken...)
+	return taken
+}
+
+// finish says that a message needs nothing more. Others may be taken for it.
 func (t *tenure) finish(h *hub, x *letter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	x.done, t.moved = true, true
+	x.msg, x.done, t.moved = nil, true, true
 	n := 0
 	for n < len(t.out) && t.out[n].done {
 		t.out[n] = nil
 		n++
 	}
 	t.out = t.out[n:]
+	t.wake()
+}
+
+// wake lets take look again.
+func (t *tenure) wake() {
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
 }
 
 // process gives a message to the function until it is done, or the partition moves.

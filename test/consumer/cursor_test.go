@@ -39,11 +39,12 @@ func cursors(t *testing.T, run func(t *testing.T, w *world)) {
 
 // A cursor is what stands in the bucket.
 type cursor struct {
-	Done     uint64 `json:"done"`
-	Trying   uint64 `json:"trying"`
-	Tries    int    `json:"tries"`
-	Begun    bool   `json:"begun"`
-	Released bool   `json:"released"`
+	Done     uint64   `json:"done"`
+	Beyond   []uint64 `json:"beyond"`
+	Trying   uint64   `json:"trying"`
+	Tries    int      `json:"tries"`
+	Begun    bool     `json:"begun"`
+	Released bool     `json:"released"`
 	token    string
 }
 
