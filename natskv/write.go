@@ -126,20 +126,36 @@ func (s *Store) gone(ctx context.Context) bool {
 // Where nothing is left of it by now, a single write can be tried again; of a batch
 // nobody knows which key was meant.
 func (s *Store) overMarkers(ctx context.Context, ws []kv.Write, markers map[string]kv.Rev) (again bool, err error) {
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		there bool
+		slots = make(chan struct{}, abreast) // what is removed leaves a marker for good: there may be many
+	)
 	for _, w := range ws {
 		if w.Last != 0 {
 			continue
 		}
-		e, err := s.get(ctx, w.Key)
-		switch {
-		case err == nil:
-			return false, nil // there is something
-		case !errors.Is(err, kv.ErrMissing):
-			return false, err // nothing was stored, and so it stays
-		case e.Rev != markers[w.Key] || len(ws) == 1:
-			markers[w.Key] = e.Rev
-			again = true
-		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			e, failed := s.get(ctx, w.Key)
+			<-slots
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case failed == nil:
+				there = true
+			case !errors.Is(failed, kv.ErrMissing):
+				err = failed // nothing was stored, and so it stays
+			case e.Rev != markers[w.Key] || len(ws) == 1:
+				markers[w.Key] = e.Rev
+				again = true
+			}
+		})
+	}
+	wg.Wait()
+	if there || err != nil {
+		return false, err
 	}
 	return again, nil
 }
