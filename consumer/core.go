@@ -110,8 +110,7 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 	if err := c.allowed(ctx, c.api()+"STREAM.NAMES"); err != nil {
 		return err
 	}
-	_, err := ask(ctx, func(ctx context.Context) (string, error) { return c.js.StreamNameBySubject(ctx, c.opts.dead) })
-	switch {
+	switch err := c.keeps(ctx, c.opts.dead); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return &StreamError{name, "has dead letters that nobody keeps", fmt.Sprintf("make a stream that takes %s", c.opts.dead)}
 	case err != nil:
@@ -123,6 +122,21 @@ func (c *core) lookDead(ctx context.Context, name string) error {
 	m.Header.Set(jetstream.ExpectedStreamHeader, nobody) // so no stream takes it
 	m.Header.Set(HeaderReason, "none: a worker of group "+c.group+" begins, and sees whether it may publish here")
 	return c.permits(ctx, m)
+}
+
+// keeps looks for a stream that takes a subject. In a cluster, a server hears a moment later
+// than others of one that was just made.
+func (c *core) keeps(ctx context.Context, subject string) error {
+	moment := time.Now().Add(toldTime)
+	for {
+		_, err := ask(ctx, func(ctx context.Context) (string, error) { return c.js.StreamNameBySubject(ctx, subject) })
+		if !errors.Is(err, jetstream.ErrStreamNotFound) || c.js.Conn().ConnectedClusterName() == "" || time.Now().After(moment) {
+			return err
+		}
+		if pause(ctx, 50*time.Millisecond); ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // pullBytes is how much one request for messages asks for at most: a server cuts off a

@@ -247,7 +247,8 @@ func (r *run) told(ctx context.Context, reply, what string) {
 	}
 }
 
-// toldTime is how long a release, or a start, may wait for the server.
+// toldTime is how long a release, or a start, may wait for the server, or for the servers to
+// agree.
 const toldTime = 2 * time.Second
 
 // watch looks again whether the former owner has anything in hand, where nothing comes for
