@@ -170,8 +170,7 @@ func (s *Store) message(w kv.Write, markers map[string]kv.Rev) *nats.Msg {
 	}
 	m.Header[headerLast] = []string{strconv.FormatUint(uint64(last), 10)}
 	m.Header[headerStream] = []string{s.stream}
-	switch {
-	case w.Remove:
+	if w.Remove {
 		// PURGE rather than DEL: when its own time is over, the server puts no
 		// further marker in its place. It stays if it can: a server that is killed
 		// after a marker has expired finds what was before it, on its disk, and takes

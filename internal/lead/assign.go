@@ -55,12 +55,12 @@ func (m *Machine) fleet() fleet {
 
 // weighReleases notes what each worker is letting go of.
 func (m *Machine) weighReleases() {
-	any := false
+	none := true
 	for _, x := range m.members {
 		x.going, x.hung = 0, 0
-		any = any || x.releasing > 0
+		none = none && x.releasing == 0
 	}
-	if !any {
+	if none {
 		return
 	}
 	for i := range m.parts {

@@ -70,24 +70,6 @@ func play(t *testing.T, script string) string {
 	return out.String()
 }
 
-// adds checks that what members carry is the sum of their partitions.
-func (g *group) adds() {
-	if g.m == nil {
-		return
-	}
-	bytes := make([]int, len(g.m.members))
-	for i := range g.m.parts {
-		if p := &g.m.parts[i]; p.state != free {
-			bytes[p.owner] += p.bytes
-		}
-	}
-	for w, x := range g.m.members {
-		if x.bytes != sliceBytes+bytes[w] {
-			g.t.Errorf("%s is taken for %d bytes, and has %d", x.id, x.bytes, sliceBytes+bytes[w])
-		}
-	}
-}
-
 // group is a store, a leader's brain and workers that obey at once.
 type group struct {
 	t       *testing.T
@@ -140,6 +122,24 @@ func newGroup(t *testing.T) *group {
 		},
 	}
 	return g
+}
+
+// adds checks that what members carry is the sum of their partitions.
+func (g *group) adds() {
+	if g.m == nil {
+		return
+	}
+	carried := make([]int, len(g.m.members))
+	for i := range g.m.parts {
+		if p := &g.m.parts[i]; p.state != free {
+			carried[p.owner] += p.bytes
+		}
+	}
+	for w, x := range g.m.members {
+		if x.bytes != sliceBytes+carried[w] {
+			g.t.Errorf("%s is taken for %d bytes, and has %d", x.id, x.bytes, sliceBytes+carried[w])
+		}
+	}
 }
 
 func (g *group) sayf(format string, a ...any) {
