@@ -111,7 +111,8 @@ type Config struct {
 	// back before it is lost, under Freeze. Default 1 s.
 	EmergencyGrace time.Duration `yaml:"emergency_grace" env:"EMERGENCY_GRACE"`
 
-	// StuckAfter is how long a handler may ignore Hard before an alert names it.
+	// StuckAfter is how long a handler may ignore Hard, or its Prepare may take before Run,
+	// before an alert names it.
 	// Default 1 min.
 	StuckAfter time.Duration `yaml:"stuck_after" env:"STUCK_AFTER"`
 

@@ -37,7 +37,9 @@ func (f HandlerFunc) Run(ctx context.Context, l Lease) error { return f(ctx, l) 
 // while its former owner is still draining it; or else before Run. It owns nothing:
 // it must not take work or write. Partitions that were prepared may never come, or
 // come much later. It is never called twice at a time for one partition, and Run
-// waits for it. At most Config.MovesInFlight are called ahead of time at once.
+// waits for it. At most Config.MovesInFlight are called ahead of time at once, and as many
+// before Run; there one that takes longer than Config.StuckAfter is an alert, and holds up
+// no other partition.
 //
 // ctx ends when the partition need not be prepared any more. An error, or a panic,
 // of a call that was ahead of time means that Prepare is called again before Run;

@@ -309,6 +309,73 @@ func TestPrepareBeforeRun(t *testing.T) {
 	})
 }
 
+// cold is a handler whose Prepare of some partitions takes until the gate opens.
+type cold struct {
+	HandlerFunc
+
+	gate chan struct{}
+	some func(id string) bool
+}
+
+func (h *cold) Prepare(_ context.Context, p Partition) error {
+	if h.some(p.ID) {
+		<-h.gate
+	}
+	return nil
+}
+
+// A Prepare that does not return keeps its own partition from running and no other, does
+// not count as running, and is an alert until it returns.
+func TestPrepareThatHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := &cold{HandlerFunc: wait, gate: make(chan struct{}), some: func(id string) bool { return id < "p-002" }}
+		open := sync.OnceFunc(func() { close(h.gate) })
+		defer open()
+		f, m := alone(t, 6, Config{MovesInFlight: 2, StuckAfter: 10 * time.Second}, h)
+		if n, s := len(m.CurrentAssignment().Leases), m.Status(); n != 0 || s.Running != 0 || len(s.Alerts) != 0 {
+			t.Errorf("while the first two are prepared, %d run, and it says %v", n, s)
+		}
+		f.eventually(11*time.Second, "the others run", func() bool { return f.ledger.counts()["a"] == 4 })
+		s := m.Status()
+		for i, a := range s.Alerts {
+			if want := fmt.Sprintf("Prepare of p-00%d has not returned for 10s", i); !strings.Contains(a.Text, want) {
+				t.Errorf("alert %q, want %q", a.Text, want)
+			}
+		}
+		if n := len(m.CurrentAssignment().Leases); n != 4 || s.Running != 4 || len(s.Alerts) != 2 {
+			t.Errorf("%d run, and it says %v", n, s)
+		}
+		open()
+		f.settled(time.Second, 6, m)
+		if s := m.Status(); s.Running != 6 || len(s.Alerts) != 0 {
+			t.Errorf("once all are prepared, it says %v", s)
+		}
+		stopAll(m)
+	})
+}
+
+// The alert about a Prepare ends also when Prepare returns too late for its partition to run.
+func TestPrepareThatHangsIsStopped(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := &cold{HandlerFunc: wait, gate: make(chan struct{}), some: func(string) bool { return true }}
+		open := sync.OnceFunc(func() { close(h.gate) })
+		defer open()
+		f, m := alone(t, 1, Config{DrainTimeout: time.Second, StuckAfter: 10 * time.Second}, h)
+		f.eventually(11*time.Second, "an alert", func() bool { return len(m.Status().Alerts) == 1 })
+		go func() {
+			sleep(t.Context(), time.Minute)
+			open()
+		}()
+		stopAll(m)
+		if s := m.Status(); len(s.Alerts) != 0 || f.ledger.started("p-000") != 0 {
+			t.Errorf("it says %v", s)
+		}
+		if n := len(happened[event.Stuck](m)); n != 1 {
+			t.Errorf("after Hard it was called stuck %d times", n)
+		}
+	})
+}
+
 func TestHardEndsAfterTheDrain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var soft, hard time.Time

@@ -36,7 +36,9 @@ type run struct {
 	ctx      context.Context //nolint:containedctx // of one call
 	stop     context.CancelCauseFunc
 	stopHard context.CancelCauseFunc
-	stopping bool
+
+	preparing bool // waits for Prepare
+	stopping  bool
 }
 
 func newRunner(h Handler, values context.Context, ahead int, check func() error, report func(...member.Fact), log *slog.Logger) *runner { //nolint:revive // values is not the context of this call
@@ -61,7 +63,7 @@ func (r *runner) add(g plan.Grant) *run {
 		}
 		return r.check()
 	})
-	run := &run{key: key, lease: lease, ctx: ctx, stop: stop, stopHard: stopHard}
+	run := &run{key: key, lease: lease, ctx: ctx, stop: stop, stopHard: stopHard, preparing: r.warmer != nil}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, twice := r.runs[key]; twice {
@@ -107,6 +109,9 @@ func (r *runner) callHandler(run *run) error {
 		if err := r.warmer.warm(run.ctx, run.lease.Partition); err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
+		r.mu.Lock()
+		run.preparing = false
+		r.mu.Unlock()
 	}
 	if run.ctx.Err() == nil { // else it is too late to begin
 		r.report(member.Started{Lease: run.key})
@@ -165,13 +170,13 @@ func (r *runner) prepare(p Partition) {
 	}
 }
 
-// leases are those that run and are not stopping, sorted by partition.
+// leases are those that run and were not asked to stop, sorted by partition.
 func (r *runner) leases() []Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]Lease, 0, len(r.runs))
 	for _, run := range r.runs {
-		if !run.stopping {
+		if run.runs() {
 			all = append(all, run.lease)
 		}
 	}
@@ -179,15 +184,17 @@ func (r *runner) leases() []Lease {
 	return all
 }
 
-// count counts the runs that were not asked to stop, and names the others, and of these
-// those whose Hard has ended, sorted.
+// runs reports whether the handler runs and was not asked to stop. It is called under the
+// runner's lock.
+func (r *run) runs() bool { return !r.preparing && !r.stopping }
+
+// count counts the runs that run and were not asked to stop, and names those that were, and
+// of these those whose Hard has ended, sorted.
 func (r *runner) count() (running int, draining, stuck []string) {
-	r.mu.Lock()
-	all := len(r.runs)
-	r.mu.Unlock()
+	running = len(r.names((*run).runs))
 	draining = r.names(func(run *run) bool { return run.stopping })
 	stuck = r.names(func(run *run) bool { return run.lease.Hard().Err() != nil })
-	return max(all-len(draining), 0), draining, stuck
+	return running, draining, stuck
 }
 
 // names are those of the runs that which chooses, sorted.

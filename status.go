@@ -21,8 +21,9 @@ type Assignment struct {
 	Version plan.Version
 	// Term is the period of leadership that made the newest plan this worker knows of.
 	Term uint64
-	// Leases are those whose handlers were called and not asked to stop, sorted by
-	// partition. One whose handler waits for its turn, or for a back-off, is missing.
+	// Leases are those whose handlers run and were not asked to stop, sorted by
+	// partition. One whose handler waits for its turn, for Prepare, or for a back-off, is
+	// missing.
 	Leases []Lease
 }
 

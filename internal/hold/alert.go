@@ -63,29 +63,35 @@ func (m *Machine) alertDegraded(rd *Ready) {
 	})
 }
 
-// alertStuck names handlers that go on after their Hard has ended.
+// alertStuck names handlers that go on after their Hard has ended, and those that do
+// not come to run.
 func (m *Machine) alertStuck(rd *Ready) {
 	for _, s := range m.slots.all {
 		if s.run == nil || !due(m.now, m.stuckAt(s.run)) {
 			continue
 		}
+		kind := AlertStuck
+		if s.run.end != closed {
+			kind = AlertUnstarted
+		}
 		s.run.alerted = m.now
 		rd.Alerts = append(rd.Alerts, Alert{
-			Kind:      AlertStuck,
+			Kind:      kind,
 			Level:     LevelError,
 			Partition: s.id,
-			For:       m.now.Sub(s.run.hard),
+			For:       m.now.Sub(s.run.owes()),
 		})
 	}
 }
 
 // stuckAt is when r is next called stuck; zero: never.
 func (m *Machine) stuckAt(r *run) time.Time {
+	since := r.owes()
 	switch {
-	case r.end != closed:
+	case since.IsZero():
 		return time.Time{}
 	case r.alerted.IsZero():
-		return r.hard.Add(m.cfg.StuckAfter)
+		return since.Add(m.cfg.StuckAfter)
 	}
 	return m.cfg.Alerts.again(r.alerted)
 }

@@ -30,11 +30,12 @@ type Config struct {
 	MaxFreeze time.Duration
 
 	DrainTimeout time.Duration // from revoke to Hard
-	StuckAfter   time.Duration // alert on a handler that ignores Hard for so long
+	StuckAfter   time.Duration // alert on a handler that ignores Hard, or is not running yet, for so long
 
 	// MovesInFlight is how many partitions are drained at a time, but when leaving, and how
 	// many are started at a time; less than 1 counts as 1. A drain gives up its place when
-	// its handler has returned or its Hard has ended.
+	// its handler has returned or its Hard has ended; a start when its handler runs, has
+	// returned, or has not come to run for StuckAfter, so that one holds up no others.
 	MovesInFlight int
 
 	// RestartMin is the first back-off of a handler that returns early. Each further
@@ -279,7 +280,7 @@ type Ready struct {
 type Alert struct {
 	Kind      AlertKind
 	Level     Level
-	Partition string        // of AlertStuck
+	Partition string        // of AlertStuck and AlertUnstarted
 	For       time.Duration // how long already
 }
 
@@ -288,8 +289,9 @@ type AlertKind uint8
 
 // The kinds.
 const (
-	AlertDegraded AlertKind = iota
-	AlertStuck              // a handler ignores Hard; always LevelError
+	AlertDegraded  AlertKind = iota
+	AlertStuck               // a handler ignores Hard; always LevelError
+	AlertUnstarted           // a handler does not come to run; always LevelError
 )
 
 // Level grades an alert.

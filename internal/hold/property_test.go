@@ -33,7 +33,7 @@ func TestProperties(t *testing.T) {
 	t.Log(seen)
 	// What never happened was not tested.
 	for _, what := range []string{
-		"start", "hard", "stop revoked", "stop fenced", "stop stopped", "prepare", "alert", "stale", "queued drain",
+		"start", "hard", "stop revoked", "stop fenced", "stop stopped", "prepare", "alert degraded", "alert stuck", "alert unstarted", "stale", "queued drain",
 		"resume", "holds", "done", "rejected", "given up", "left", "over", "jump", "abandon", "abandon running", "come right",
 		"Waiting", "Stable", "Isolated", "Draining", "FencedOff",
 	} {
@@ -46,6 +46,7 @@ func TestProperties(t *testing.T) {
 // A handler is what the world knows of one call.
 type handler struct {
 	lease      plan.Lease
+	began      time.Time
 	said       bool // Started was told
 	stop, hard bool
 	cause      hold.Cause // of the Stop
@@ -97,6 +98,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	cfg.Fence = seed%2 == 0
 	cfg.MovesInFlight = 1 + rng.IntN(4)
 	cfg.DrainTimeout = time.Duration(1+rng.IntN(10)) * time.Second
+	cfg.StuckAfter = time.Duration(1+rng.IntN(20)) * time.Second
 	if seed%4 == 1 {
 		cfg.MaxFreeze = time.Duration(1+rng.IntN(20)) * time.Second
 	}
@@ -341,6 +343,7 @@ func (w *world) ready() {
 	w.checkStops(&rd)
 	w.checkStarts(&rd)
 	w.checkReport(rd.Renew)
+	w.checkAlerts(&rd)
 	w.checkAfter(&rd)
 	w.count(&rd)
 	w.last = rd
@@ -356,8 +359,10 @@ func (w *world) count(rd *hold.Ready) {
 	w.seen["start"] += len(rd.Start)
 	w.seen["hard"] += len(rd.Hard)
 	w.seen["prepare"] += len(rd.Prepare)
-	w.seen["alert"] += len(rd.Alerts)
 	w.seen[rd.State.String()]++
+	for _, a := range rd.Alerts {
+		w.seen["alert "+a.Kind.String()]++
+	}
 	for _, s := range rd.Stop {
 		w.seen["stop "+s.Cause.String()]++
 	}
@@ -457,7 +462,7 @@ func (w *world) checkStops(rd *hold.Ready) {
 func (w *world) checkStarts(rd *hold.Ready) {
 	starting := 0
 	for _, h := range w.handlers {
-		if !h.said && !h.hard {
+		if !h.said && !h.hard && w.now.Before(h.began.Add(w.cfg.StuckAfter)) {
 			starting++
 		}
 	}
@@ -485,7 +490,21 @@ func (w *world) checkStarts(rd *hold.Ready) {
 			w.fatalf("%s starts after a later token %v", lease(l), w.tokens[g.ID])
 		}
 		w.tokens[g.ID] = g.Token
-		w.handlers[g.ID] = &handler{lease: l}
+		w.handlers[g.ID] = &handler{lease: l, began: w.now}
+	}
+}
+
+func (w *world) checkAlerts(rd *hold.Ready) {
+	for _, a := range rd.Alerts {
+		h := w.handlers[a.Partition]
+		switch {
+		case a.Kind == hold.AlertDegraded:
+		case h == nil:
+			w.fatalf("%s is %s, but does not run", a.Partition, a.Kind)
+		case a.Kind == hold.AlertUnstarted && (h.said || h.hard || w.now.Before(h.began.Add(w.cfg.StuckAfter))),
+			a.Kind == hold.AlertStuck && !h.hard:
+			w.fatalf("%s is called %s", lease(h.lease), a.Kind)
+		}
 	}
 }
 

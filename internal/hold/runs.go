@@ -69,7 +69,7 @@ func (m *Machine) end(rd *Ready, r *run, to fence, cause Cause) {
 	}
 	if to == closed {
 		rd.Hard = append(rd.Hard, s)
-		r.hard = m.now
+		r.hard, r.alerted = m.now, time.Time{}
 	}
 	r.end, r.cause = to, cause
 }
@@ -95,7 +95,7 @@ func (m *Machine) start(rd *Ready) {
 	}
 	starting := 0
 	for _, s := range m.slots.all {
-		if r := s.run; r != nil && !r.started && r.end != closed {
+		if s.run != nil && m.starting(s.run) {
 			starting++
 		}
 	}
@@ -113,6 +113,12 @@ func (m *Machine) start(rd *Ready) {
 			starting++
 		}
 	}
+}
+
+// starting reports whether r takes up a place among the starting. One that does not come
+// to run gives it up: the others must not wait for it.
+func (m *Machine) starting(r *run) bool {
+	return !r.started && r.end != closed && m.now.Before(r.began.Add(m.cfg.StuckAfter))
 }
 
 // started frees the place of a start.

@@ -41,7 +41,18 @@ type run struct {
 	cause   Cause
 	asked   time.Time // when it was asked to end
 	hard    time.Time // when Hard ended
-	alerted time.Time // when it was last called stuck
+	alerted time.Time // when it was last called stuck, for what it owes now
+}
+
+// owes is since when r is to return, or to come to run; zero: it owes neither.
+func (r *run) owes() time.Time {
+	switch {
+	case r.end == closed:
+		return r.hard
+	case !r.started:
+		return r.began
+	}
+	return time.Time{}
 }
 
 func (r *run) lease() plan.Lease { return plan.Lease{Partition: r.grant.ID, Token: r.grant.Token} }

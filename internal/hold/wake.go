@@ -32,7 +32,8 @@ func (m *Machine) wake() time.Time {
 		case r == nil:
 		case r.end == closing:
 			w.at(r.asked.Add(m.cfg.DrainTimeout))
-		case r.end == closed:
+			w.at(m.stuckAt(r))
+		default:
 			w.at(m.stuckAt(r))
 		}
 	}

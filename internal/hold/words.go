@@ -6,7 +6,7 @@ var (
 	howWords      = [...]string{Returned: "returned", Failed: "failed", Done: "done", Rejected: "rejected", gaveUp: "gave-up"}
 	standingWords = [...]string{Gone: "gone", Own: "own", OwnOlder: "own-older", Tombstone: "tombstone", Foreign: "foreign"}
 	phaseWords    = [...]string{Queued: "queued", Starting: "starting", Running: "running", Ending: "ending", Ended: "ended"}
-	alertWords    = [...]string{AlertDegraded: "degraded", AlertStuck: "stuck"}
+	alertWords    = [...]string{AlertDegraded: "degraded", AlertStuck: "stuck", AlertUnstarted: "unstarted"}
 	levelWords    = [...]string{LevelInfo: "info", LevelWarn: "warn", LevelError: "error", LevelCritical: "critical"}
 )
 

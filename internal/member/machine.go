@@ -121,7 +121,7 @@ func (m *Machine) take(f Fact) {
 		m.connected(f)
 	case Started:
 		if m.session != nil {
-			m.session.tell(hold.Started{Lease: f.Lease})
+			m.session.started(f.Lease)
 		}
 	case Exited:
 		if m.session != nil {

@@ -38,6 +38,7 @@ type session struct {
 	why     string // it was lost
 
 	stopped map[plan.Lease]time.Time // asked to end, and when
+	slow    map[string]bool          // partitions whose run was told of, since it does not come to run
 }
 
 func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
@@ -45,7 +46,7 @@ func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
 	h.Worker, h.Nonce = w.session.Worker, w.session.Nonce
 	s := &session{
 		desk: d, store: st, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
-		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]time.Time{},
+		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]time.Time{}, slow: map[string]bool{},
 	}
 	s.tell(hold.Seen{Version: highest})
 	return s
@@ -90,9 +91,16 @@ func (s *session) order(rd hold.Ready) {
 	}
 }
 
+// started tells the brain that a handler runs.
+func (s *session) started(l plan.Lease) {
+	s.tell(hold.Started{Lease: l})
+	s.notSlow(l.Partition)
+}
+
 // exited tells the brain, and people, that a handler has returned.
 func (s *session) exited(e Exited) {
 	s.tell(hold.Exited{Lease: e.Lease, How: e.How})
+	s.notSlow(e.Lease.Partition)
 	id, token := e.Lease.Partition, uint64(e.Lease.Token)
 	if at, asked := s.stopped[e.Lease]; asked {
 		delete(s.stopped, e.Lease)
@@ -240,8 +248,23 @@ func (s *session) alert(a hold.Alert) {
 			}
 		}
 		s.say(event.Stuck{Partition: a.Partition, Token: token, For: a.For})
+	case hold.AlertUnstarted:
+		s.slow[a.Partition] = true
+		s.say(event.Alert{About: prepareOf(a.Partition), Text: fmt.Sprintf(
+			"Prepare of %[1]s has not returned for %[2]v: until it does, %[1]s runs nowhere", a.Partition, a.For.Round(time.Millisecond))})
 	}
 }
+
+// notSlow ends the alert about a run that did not come to run.
+func (s *session) notSlow(partition string) {
+	if s.slow[partition] {
+		delete(s.slow, partition)
+		s.say(event.Alert{About: prepareOf(partition)})
+	}
+}
+
+// prepareOf is what the alert about a Prepare that does not return is about.
+func prepareOf(partition string) string { return "prepare " + partition }
 
 func causeWord(c hold.Cause) string {
 	switch c {
