@@ -84,8 +84,10 @@ func (m *Machine) advance() {
 			}
 		case releasing:
 			if p.next != p.target && m.room(m.members[p.owner]) {
-				p.next = p.target
 				m.touch(m.members[p.owner])
+				m.tellNext(p.next) // that it does not come
+				p.next = p.target
+				m.tellNext(p.next)
 				m.note(plan.Move{Partition: p.ID, Step: plan.Redirect, From: m.members[p.owner].id, To: m.name(p.target), Why: p.why})
 			}
 		}
@@ -169,6 +171,13 @@ func (m *Machine) address(x *member, s *roster.Session) {
 	m.touch(x)
 }
 
+// tellNext lets w know what is coming to it, if it wants to and there is room.
+func (m *Machine) tellNext(w int32) {
+	if w != nobody && m.prepares(w) && m.room(m.members[w]) {
+		m.touch(m.members[w])
+	}
+}
+
 // revoke asks the owner to let go. Nobody is granted the partition before it has.
 func (m *Machine) revoke(p *part, v plan.Version) bool {
 	x := m.members[p.owner]
@@ -179,9 +188,7 @@ func (m *Machine) revoke(p *part, v plan.Version) bool {
 	p.state, p.since, p.next, p.at = releasing, v, p.target, m.now
 	x.releasing++
 	m.touch(x)
-	if p.target != nobody && m.prepares(p.target) && m.room(m.members[p.target]) {
-		m.touch(m.members[p.target])
-	}
+	m.tellNext(p.target)
 	step := plan.Revoked
 	if p.target == nobody && !p.listed {
 		step = plan.Dropped
