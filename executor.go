@@ -166,6 +166,9 @@ func (e *executor) carryOut(rd member.Ready) {
 	for _, run := range runs {
 		e.runner.start(run)
 	}
+	for _, id := range rd.Forget {
+		e.runner.forget(id)
+	}
 	for _, p := range rd.Prepare {
 		e.runner.prepare(p)
 	}

@@ -41,9 +41,11 @@ func (f HandlerFunc) Run(ctx context.Context, l Lease) error { return f(ctx, l) 
 // before Run; there one that takes longer than Config.StuckAfter is an alert, and holds up
 // no other partition.
 //
-// ctx ends when the partition need not be prepared any more. An error, or a panic,
-// of a call that was ahead of time means that Prepare is called again before Run;
-// there it counts as one of Run.
+// ctx ends when the partition need not be prepared any more: ahead of time, when it is not
+// to come after all, or this worker stops; before Run, when that is to stop. What is left
+// behind must not need ctx, which may end with the call. An error, or a panic, of a call
+// that was ahead of time means that Prepare is called again before Run; there it counts as
+// one of Run.
 type Preparer interface {
 	Prepare(ctx context.Context, p Partition) error
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -284,6 +285,52 @@ func TestPrepareEndsItsGoroutine(t *testing.T) {
 		})
 		f.settled(time.Minute, 40, a, b)
 		stopAll(a, b)
+	})
+}
+
+// The ctx of a Prepare ahead of time ends when the partition is not to come after all, and
+// not before: also not when it is granted, since Run waits for it then.
+func TestPrepareAheadOfTimeEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		set := f.changeable(parts(4))
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			<-ctx.Done()
+			sleep(l.Hard(), 25*time.Second)
+			return nil
+		}))
+		f.settled(5*time.Second, 4, a)
+		p := newPreparing(t)
+		p.takes = time.Hour
+		b := f.joinWith("b", Config{}, p)
+		var came []string
+		f.eventually(time.Minute, "two are prepared", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			came = slices.Sorted(maps.Keys(p.busy))
+			return len(came) == 2
+		})
+		busy := func(want ...string) func() bool {
+			return func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return p.busy[came[0]] == slices.Contains(want, came[0]) && p.busy[came[1]] == slices.Contains(want, came[1])
+			}
+		}
+		set(slices.DeleteFunc(parts(4), func(p Partition) bool { return p.ID == came[0] }))
+		if err := a.RefreshPartitions(t.Context()); err != nil {
+			t.Error(err)
+		}
+		f.eventually(15*time.Second, "one is prepared", busy(came[1]))
+		time.Sleep(30 * time.Second)
+		if s := b.Status(); !busy(came[1])() || p.calls[came[1]] != 1 || s.Running != 0 {
+			t.Errorf("it was let go of, and b says %v, and has prepared %v", s, p.calls)
+		}
+		stopAll(b)
+		if !busy()() {
+			t.Error("b has stopped while it prepares")
+		}
+		stopAll(a)
 	})
 }
 

@@ -170,6 +170,13 @@ func (r *runner) prepare(p Partition) {
 	}
 }
 
+// forget ends the warming up of a partition that is not to come after all.
+func (r *runner) forget(id string) {
+	if r.warmer != nil {
+		r.warmer.cool(id)
+	}
+}
+
 // leases are those that run and were not asked to stop, sorted by partition.
 func (r *runner) leases() []Lease {
 	r.mu.Lock()

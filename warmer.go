@@ -28,10 +28,11 @@ type warmer struct {
 
 // A warmth is one partition that is being prepared, or was.
 type warmth struct {
-	begun bool
-	done  chan struct{} // closed when Prepare has returned
-	err   error         // valid then
-	at    time.Time     // when that was
+	begun  bool
+	cancel context.CancelFunc // of a call ahead of time; nil: it is none
+	done   chan struct{}      // closed when Prepare has returned
+	err    error              // valid then
+	at     time.Time          // when that was
 }
 
 func newWarmer(p Preparer, values context.Context, limit int) *warmer { //nolint:revive // values is not the context of this call
@@ -80,27 +81,28 @@ func (w *warmer) work() {
 		w.staff()
 	}()
 	for {
-		p, e := w.next()
+		ctx, p, e := w.next()
 		if e == nil {
 			return
 		}
-		w.call(w.ctx, p, e)
+		w.call(ctx, p, e)
 	}
 }
 
 // next begins the first of the queue whose Run was not faster; nil: there is none.
-func (w *warmer) next() (Partition, *warmth) {
+func (w *warmer) next() (context.Context, Partition, *warmth) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.queue) > 0 && w.ctx.Err() == nil {
 		p := w.queue[0]
 		w.queue = w.queue[1:]
 		if e := w.entries[p.ID]; e != nil && !e.begun {
-			e.begun = true
-			return p, e
+			ctx, cancel := context.WithCancel(w.ctx)
+			e.begun, e.cancel = true, cancel
+			return ctx, p, e
 		}
 	}
-	return Partition{}, nil
+	return nil, Partition{}, nil
 }
 
 // call calls Prepare and keeps the outcome, whatever it does.
@@ -110,6 +112,9 @@ func (w *warmer) call(ctx context.Context, p Partition, e *warmth) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		e.err, e.at = err, time.Now()
+		if e.cancel != nil {
+			e.cancel()
+		}
 		if err != nil {
 			delete(w.entries, p.ID)
 		}
@@ -156,6 +161,19 @@ func (w *warmer) used(id string, e *warmth) {
 	defer w.mu.Unlock()
 	if w.entries[id] == e {
 		delete(w.entries, id)
+	}
+}
+
+// cool ends what is ahead of time for a partition.
+func (w *warmer) cool(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := w.entries[id]; {
+	case e == nil:
+	case !e.begun:
+		delete(w.entries, id)
+	case e.cancel != nil:
+		e.cancel()
 	}
 }
 

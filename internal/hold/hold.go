@@ -239,8 +239,8 @@ const (
 )
 
 // A Ready is what the shell must do now, in the order of the fields. What is to be
-// done (Hard, Stop, Start, Prepare, Renew, Alerts) is handed out once; how things
-// are (all else) is said every time. Lists are sorted by partition.
+// done (Hard, Stop, Start, Forget, Prepare, Renew, Alerts) is handed out once; how
+// things are (all else) is said every time. Lists are sorted by partition.
 type Ready struct {
 	// Hard ends the second context of these handlers; Stop the first. Nobody is
 	// in Hard who is not, or was not before, in Stop. A Hard may have another cause
@@ -249,6 +249,9 @@ type Ready struct {
 	Stop []Stop
 	// Start runs the handler of these, which are not running.
 	Start []plan.Grant
+	// Forget says that these, of an earlier Prepare, are neither coming nor granted any
+	// more: they need not be prepared.
+	Forget []string
 	// Prepare tells the handler of these, if it wants to know.
 	Prepare []plan.Partition
 	// Renew writes the session's record. It is asked for at most once until

@@ -102,6 +102,7 @@ func (m *Machine) Ready() Ready {
 	var rd Ready
 	m.stop(&rd)
 	m.start(&rd)
+	m.forget(&rd)
 	m.prepare(&rd)
 	m.speak(&rd)
 	m.alert(&rd)

@@ -33,7 +33,7 @@ func TestProperties(t *testing.T) {
 	t.Log(seen)
 	// What never happened was not tested.
 	for _, what := range []string{
-		"start", "hard", "stop revoked", "stop fenced", "stop stopped", "prepare", "alert degraded", "alert stuck", "alert unstarted", "stale", "queued drain",
+		"start", "hard", "stop revoked", "stop fenced", "stop stopped", "prepare", "forget", "alert degraded", "alert stuck", "alert unstarted", "stale", "queued drain",
 		"resume", "holds", "done", "rejected", "given up", "left", "over", "jump", "abandon", "abandon running", "come right",
 		"Waiting", "Stable", "Isolated", "Draining", "FencedOff",
 	} {
@@ -67,6 +67,7 @@ type world struct {
 	mortal, leaver, jumpy bool // what may happen here
 
 	handlers map[string]*handler
+	ahead    map[string]bool // announced, and not forgotten
 
 	// The leader's side.
 	version plan.Version
@@ -104,7 +105,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w := &world{
 		t: t, seed: seed, rng: rng, cfg: cfg, now: zero.Add(time.Second),
-		seen: map[string]int{}, handlers: map[string]*handler{}, tokens: map[string]plan.Version{}, version: plan.MakeVersion(1, 1),
+		seen: map[string]int{}, handlers: map[string]*handler{}, ahead: map[string]bool{}, tokens: map[string]plan.Version{}, version: plan.MakeVersion(1, 1),
 	}
 	w.mortal, w.leaver, w.jumpy = rng.IntN(3) == 0, rng.IntN(3) == 0, rng.IntN(3) == 0
 	w.proved = zero
@@ -342,6 +343,7 @@ func (w *world) ready() {
 	w.checkLevels(&rd)
 	w.checkStops(&rd)
 	w.checkStarts(&rd)
+	w.checkAhead(&rd)
 	w.checkReport(rd.Renew)
 	w.checkAlerts(&rd)
 	w.checkAfter(&rd)
@@ -359,6 +361,7 @@ func (w *world) count(rd *hold.Ready) {
 	w.seen["start"] += len(rd.Start)
 	w.seen["hard"] += len(rd.Hard)
 	w.seen["prepare"] += len(rd.Prepare)
+	w.seen["forget"] += len(rd.Forget)
 	w.seen[rd.State.String()]++
 	for _, a := range rd.Alerts {
 		w.seen["alert "+a.Kind.String()]++
@@ -504,6 +507,25 @@ func (w *world) checkAlerts(rd *hold.Ready) {
 		case a.Kind == hold.AlertUnstarted && (h.said || h.hard || w.now.Before(h.began.Add(w.cfg.StuckAfter))),
 			a.Kind == hold.AlertStuck && !h.hard:
 			w.fatalf("%s is called %s", lease(h.lease), a.Kind)
+		}
+	}
+}
+
+func (w *world) checkAhead(rd *hold.Ready) {
+	for _, id := range rd.Forget {
+		if !w.ahead[id] {
+			w.fatalf("%s is forgotten, but was not announced", id)
+		}
+		delete(w.ahead, id)
+	}
+	for _, p := range rd.Prepare {
+		w.ahead[p.ID] = true
+	}
+	for id := range w.ahead {
+		coming := slices.ContainsFunc(w.told.Coming, func(p plan.Partition) bool { return p.ID == id })
+		granted := slices.ContainsFunc(w.told.Granted, func(g plan.Grant) bool { return g.ID == id })
+		if w.lost || w.leaving || !coming && !granted {
+			w.fatalf("%s is not forgotten", id)
 		}
 	}
 }

@@ -277,7 +277,7 @@ func (p *player) until(end time.Time, mode string) {
 // news prints rd if it has anything to do or to say that is not routine, or if it
 // is the last one.
 func (p *player) news(rd *hold.Ready, end time.Time) {
-	acts := len(rd.Hard)+len(rd.Stop)+len(rd.Start)+len(rd.Prepare)+len(rd.Alerts) > 0
+	acts := len(rd.Hard)+len(rd.Stop)+len(rd.Start)+len(rd.Forget)+len(rd.Prepare)+len(rd.Alerts) > 0
 	says := rd.Renew != nil && report(rd.Renew) != p.said
 	if !acts && !says && state(rd) == p.was && p.now.Before(end) {
 		if rd.Renew != nil {
@@ -299,6 +299,9 @@ func (p *player) print(rd hold.Ready, all bool) {
 	stops("stop", rd.Stop)
 	for _, g := range rd.Start {
 		fmt.Fprintf(&p.out, "    start %s\n", grant(g))
+	}
+	for _, id := range rd.Forget {
+		fmt.Fprintf(&p.out, "    forget %s\n", id)
 	}
 	for _, c := range rd.Prepare {
 		fmt.Fprintf(&p.out, "    prepare %s\n", c.ID)

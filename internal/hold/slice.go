@@ -15,6 +15,8 @@ type mandate struct {
 
 	coming    []plan.Partition // what is to be announced
 	announced []string         // what has been, and is still coming; sorted
+	ahead     []string         // what has been, and is still coming or granted; sorted
+	idle      []string         // what is neither any more, and is to be forgotten
 }
 
 // sliced obeys a slice.
@@ -38,6 +40,7 @@ func (m *Machine) sliced(s plan.Slice) {
 	}
 	m.slots.grant(grants)
 	m.announce(s.Coming)
+	m.outdate()
 }
 
 // permitted is what s lets run, sorted. Of two tokens for a partition the higher
@@ -92,4 +95,29 @@ func (m *Machine) prepare(rd *Ready) {
 		m.announced = append(m.announced, p.ID)
 	}
 	slices.Sort(m.announced)
+	m.ahead = append(m.ahead, m.announced...)
+	slices.Sort(m.ahead)
+	m.ahead = slices.Compact(m.ahead)
+}
+
+// outdate notes what was announced and is neither coming nor granted any more.
+func (m *Machine) outdate() {
+	m.ahead = slices.DeleteFunc(m.ahead, func(id string) bool {
+		_, coming := slices.BinarySearch(m.announced, id)
+		s := m.slots.at(id)
+		if coming || s != nil && s.granted {
+			return false
+		}
+		m.idle = append(m.idle, id)
+		return true
+	})
+}
+
+// forget hands out what need not be prepared any more: all of it, at the end.
+func (m *Machine) forget(rd *Ready) {
+	if m.lost || m.leaving {
+		m.idle, m.ahead = append(m.idle, m.ahead...), nil
+	}
+	slices.Sort(m.idle)
+	rd.Forget, m.idle = m.idle, nil
 }

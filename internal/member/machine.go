@@ -38,6 +38,7 @@ type Machine struct {
 
 	newLeader func(lead.Config, lead.Found, time.Time) leader
 
+	forget     []string     // by handlers: what was left to be said of a session that is over
 	highest    plan.Version // ever seen, by any session of this member
 	state      State
 	connection Connected
@@ -391,6 +392,7 @@ func (m *Machine) lost() bool {
 		m.say(event.SessionLost{Worker: s.base.Worker, Session: s.base.Nonce, Why: s.why})
 	}
 	m.highest = max(m.highest, s.wrote.Highest, m.watch.plan.Version)
+	m.forget = s.out.forget
 	s.life.over = true
 	m.session, m.watch, m.stand, m.term = nil, nil, nil, nil
 	if m.leaving {

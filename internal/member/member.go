@@ -243,10 +243,11 @@ const (
 // A Ready is what the shell must do now. Orders and Ops are handed out once;
 // the other fields are levels and always there.
 type Ready struct {
-	// Orders to handlers: first Hard, then Stop, then Start, then Prepare.
+	// Orders to handlers: first Hard, then Stop, then Start, then Forget, then Prepare.
 	Hard    []hold.Stop
 	Stop    []hold.Stop
 	Start   []plan.Grant
+	Forget  []string
 	Prepare []plan.Partition
 
 	// Ops are requests to send, in this order; they may run at the same time.

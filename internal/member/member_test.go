@@ -133,16 +133,38 @@ func TestRenewalWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// What was to be prepared for a session that is lost need not be, also when it ran nothing.
+func TestPreparedForNothing(t *testing.T) {
+	w := newWorld(t)
+	w.group(1, 4)
+	w.boxes[0].wedge = true
+	cfg := w.config("second")
+	cfg.Session.Prepares = true
+	b := w.start(cfg)
+	w.must("an announcement", 20*time.Second, func() bool { return len(b.ahead) == 2 })
+	w.buried(b)
+	w.must("the loss", 2*time.Second, func() bool { return len(saw[event.SessionLost](b)) == 1 })
+	if len(b.ahead) != 0 || len(saw[event.Assigned](b)) != 0 {
+		t.Errorf("prepares %v", b.ahead)
+	}
+}
+
+// buried puts a tombstone over b's session.
+func (w *world) buried(b *box) {
+	id := b.rd.WorkerID
+	s := w.store.session(id)
+	s.Tombstone = &roster.Tombstone{By: "worker-9", Term: 9, Why: "a test"}
+	rev, _ := w.store.rev(Key{KindSession, id})
+	w.store.do(&box{w: w}, Put{Record: Record{Key: Key{KindSession, id}, Rev: rev, Value: s}, TTL: time.Minute})
+}
+
 func TestTombstoned(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)
 	b := w.other()
 	w.twoOwners = true // it is not true, and it takes a moment to learn of it
 	id, nonce := b.rd.WorkerID, b.rd.Answering
-	s := w.store.session(id)
-	s.Tombstone = &roster.Tombstone{By: "worker-9", Term: 9, Why: "a test"}
-	rev, _ := w.store.rev(Key{KindSession, id})
-	w.store.do(&box{w: w}, Put{Record: Record{Key: Key{KindSession, id}, Rev: rev, Value: s}, TTL: time.Minute})
+	w.buried(b)
 	w.must("the loss", 2*time.Second, func() bool { return len(saw[event.SessionLost](b)) == 1 })
 	w.must("another session", 2*time.Second, func() bool { return b.claimed() && b.rd.Answering != nonce })
 	w.must("as before", 20*time.Second, w.settled)

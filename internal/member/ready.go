@@ -15,6 +15,7 @@ func (m *Machine) Ready() Ready {
 	if m.done {
 		return rd
 	}
+	rd.Forget, m.forget = m.forget, nil
 	rd.Follow = m.follow()
 	rd.WakeAt = m.wakeAt()
 	if m.claim != nil {
@@ -22,6 +23,7 @@ func (m *Machine) Ready() Ready {
 	}
 	if s := m.session; s != nil {
 		rd.Hard, rd.Stop, rd.Start, rd.Prepare = s.out.hard, s.out.stop, s.out.start, s.out.prepare
+		rd.Forget = append(rd.Forget, s.out.forget...)
 		s.out = orders{}
 		rd.Trusted, rd.Answering, rd.WorkerID = s.rd.Trusted, s.base.Nonce, s.base.Worker
 	}

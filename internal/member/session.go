@@ -17,6 +17,7 @@ import (
 type orders struct {
 	hard, stop []hold.Stop
 	start      []plan.Grant
+	forget     []string
 	prepare    []plan.Partition
 }
 
@@ -81,6 +82,7 @@ func (s *session) order(rd hold.Ready) {
 	s.out.hard = append(s.out.hard, rd.Hard...)
 	s.out.stop = append(s.out.stop, rd.Stop...)
 	s.out.start = append(s.out.start, rd.Start...)
+	s.out.forget = append(s.out.forget, rd.Forget...)
 	s.out.prepare = append(s.out.prepare, rd.Prepare...)
 	for _, o := range rd.Stop {
 		s.stopped[o.Lease] = s.now

@@ -191,12 +191,13 @@ type box struct {
 	follow    []Follow
 	following bool
 	run       map[plan.Lease]bool
+	ahead     map[string]bool // to be prepared
 	events    []event.Event
 	writes    int // carried out
 }
 
 func (w *world) start(cfg Config) *box {
-	b := &box{w: w, name: fmt.Sprintf("p%d", len(w.boxes)), m: New(cfg, w.now), run: map[plan.Lease]bool{}, drain: 2 * time.Millisecond}
+	b := &box{w: w, name: fmt.Sprintf("p%d", len(w.boxes)), m: New(cfg, w.now), run: map[plan.Lease]bool{}, ahead: map[string]bool{}, drain: 2 * time.Millisecond}
 	w.boxes = append(w.boxes, b)
 	w.after(0, func() { b.step(Connected{Up: true}) })
 	return b
@@ -240,6 +241,12 @@ func (b *box) step(f Fact) {
 	}
 	for _, g := range rd.Start {
 		b.begin(plan.Lease{Partition: g.ID, Token: g.Token})
+	}
+	for _, id := range rd.Forget {
+		delete(b.ahead, id)
+	}
+	for _, p := range rd.Prepare {
+		b.ahead[p.ID] = true
 	}
 	for _, op := range rd.Ops {
 		b.send(op)
