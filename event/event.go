@@ -40,7 +40,9 @@ type (
 		Token     uint64
 		Why       plan.Why
 	}
-	// Revoked says that a handler was asked to stop; Released that it has returned.
+	// Revoked says that a handler was asked to stop, Released that it has returned since.
+	// Why is the same in both: "revoked" when the partition goes elsewhere, "fenced" when
+	// ownership cannot be proved, "stopped" when the worker leaves.
 	Revoked struct {
 		Partition string
 		Token     uint64

@@ -62,6 +62,13 @@ func TestOneAndTwo(t *testing.T) {
 	if n := len(saw[event.Released](w.boxes[0])); n != 3 {
 		t.Errorf("%d released, want 3", n)
 	}
+	w.boxes[0].step(Leave{})
+	w.must("the end", 20*time.Second, func() bool { return w.boxes[0].dead && len(b.run) == 6 })
+	for i, e := range saw[event.Released](w.boxes[0]) {
+		if want := []string{"revoked", "stopped"}[i/3]; e.Why != want || e.Took <= 0 {
+			t.Errorf("%+v, want why %s", e, want)
+		}
+	}
 	for _, b := range w.boxes {
 		if n := len(saw[event.Failed](b)); n != 0 {
 			t.Errorf("%s failed %d times", b.name, n)

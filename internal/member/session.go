@@ -38,8 +38,14 @@ type session struct {
 	resumed bool
 	why     string // it was lost
 
-	stopped map[plan.Lease]time.Time // asked to end, and when
-	slow    map[string]bool          // partitions whose run was told of, since it does not come to run
+	stopped map[plan.Lease]stopped // asked to end
+	slow    map[string]bool        // partitions whose run was told of, since it does not come to run
+}
+
+// stopped is when a handler was asked to end, and why.
+type stopped struct {
+	at  time.Time
+	why string
 }
 
 func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
@@ -47,7 +53,7 @@ func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
 	h.Worker, h.Nonce = w.session.Worker, w.session.Nonce
 	s := &session{
 		desk: d, store: st, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
-		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]time.Time{}, slow: map[string]bool{},
+		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]stopped{}, slow: map[string]bool{},
 	}
 	s.tell(hold.Seen{Version: highest})
 	return s
@@ -85,8 +91,9 @@ func (s *session) order(rd hold.Ready) {
 	s.out.forget = append(s.out.forget, rd.Forget...)
 	s.out.prepare = append(s.out.prepare, rd.Prepare...)
 	for _, o := range rd.Stop {
-		s.stopped[o.Lease] = s.now
-		s.say(event.Revoked{Partition: o.Lease.Partition, Token: uint64(o.Lease.Token), Why: causeWord(o.Cause)})
+		why := causeWord(o.Cause)
+		s.stopped[o.Lease] = stopped{s.now, why}
+		s.say(event.Revoked{Partition: o.Lease.Partition, Token: uint64(o.Lease.Token), Why: why})
 	}
 	for _, g := range rd.Start {
 		s.say(event.Assigned{Partition: g.Partition, Token: uint64(g.Token), Why: g.Why})
@@ -104,9 +111,9 @@ func (s *session) exited(e Exited) {
 	s.tell(hold.Exited{Lease: e.Lease, How: e.How})
 	s.notSlow(e.Lease.Partition)
 	id, token := e.Lease.Partition, uint64(e.Lease.Token)
-	if at, asked := s.stopped[e.Lease]; asked {
+	if x, asked := s.stopped[e.Lease]; asked {
 		delete(s.stopped, e.Lease)
-		s.say(event.Released{Partition: id, Token: token, Took: s.now.Sub(at), Err: e.Err})
+		s.say(event.Released{Partition: id, Token: token, Why: x.why, Took: s.now.Sub(x.at), Err: e.Err})
 		return
 	}
 	s.say(event.Returned{
