@@ -113,6 +113,41 @@ func TestHooksTellWhatChanged(t *testing.T) {
 	})
 }
 
+// What goes while its handler waits for a back-off is told as removed.
+func TestHooksTellWhatGoesInItsBackOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(4)...)
+		here := map[string]bool{}
+		fail := HandlerFunc(func(context.Context, Lease) error { return errSomething })
+		a := f.joinWith("a", Config{}, fail, WithHooks(Hooks{OnAssignmentChanged: func(_ context.Context, added, removed []Partition) error {
+			for _, p := range added {
+				here[p.ID] = true
+			}
+			for _, p := range removed {
+				delete(here, p.ID)
+			}
+			return nil
+		}}))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if len(here) != 4 {
+			t.Errorf("hooks say that a has %v", here)
+		}
+		b := f.join("b", Config{})
+		f.eventually(time.Minute, "b runs two", func() bool { return f.ledger.counts()["b"] == 2 })
+		for id := range f.ledger.owners() {
+			if len(here) != 2 || here[id] {
+				t.Errorf("hooks say that a has %v, and %s runs on b", here, id)
+			}
+		}
+		stopAll(a)
+		if len(here) != 0 {
+			t.Errorf("hooks say that a has %v, though it has stopped", here)
+		}
+		stopAll(b)
+	})
+}
+
 func TestASlowHookFindsChangesMerged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newHookScript(t, nil)

@@ -42,7 +42,8 @@ type (
 	}
 	// Revoked says that a handler was asked to stop, Released that it has returned since.
 	// Why is the same in both: "revoked" when the partition goes elsewhere, "fenced" when
-	// ownership cannot be proved, "stopped" when the worker leaves.
+	// ownership cannot be proved, "stopped" when the worker leaves. Of a handler that had
+	// Returned early, Released alone says that it is not run again here; Took is 0 then.
 	Revoked struct {
 		Partition string
 		Token     uint64
@@ -56,7 +57,8 @@ type (
 		Err       string
 	}
 	// Returned says that a handler returned while it owned the partition. It is run
-	// again after Backoff, which is 0 when it may run at once; or not, when Final.
+	// again after Backoff, which is 0 when it may run at once, unless Released comes first;
+	// or not, when Final.
 	Returned struct {
 		Partition string
 		Token     uint64

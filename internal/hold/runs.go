@@ -163,6 +163,23 @@ func (m *Machine) BackOff(l plan.Lease) time.Duration {
 	return max(0, s.rest.until.Sub(m.now))
 }
 
+// Again reports whether the handler of l, which has returned early, is to be run again by
+// this session; why says why it is not.
+func (m *Machine) Again(l plan.Lease) (yes bool, why Cause) {
+	s := m.slots.at(l.Partition)
+	switch {
+	case m.lost:
+		return false, Fenced
+	case m.leaving:
+		return false, Stopped
+	case s == nil || !s.grants(l.Token):
+		return false, Revoked
+	case s.rest.final: // given up with the trust
+		return false, Fenced
+	}
+	return true, Revoked
+}
+
 // run is the slot in which l runs, or nil when it does not any more. That l was
 // never granted is impossible.
 func (m *Machine) run(l plan.Lease, what string) *slot {

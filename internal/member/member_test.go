@@ -156,6 +156,46 @@ func TestPreparedForNothing(t *testing.T) {
 	}
 }
 
+// A partition whose handler had returned early is released, once, when it moves away, when
+// the session is lost, when trust in it has ended under Fence, and when the worker leaves.
+func TestReleasedInBackOff(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		n    int // of 4
+		then func(w *world, b *box)
+	}{
+		{"revoked", 2, func(w *world, _ *box) { w.start(w.config("second")) }},
+		{"fenced", 4, func(w *world, b *box) { w.buried(b) }},
+		{"fenced", 4, func(_ *world, b *box) { b.cut = true }},
+		{"stopped", 4, func(_ *world, b *box) { b.step(Leave{}) }},
+	} {
+		w := newWorld(t)
+		w.parts = parts(4)
+		cfg := w.config("first")
+		cfg.Session.Fenced, cfg.Hold.Fence = true, true
+		b := w.start(cfg)
+		b.fails = true
+		w.must("long back-offs", 2*time.Minute, func() bool {
+			all := saw[event.Returned](b)
+			return len(all) > 0 && all[len(all)-1].Backoff == cfg.Hold.RestartMax
+		})
+		w.run(time.Second)
+		if n := len(saw[event.Released](b)); n != 0 {
+			t.Errorf("%s: %d released before that", c.why, n)
+		}
+		here := map[string]bool{}
+		c.then(w, b)
+		w.must("the release", 40*time.Second, func() bool { return len(saw[event.Released](b)) >= c.n })
+		w.run(100 * time.Millisecond)
+		for _, e := range saw[event.Released](b) {
+			if e.Why != c.why || e.Took != 0 || here[e.Partition] {
+				t.Errorf("%+v, want why %s", e, c.why)
+			}
+			here[e.Partition] = true
+		}
+	}
+}
+
 // buried puts a tombstone over b's session.
 func (w *world) buried(b *box) {
 	id := b.rd.WorkerID

@@ -2,8 +2,11 @@ package member
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/event"
@@ -39,6 +42,7 @@ type session struct {
 	why     string // it was lost
 
 	stopped map[plan.Lease]stopped // asked to end
+	early   map[plan.Lease]bool    // returned early, and to be run again
 	slow    map[string]bool        // partitions whose run was told of, since it does not come to run
 }
 
@@ -53,7 +57,7 @@ func newSession(d *desk, st *store, w *won, highest plan.Version) *session {
 	h.Worker, h.Nonce = w.session.Worker, w.session.Nonce
 	s := &session{
 		desk: d, store: st, life: new(life), brain: hold.New(h, d.now, w.sent), dirty: true,
-		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]stopped{}, slow: map[string]bool{},
+		base: w.session, rev: w.rev, wrote: w.session, stopped: map[plan.Lease]stopped{}, early: map[plan.Lease]bool{}, slow: map[string]bool{},
 	}
 	s.tell(hold.Seen{Version: highest})
 	return s
@@ -90,6 +94,10 @@ func (s *session) order(rd hold.Ready) {
 	s.out.start = append(s.out.start, rd.Start...)
 	s.out.forget = append(s.out.forget, rd.Forget...)
 	s.out.prepare = append(s.out.prepare, rd.Prepare...)
+	for _, g := range rd.Start {
+		delete(s.early, plan.Lease{Partition: g.ID, Token: g.Token})
+	}
+	s.letGo()
 	for _, o := range rd.Stop {
 		why := causeWord(o.Cause)
 		s.stopped[o.Lease] = stopped{s.now, why}
@@ -98,6 +106,24 @@ func (s *session) order(rd hold.Ready) {
 	for _, g := range rd.Start {
 		s.say(event.Assigned{Partition: g.Partition, Token: uint64(g.Token), Why: g.Why})
 	}
+}
+
+// letGo tells people of what had returned early and is not run again: nothing runs of it
+// whose return would tell.
+func (s *session) letGo() {
+	if len(s.early) == 0 {
+		return
+	}
+	for _, l := range slices.SortedFunc(maps.Keys(s.early), compareLeases) {
+		if again, why := s.brain.Again(l); !again {
+			delete(s.early, l)
+			s.say(event.Released{Partition: l.Partition, Token: uint64(l.Token), Why: causeWord(why)})
+		}
+	}
+}
+
+func compareLeases(a, b plan.Lease) int {
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Token, b.Token))
 }
 
 // started tells the brain that a handler runs.
@@ -116,9 +142,13 @@ func (s *session) exited(e Exited) {
 		s.say(event.Released{Partition: id, Token: token, Why: x.why, Took: s.now.Sub(x.at), Err: e.Err})
 		return
 	}
+	final := e.How == hold.Done || e.How == hold.Rejected
+	if !final {
+		s.early[e.Lease] = true
+	}
 	s.say(event.Returned{
 		Partition: id, Token: token, Err: e.Err, Panicked: e.Panicked,
-		Final: e.How == hold.Done || e.How == hold.Rejected, Backoff: s.brain.BackOff(e.Lease),
+		Final: final, Backoff: s.brain.BackOff(e.Lease),
 	})
 }
 

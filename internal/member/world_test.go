@@ -186,6 +186,7 @@ type box struct {
 	frozen bool
 	late   []Fact // told while frozen
 	wedge  bool   // handlers ignore that they are to end
+	fails  bool   // handlers return as soon as they run
 	drain  time.Duration
 
 	follow    []Follow
@@ -290,7 +291,13 @@ func (b *box) begin(l plan.Lease) {
 		b.w.store.tokens = map[string]plan.Version{}
 	}
 	b.w.store.tokens[l.Partition] = l.Token
-	b.w.after(hop, func() { b.step(Started{Lease: l}) })
+	b.w.after(hop, func() {
+		b.step(Started{Lease: l})
+		if b.fails {
+			delete(b.run, l)
+			b.step(Exited{Lease: l, How: hold.Failed})
+		}
+	})
 }
 
 func (b *box) end(l plan.Lease) {

@@ -32,7 +32,10 @@ func recordOf(e parti.Event) record {
 	case event.Revoked:
 		return record{Event: "revoked", Partition: e.Partition, Token: e.Token, Why: e.Why, Text: fmt.Sprintf("%s is to end: %s", e.Partition, e.Why)}
 	case event.Released:
-		if e.Err == "" {
+		switch {
+		case e.Err == "" && e.Took == 0:
+			return record{Event: "released", Partition: e.Partition, Token: e.Token, Why: e.Why, Text: fmt.Sprintf("%s is not started again: %s", e.Partition, e.Why)}
+		case e.Err == "":
 			return record{} // it has ended
 		}
 		return record{
