@@ -12,6 +12,7 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/trouble"
 	"github.com/parti-go/parti/internal/wire"
 )
 
@@ -199,10 +200,12 @@ func (j *jobs) watchSource(ctx context.Context) {
 			j.report(member.Refresh{})
 		}
 	}
+	failed := func(text string) { j.note(event.Failed{Doing: "watch the partition source", Err: text}) }
+	telling := trouble.Told(ctx, func(err error) { failed(err.Error()) })
 	pause := watchSoon
 	for ctx.Err() == nil {
 		begun := time.Now()
-		err := guarded(func() error { return j.watch(ctx, changed) })
+		err := guarded(func() error { return j.watch(telling, changed) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -213,7 +216,7 @@ func (j *jobs) watchSource(ctx context.Context) {
 		if err != nil {
 			text = err.Error()
 		}
-		j.note(event.Failed{Doing: "watch the partition source", Err: text})
+		failed(text)
 		sleep(ctx, pause)
 		pause = min(2*pause, watchLate)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parti-go/parti/internal/trouble"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -67,12 +68,19 @@ const (
 	lookTime = 30 * time.Second
 	// gather is how long to wait after news for what comes with it.
 	gather = 50 * time.Millisecond
+	// listenSoon is how long to wait at first before listening again, listenLate at last.
+	listenSoon = time.Second
+	listenLate = time.Minute
 )
 
 // Watch looks every so often (see [Every]), and at once when there is news. It calls
 // changed after its first look, since it is not known what the leader has, and from then on
 // when the list is another one than it was or than a leader was given, when it cannot be
-// read any more, and when it can again. It returns nil when ctx ends, and an error when it cannot listen for news.
+// read any more, and when it can again. It returns nil when ctx ends.
+//
+// When it cannot listen for news, a Manager is told; it looks on meanwhile, and listens
+// again after a second at first and a minute at the most. Called by anybody else it returns
+// the error.
 func (w *Watched) Watch(ctx context.Context, changed func()) error {
 	// Who starts a goroutine waits for it.
 	var listener sync.WaitGroup
@@ -82,7 +90,7 @@ func (w *Watched) Watch(ctx context.Context, changed func()) error {
 	news := make(chan struct{}, 1)
 	deaf := make(chan error, 1)
 	if w.listen != nil {
-		listener.Go(func() { deaf <- w.hear(ctx, news) })
+		listener.Go(func() { deaf <- w.attend(ctx, news) })
 	}
 	timer := time.NewTimer(w.opts.every)
 	defer timer.Stop()
@@ -170,6 +178,24 @@ func (w *Watched) look(ctx context.Context) sight {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	return newSight(w.list(ctx))
+}
+
+// attend listens until ctx ends, again after each failure. It returns one of which nobody
+// is told.
+func (w *Watched) attend(ctx context.Context, news chan<- struct{}) error {
+	wait := listenSoon
+	for {
+		begun := time.Now()
+		err := w.hear(ctx, news)
+		if ctx.Err() != nil || !trouble.Tell(ctx, err) {
+			return err
+		}
+		if time.Since(begun) > listenLate {
+			wait = listenSoon
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, listenLate)
+	}
 }
 
 // hear listens until ctx ends, or says why it cannot.

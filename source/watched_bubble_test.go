@@ -15,6 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/internal/trouble"
 	"github.com/parti-go/parti/plan"
 )
 
@@ -490,6 +493,106 @@ func TestListen(t *testing.T) {
 			if err := w.Watch(t.Context(), func() {}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %s", err, want)
 			}
+		}
+	})
+}
+
+// A listener that fails is told of and called again after a back-off, and the source is
+// looked at meanwhile; once it listens, news come at once.
+func TestListenerThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(nil, "a")
+		began := time.Now()
+		var told []int // seconds after that
+		ctx, cancel := context.WithCancel(trouble.Told(t.Context(), func(err error) {
+			if err.Error() != "source: fake: listen for changes: denied" {
+				t.Error(err)
+			}
+			told = append(told, int(time.Since(began).Seconds()))
+		}))
+		defer cancel()
+		tell := make(chan struct{})
+		w := &Watched{name: "fake", opts: options{every: 10 * time.Second}, read: f.read, listen: func(ctx context.Context, news func()) error {
+			if time.Since(began) < 200*time.Second {
+				return errors.New("denied")
+			}
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tell:
+					news()
+				}
+			}
+		}}
+		var calls atomic.Int32
+		ended := make(chan error, 1)
+		go func() { ended <- w.Watch(ctx, func() { calls.Add(1) }) }()
+		for n := range int32(20) {
+			f.set(nil, "a", fmt.Sprint(n))
+			time.Sleep(12 * time.Second)
+			synctest.Wait()
+			if got := calls.Load(); got != n+1 && got != n+2 { // and the first look
+				t.Errorf("after %v changed was called %d times, want %d", time.Since(began), got, n+2)
+			}
+		}
+		if want := []int{0, 1, 3, 7, 15, 31, 63, 123, 183}; !slices.Equal(told, want) {
+			t.Fatalf("told after %v s, want %v", told, want)
+		}
+		time.Sleep(10 * time.Second)
+		before := calls.Load()
+		f.set(nil, "a", "b")
+		tell <- struct{}{}
+		time.Sleep(gather + time.Millisecond)
+		synctest.Wait()
+		if got := calls.Load(); got != before+1 {
+			t.Errorf("news made %d calls", got-before)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The leader has a change as soon as it is looked at, though the source cannot listen, and
+// says that it cannot.
+func TestListenerThatFailsUnderAManager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		f.set(nil, "a")
+		w := &Watched{
+			name: "fake", opts: options{every: time.Second}, read: f.read,
+			listen: func(context.Context, func()) error { return errors.New("denied") },
+		}
+		server := memkv.New()
+		defer server.Close()
+		began := make(chan string, 1)
+		m, err := parti.NewManager(server.Client("a"), w, parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
+			began <- l.Partition.ID
+			<-ctx.Done()
+			return nil
+		}), parti.Config{ExpectedWorkers: 1, SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		time.Sleep(10*time.Minute + 20*time.Second)
+		if s := m.Status(); !strings.Contains(s.LastError, "source: fake: listen for changes: denied") {
+			t.Errorf("the last error is %q", s.LastError)
+		}
+		f.set(nil, "a", "b")
+		at := time.Now()
+		<-began
+		if took := time.Since(at); took > 3*time.Second {
+			t.Errorf("it runs after %v", took)
+		}
+		if err := m.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -28,7 +28,7 @@ const Floors = `
 6  console  partitest  internal/measure
 5  natskv  consumer  source  fence  permissions  admin  directory  promparti  otelparti
 4  .  internal/sim/... (tests)
-3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/kv/kvtest (tests)
+3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/trouble  internal/kv/kvtest (tests)
 2  internal/lead  internal/hold  internal/join  internal/elect
 1  strategy  strategy/strategytest (tests)  event  internal/roster
 0  plan  internal/kv (port)  internal/pattern
