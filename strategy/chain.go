@@ -69,6 +69,9 @@ func (b *board) push(h int32, excess int64) (best chain) {
 	s := b.newSearch(h)
 	for _, kind := range [...]standing{floating, settled} {
 		for _, x := range b.firsts(b.list(h, kind), max(b.crumb, 1)) {
+			if kind == settled && !b.affords(1, b.w[x]) {
+				continue
+			}
 			c := s.chainFrom(x, h)
 			c.ends = c.net >= excess
 			if len(c.links) > 0 && b.affords(c.n, c.cost) && b.falls(&c) && c.better(&best) {
@@ -83,7 +86,7 @@ func (b *board) push(h int32, excess int64) (best chain) {
 // it, where that leaves everybody within the limits. What is left is placed as if nothing
 // could move. Where nothing has an owner yet there is nothing to pass on.
 func (b *board) insert() {
-	if !b.coarse || len(b.pool) == len(b.w) {
+	if !b.coarse || len(b.pool) == len(b.w) || !b.affords(1, 1) {
 		return
 	}
 	b.refine()

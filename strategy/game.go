@@ -104,6 +104,9 @@ func (b *board) lightOf(j int32) iter.Seq[int32] {
 		for _, kind := range [...]standing{floating, settled} {
 			list := b.list(j, kind)
 			for _, i := range list[heaviestWithin(list, b.w, b.bar()-1):] {
+				if kind == settled && b.moves < 1 {
+					return
+				}
 				if b.passes(i) && !yield(i) {
 					return
 				}

@@ -56,14 +56,14 @@ func (b *board) newSearch(h int32) *search {
 		if j == h {
 			continue
 		}
-		if len(s.spares) == reach {
+		if len(s.spares) == reach || len(s.items) >= 512 {
 			break
 		}
 		v := spare{worker: j, slack: b.up[j] - b.load[j]}
 		for _, kind := range [...]standing{floating, settled} {
 			list := b.list(j, kind)
 			for _, i := range list[:heaviestWithin(list, b.w, bar-1)] {
-				if b.passes(i) {
+				if b.passes(i) && (kind == floating || b.affords(1, b.w[i])) {
 					s.items = append(s.items, i)
 				}
 			}

@@ -58,6 +58,11 @@ func (m *Machine) advance() {
 	version := m.next()
 	more := false
 	trigger, about := m.wishes.trigger, m.wishes.about
+	for i := range m.parts { // who is to let go is asked before anybody is given that room
+		if p := &m.parts[i]; p.state == granted && p.listed && !p.aside && p.target != p.owner && !m.leaving(p.owner) {
+			more = !m.revoke(p, version) || more
+		}
+	}
 	for i := range m.parts {
 		p := &m.parts[i]
 		if !p.listed || p.aside {
@@ -285,7 +290,8 @@ func (m *Machine) decision(h *plan.Head, about string) *plan.Decision {
 }
 
 // addSlices writes out the slices of what was touched, in one pass. What is more than one
-// commit may have, as when a plan is rebuilt from what workers hold, stays touched.
+// commit may have, as when a plan is rebuilt from what workers hold, stays touched; those
+// go first that do not stand yet.
 func (m *Machine) addSlices(c *Commit, v plan.Version) {
 	if m.touched == 0 {
 		return
@@ -293,14 +299,13 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 	most := max(1, m.cfg.MaxBatch-otherPuts)
 	m.touched = 0
 	slot := make([]int, len(m.members))
-	for w, x := range m.members {
+	for w := range slot {
 		slot[w] = -1
-		if !x.touched {
-			continue
-		}
+	}
+	write := func(w int, x *member) {
 		if len(c.Slices)+len(c.Removed) == most {
 			m.touched++
-			continue
+			return
 		}
 		if x.session != "" && x.leases == 0 && m.roster.End(x.session) != roster.EndUnknown {
 			m.succeed(x)
@@ -310,11 +315,18 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 				c.Removed = append(c.Removed, x.id)
 			}
 			x.stands, x.touched = false, false
-			continue
+			return
 		}
 		slot[w] = len(c.Slices)
 		c.Slices = append(c.Slices, plan.Slice{Worker: x.id, Session: x.session, TTL: x.ttl, Fenced: x.fenced, Version: v})
 		x.stands, x.touched = true, false
+	}
+	for _, stands := range [...]bool{false, true} {
+		for w, x := range m.members {
+			if x.touched && x.stands == stands {
+				write(w, x)
+			}
+		}
 	}
 	coming := make([]int, len(m.members)) // bytes of what is announced, for which there is not always room
 	for i := range m.parts {

@@ -29,6 +29,12 @@ func (m *Machine) fleet() fleet {
 		}
 	}
 	f := fleet{at: make([]int, len(m.members))}
+	aimed := make([]int64, len(m.members))
+	for i := range m.parts {
+		if p := &m.parts[i]; p.target != nobody && p.listed && !p.aside {
+			aimed[p.target] += p.Load()
+		}
+	}
 	for w := range m.members {
 		f.at[w] = -1
 		if m.keeps(m.members[w]) {
@@ -43,7 +49,7 @@ func (m *Machine) fleet() fleet {
 		if y := m.roster.Member(x.id); y != nil {
 			s := &y.Session
 			worker.Share, worker.Capacity, worker.Zone, worker.Labels = s.Share, s.Capacity, s.Zone, s.Labels
-			worker = occupied(worker, x.going)
+			worker = occupied(worker, x.going, aimed[w])
 		}
 		if !worker.NoNew {
 			f.able++
@@ -69,18 +75,21 @@ func (m *Machine) weighReleases() {
 			continue
 		}
 		x := m.members[p.owner]
-		x.going += p.Load()
+		if p.target != p.owner { // or it comes back
+			x.going += p.Load()
+		}
 		if !m.now.Before(p.at.Add(m.cfg.StuckAfter)) {
 			x.hung++
 		}
 	}
 }
 
-// occupied is a worker that has so much less room.
-func occupied(w plan.Worker, by int64) plan.Worker {
+// occupied is a worker that has so much less room for what it does not have yet; what it is
+// meant to have stays within its capacity as before.
+func occupied(w plan.Worker, by, aimed int64) plan.Worker {
 	if w.Capacity > 0 && by > 0 {
-		w.NoNew = w.NoNew || w.Capacity <= by
-		w.Capacity = max(w.Capacity-by, 1)
+		w.NoNew = w.NoNew || w.Capacity-by <= aimed
+		w.Capacity = max(w.Capacity-by, min(w.Capacity, aimed), 1)
 	}
 	return w
 }

@@ -197,12 +197,17 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 		return cannot("the source has not listed it yet")
 	case w < 0:
 		return cannot("the worker is not there")
-	case f.workers[w].NoNew:
-		return cannot("the worker takes nothing new")
 	}
 	p, to := &m.parts[i], f.index[w]
+	back := p.state == releasing && p.owner == to // it is there still
+	if f.workers[w].NoNew && !back {
+		return cannot("the worker takes nothing new")
+	}
 	pin, pinned := m.controls.pins[p.ID]
 	most, load := f.workers[w].Capacity, p.Load()
+	if back && most > 0 {
+		most += load
+	}
 	for k := range m.parts {
 		if q := &m.parts[k]; most > 0 && q != p && q.target == to {
 			load += q.Load()

@@ -207,6 +207,9 @@ func (m *Machine) decide() {
 			m.by(w.adoptUntil)
 			return // what nobody claims may still run where we cannot see it
 		}
+		if m.touched > max(1, m.cfg.MaxBatch-otherPuts) {
+			return // nor does the plan stand before it can name all that hold something
+		}
 		w.adopting, w.cold = false, nil
 		w.planned = &window{why: plan.WhyRecovered, about: "rebuilt from what workers hold", since: w.adoptUntil.Add(-m.cfg.Scale), join: w.adoptUntil.Add(-m.cfg.Settle)}
 		w.at = time.Time{}

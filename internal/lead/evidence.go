@@ -343,16 +343,26 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 // learn makes partitions known that only their holders name so far, all at once: there
 // may be as many as the group has.
 func (m *Machine) learn(held []plan.Grant) {
-	n := len(m.parts)
+	var fresh []part
 	for _, g := range held {
 		if _, ok := m.index[g.ID]; !ok {
-			m.index[g.ID] = nobody // until they are sorted
-			m.parts = append(m.parts, newPart(g.Partition, m.now))
+			m.index[g.ID] = nobody // until they are merged
+			fresh = append(fresh, newPart(g.Partition, m.now))
 		}
 	}
-	if len(m.parts) > n {
-		m.sortParts()
+	if len(fresh) == 0 {
+		return
 	}
+	slices.SortFunc(fresh, byID)
+	all := make([]part, 0, len(m.parts)+len(fresh))
+	for _, p := range m.parts {
+		for len(fresh) > 0 && fresh[0].ID < p.ID {
+			all, fresh = append(all, fresh[0]), fresh[1:]
+		}
+		all = append(all, p)
+	}
+	m.parts = append(all, fresh...)
+	m.reindex()
 }
 
 func (m *Machine) note(mv plan.Move) { m.log = append(m.log, mv) }

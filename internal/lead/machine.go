@@ -218,7 +218,13 @@ func (m *Machine) unique() {
 }
 
 func (m *Machine) sortParts() {
-	slices.SortFunc(m.parts, func(a, b part) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(m.parts, byID)
+	m.reindex()
+}
+
+func byID(a, b part) int { return strings.Compare(a.ID, b.ID) }
+
+func (m *Machine) reindex() {
 	clear(m.index)
 	for i := range m.parts {
 		m.index[m.parts[i].ID] = int32(i)

@@ -2,6 +2,9 @@ package lead
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,5 +45,65 @@ func TestManyHolders(t *testing.T) {
 	}
 	if granted != workers*each {
 		t.Errorf("%d of %d are in the plan", granted, workers*each)
+	}
+}
+
+// A plan that is rebuilt over several slow commits does not stand before it names everybody
+// who holds something: the next leader would take what the others run for free.
+func TestRebuildTakesLong(t *testing.T) {
+	g := newGroup(t)
+	const workers = 8
+	g.cfg.MaxBatch, g.cfg.ExpectedWorkers = otherPuts+1, workers // one slice in each commit
+	do := func(line string) { g.do(strings.Fields(line)) }
+	do(fmt.Sprint("partitions ", 2*workers))
+	do("workers boss w1 w2 w3 w4 w5 w6 w7")
+	do("lead")
+	do("run 60s")
+	do("lose-store")
+	for _, id := range slices.Sorted(maps.Keys(g.workers)) {
+		g.renew(g.workers[id])
+	}
+	g.m = New(g.cfg, Found{Incarnation: g.inc, Highest: plan.MakeVersion(7, 100)}, g.now)
+	for _, id := range slices.Sorted(maps.Keys(g.keys)) {
+		g.m.Step(g.now, Saw{Session: g.keys[id], Rev: g.revs[id]})
+	}
+	g.m.Step(g.now, Synced{})
+	for commits := 0; ; {
+		rd := g.m.Ready()
+		if rd.List {
+			g.m.Step(g.now, Listed{g.parts})
+		}
+		for _, nonce := range rd.Probe {
+			g.probe(nonce)
+		}
+		if rd.Commit == nil {
+			g.second()
+			continue
+		}
+		for range 3 { // it takes so many seconds
+			g.second()
+		}
+		g.commit(rd.Commit)
+		if commits++; commits > 5*workers {
+			t.Fatal("it is never rebuilt")
+		}
+		if h := rd.Commit.Head; h.Started && !h.Adopting {
+			if len(g.slices) < workers {
+				t.Errorf("plan %v stands, and names %d of %d", h.Version, len(g.slices), workers)
+			}
+			return
+		}
+	}
+}
+
+// second lets a second pass, in which everybody renews.
+func (g *group) second() {
+	g.now = g.now.Add(time.Second)
+	for _, id := range slices.Sorted(maps.Keys(g.workers)) {
+		g.renew(g.workers[id])
+	}
+	g.m.Step(g.now, Accepted{})
+	for _, nonce := range g.m.Ready().Probe {
+		g.probe(nonce)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/roster"
 	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/strategy"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the traces of testdata anew")
@@ -170,6 +171,8 @@ func (g *group) do(args []string) {
 				g.cfg.MaxPayload, _ = strconv.Atoi(v)
 			case "refresh":
 				g.cfg.Refresh = dur(v)
+			case "strategy": // sticky, rather than one that only counts
+				g.cfg.Strategy = strategy.Sticky()
 			default:
 				g.t.Fatal("set what? ", k)
 			}

@@ -182,8 +182,10 @@ func (r *Roster) Saw(now time.Time, s *Session, rev kv.Rev) News {
 // read draws the conclusions about ends that a record allows.
 func (r *Roster) read(m *Member) {
 	s := &m.Session
-	if p := s.Previous; p.End != EndUnknown && r.awaited(p.Nonce) {
-		r.end(p.Nonce, p.End)
+	if p := s.Previous; p.Nonce != "" && p.End != EndUnknown {
+		if r.awaited(p.Nonce) {
+			r.end(p.Nonce, p.End)
+		}
 		if p.End == EndTombstone { // ends every earlier session of that ID
 			r.endFormers(s.Worker)
 		}
