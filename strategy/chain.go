@@ -84,7 +84,8 @@ func (b *board) push(h int32, excess int64) (best chain) {
 
 // insert places what is heavy of the pool, each by the cheapest chain that begins with
 // it, where that leaves everybody within the limits. What is left is placed as if nothing
-// could move. Where nothing has an owner yet there is nothing to pass on.
+// could move. Where nothing has an owner yet, or nothing may move, there is nothing to
+// pass on.
 func (b *board) insert() {
 	if !b.coarse || len(b.pool) == len(b.w) || !b.affords(1, 1) {
 		return

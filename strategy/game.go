@@ -26,6 +26,21 @@ func newPurse(budget plan.Budget, unit int64) purse {
 	return p
 }
 
+// unspent is what is left of the budget.
+func (b *board) unspent() plan.Budget {
+	if b.moves < 1 || b.weight < 1 {
+		return plan.NoMoves()
+	}
+	left := b.in.Budget
+	if left.Moves > 0 {
+		left.Moves = int(b.moves)
+	}
+	if left.Weight > 0 {
+		left.Weight = b.weight * b.unit
+	}
+	return left
+}
+
 // A game is what repairing needs beside the board: who has what, and who is cold.
 type game struct {
 	purse

@@ -36,11 +36,13 @@ const (
 	never = math.MaxInt64 / 2 // the cost of what cannot be had
 )
 
-// The bounds of a search: how many workers it looks at, and how many times its weight a
-// light partition counts. Where a heavy one weighs as much as hundreds of others, weight
-// alone would move hundreds.
+// The bounds of a search: how many workers it looks at, and how many partitions of theirs,
+// since it takes the square of that; and how many times its weight a light partition
+// counts. Where a heavy one weighs as much as hundreds of others, weight alone would move
+// hundreds.
 const (
 	reach      = 96
+	mostItems  = 512
 	lightPrice = 8
 )
 
@@ -56,7 +58,7 @@ func (b *board) newSearch(h int32) *search {
 		if j == h {
 			continue
 		}
-		if len(s.spares) == reach || len(s.items) >= 512 {
+		if len(s.spares) == reach || len(s.items) >= mostItems {
 			break
 		}
 		v := spare{worker: j, slack: b.up[j] - b.load[j]}

@@ -7,6 +7,7 @@ package strategy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/parti-go/parti/plan"
 )
@@ -136,6 +137,23 @@ func (s Budgeted) Assign(in plan.Input) ([]int, error) {
 	if err := plan.ValidInput(in); err != nil {
 		return nil, err
 	}
+	b := s.assign(in)
+	for again := 0; b.coarse && again < mostAgain; again++ {
+		in.Current, in.Budget = b.to, b.unspent()
+		c := s.assign(in)
+		if slices.Equal(c.to, b.to) {
+			break
+		}
+		b = c
+	}
+	return b.to, nil
+}
+
+// mostAgain is how often Assign asks itself about its own answer where few partitions have
+// most of the weight: chains that it saw no way to begin with may be there at the end.
+const mostAgain = 3
+
+func (s Budgeted) assign(in plan.Input) *board {
 	b := newBoard(s, in)
 	b.keep()
 	b.setLimits()
@@ -145,5 +163,5 @@ func (s Budgeted) Assign(in plan.Input) ([]int, error) {
 		b.repair()
 	}
 	b.scatter()
-	return b.to, nil
+	return b
 }

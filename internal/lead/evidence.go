@@ -361,7 +361,8 @@ func (m *Machine) learn(held []plan.Grant) {
 		}
 		all = append(all, p)
 	}
-	m.parts = append(all, fresh...)
+	all = append(all, fresh...)
+	m.parts = all
 	m.reindex()
 }
 
