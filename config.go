@@ -27,8 +27,9 @@ type Config struct {
 	// Identity is who this worker is across restarts, such as the name of a pod of a
 	// stateful set: with it a worker gets the ID back that it had before. When set,
 	// another live process under the same identity is not displaced: the second one
-	// ends with [ErrIdentityInUse]. Default empty: the host's name, and where another
-	// live worker of the group has it, just a free ID. At most 200 bytes, printable.
+	// ends with [ErrIdentityInUse], unless both start at the same moment. Default empty:
+	// the host's name, and where another live worker of the group has it, just a free ID.
+	// At most 200 bytes, printable.
 	Identity string `yaml:"identity" env:"IDENTITY"`
 
 	// Software is the version of the program, for people, and to try partitions again
