@@ -145,7 +145,7 @@ func TestPartitionWorkers(t *testing.T) {
 		eventually(t, "it is stable", func() bool { return w.State() == parti.StateStable })
 	}
 	f.Check(parti.Freeze, MaxMoves(before.Moves))
-	if r := f.Report(); r.Starts != before.Starts || r.Isolations != 2 || apart.Count() < 2 {
+	if r := f.Report(); r.Starts != before.Starts || r.Isolations < 2 || apart.Count() < 2 {
 		t.Errorf("struck %d times; %v", apart.Count(), r)
 	}
 }
