@@ -15,7 +15,7 @@ import (
 // lasts, whatever runs nowhere is counted and is an alert; once it is over, every
 // partition runs and plans stop.
 func TestRandomGroups(t *testing.T) {
-	seeds := 300
+	seeds := 150
 	if testing.Short() {
 		seeds = 50
 	}
