@@ -169,9 +169,11 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 		return n
 	}
 	lifted := quarantines()
+	f.Mark("%d quarantines, and a new version that lifts them", lifted)
 	live = append(live, join())
 	f.Await("everything runs", fleettest.Patience, func() bool {
 		if n := quarantines(); n > lifted { // who crashed last was missed only now
+			f.Mark("%d quarantines, and a new version that lifts them", n)
 			lifted = n
 			live = append(live, join())
 		}
