@@ -288,6 +288,30 @@ func TestPrepareEndsItsGoroutine(t *testing.T) {
 	})
 }
 
+// A Prepare ahead of time that is cut short has prepared nothing, whatever it returns.
+func TestPrepareCutShort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		w := newWarmer(prepareFunc(func(ctx context.Context, _ Partition) error {
+			if calls++; calls == 1 {
+				<-ctx.Done()
+			}
+			return nil
+		}), t.Context(), 1)
+		w.ahead(Partition{ID: "p"})
+		synctest.Wait()
+		w.cool("p")
+		if err := w.warm(t.Context(), Partition{ID: "p"}); err != nil || calls != 2 {
+			t.Errorf("%v, after %d calls", err, calls)
+		}
+		w.close()
+	})
+}
+
+type prepareFunc func(ctx context.Context, p Partition) error
+
+func (f prepareFunc) Prepare(ctx context.Context, p Partition) error { return f(ctx, p) }
+
 // The ctx of a Prepare ahead of time ends when the partition is not to come after all, and
 // not before: also not when it is granted, since Run waits for it then.
 func TestPrepareAheadOfTimeEnds(t *testing.T) {

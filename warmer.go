@@ -111,10 +111,13 @@ func (w *warmer) call(ctx context.Context, p Partition, e *warmth) {
 	defer func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		e.err, e.at = err, time.Now()
 		if e.cancel != nil {
+			if err == nil && ctx.Err() != nil { // it need not be prepared, and perhaps it is not
+				err = context.Cause(ctx)
+			}
 			e.cancel()
 		}
+		e.err, e.at = err, time.Now()
 		if err != nil {
 			delete(w.entries, p.ID)
 		}

@@ -27,7 +27,7 @@ func (i *inspection) bucket(info *streamInfo) {
 	if len(wrong) == 0 {
 		i.fine("settings", fmt.Sprintf("all settings of %s are right; markers of what has expired stay for %v", s.stream, info.Config.SubjectDeleteMarkerTTL))
 	}
-	held := fmt.Sprintf("%d keys, %d KiB, incarnation %d", info.State.NumSubjects, info.State.Bytes>>10, kv.Rev(info.State.LastSeq).Incarnation())
+	held := fmt.Sprintf("%d keys and markers, %d KiB, incarnation %d", info.State.NumSubjects, info.State.Bytes>>10, kv.Rev(info.State.LastSeq).Incarnation())
 	if info.Config.Storage == jetstream.MemoryStorage {
 		i.say("storage", kv.Note, "the bucket is kept in memory: "+held, "when all servers that have it restart, it is lost; workers that are alive make it anew from what they hold", "if that is not meant, make it without natskv.WithMemory")
 		return

@@ -260,10 +260,12 @@ type wedged struct {
 type closed struct{ since, last time.Time }
 
 // patience is how long a write may be in flight: longer than any election among the
-// servers. nudge is how often the leader is asked to step down.
+// servers. nudge is how often the leader is asked to step down. Refusals further apart than
+// apart are not of one write: that is tried again with every heartbeat at least.
 const (
 	patience = 12 * time.Second
 	nudge    = 15 * time.Second
+	apart    = 10 * time.Minute
 )
 
 // open notes that the key is not closed.
@@ -273,8 +275,7 @@ func (w *wedged) open(key string) {
 	delete(w.keys, key)
 }
 
-// due notes that it is, and says whether it is time to do something about it. Refusals
-// further apart than patience are not of the same write in flight.
+// due notes that it is, and says whether it is time to do something about it.
 func (w *wedged) due(key string, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -282,7 +283,7 @@ func (w *wedged) due(key string, now time.Time) bool {
 		w.keys = map[string]closed{}
 	}
 	c := w.keys[key]
-	if now.Sub(c.last) > patience {
+	if now.Sub(c.last) > apart {
 		c.since = now
 	}
 	c.last = now

@@ -28,3 +28,12 @@ func TestKeyThatStaysClosed(t *testing.T) {
 		t.Errorf("due after %v, want %v and %v", due, patience, patience+nudge)
 	}
 }
+
+// Whoever writes seldom tries seldom, and notices all the same.
+func TestKeyOfALongHeartbeatStaysClosed(t *testing.T) {
+	var w wedged
+	now := time.Now()
+	if w.due("session.w", now) || !w.due("session.w", now.Add(time.Minute)) {
+		t.Error("it is not due a minute later")
+	}
+}

@@ -183,10 +183,10 @@ func (l *Ledger) follow(mgr *parti.Manager, f func(What)) {
 	l.tb.Helper()
 	var crashed atomic.Bool
 	tell := func(w What) {
-		if !crashed.Load() {
-			crashed.Store(w == Crashed)
-			f(w)
+		if w == Crashed && crashed.Swap(true) || w != Crashed && crashed.Load() {
+			return
 		}
+		f(w)
 	}
 	followed.Store(mgr, tell)
 	l.tb.Cleanup(func() { followed.Delete(mgr) })

@@ -219,7 +219,9 @@ func (m *Machine) decide() {
 	}
 	fleet := m.fleet()
 	if len(fleet.workers) == 0 {
-		m.alone(&fleet)
+		if w.cold == nil { // or somebody may be about to come
+			m.alone(&fleet)
+		}
 		return
 	}
 	if w.cold != nil {
