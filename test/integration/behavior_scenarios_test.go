@@ -171,10 +171,12 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 	lifted := quarantines()
 	f.Mark("%d quarantines, and a new version that lifts them", lifted)
 	live = append(live, join())
+	joined := time.Now()
 	f.Await("everything runs", fleettest.Patience, func() bool {
-		if n := quarantines(); n > lifted { // who crashed last was missed only now
+		// Who crashed last was missed only now; and events may be dropped where a machine is busy.
+		if n := quarantines(); n > lifted || time.Since(joined) > 10*time.Second && len(live) < 12 {
 			f.Mark("%d quarantines, and a new version that lifts them", n)
-			lifted = n
+			lifted, joined = n, time.Now()
 			live = append(live, join())
 		}
 		running := 0
