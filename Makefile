@@ -15,6 +15,7 @@ RUN               ?= .                # the tests to run, as of go test -run
 PKG               ?= work             # the packages to test
 FUZZTIME          ?= 10s              # for each fuzz test
 FLAKE_COUNT       ?= 20               # how often make flake runs everything
+FLAKE_AT_ONCE     ?= 2                # packages that it tests at a time: four that run fleets at once leave none of them its seconds
 PARTI_SIM_SEEDS   ?= 10000            # seeds of make sim-nightly
 PARTI_SIM_MINUTES ?= 10               # virtual minutes of each seed
 PARTI_SIM_PATTERNS ?= 20              # times as many seeds of each failure that has a name
@@ -69,7 +70,7 @@ explore: ## the model, the simulator, the strategies, hours of a fleet's life an
 .PHONY: flake
 flake: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 flake: $(OLD_NATS) ## every test FLAKE_COUNT times with both cores busy: for tests that pass only mostly
-	.ci/busy go test -race -short -p 4 -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(call s,PKG)
+	.ci/busy go test -race -short -p $(call s,FLAKE_AT_ONCE) -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(call s,PKG)
 
 .PHONY: mutants
 mutants: ## take away each safety rule in turn: the simulator must notice
