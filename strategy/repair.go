@@ -80,6 +80,8 @@ const partners = 8
 // prefers, in this order, one that moves only what floats; one that ends the excess
 // with the least weight; one that moves the most; a swap, or a chain or a
 // bundle that costs less; and only then one that lifts the other worker beyond its limit.
+// Where few partitions have most of the weight, a swap, a chain and a bundle are weighed
+// against a move as well.
 func (b *board) relieve(h int32) bool {
 	excess := b.load[h] - b.up[h]
 	if excess <= 0 {

@@ -100,8 +100,9 @@ func (e *OptionError) Error() string {
 //
 // It keeps what it can, places the rest largest first (the greedy rule for making
 // spans even), each where it was before or on the coldest worker, and then repairs
-// what is beyond the limits by moves and swaps, each of which must be worth its
-// weight. A partition that has no owner is placed and placed again for free.
+// what is beyond the limits by moves, swaps and chains, each of which must be worth its
+// weight. Where few partitions have most of the weight, those are placed by chains, too.
+// A partition that has no owner is placed and placed again for free.
 //
 // The answer depends on nothing but the Input: there is no chance, clock or
 // floating point in it, weights are compared in units of their greatest common
