@@ -3,6 +3,7 @@ package partitest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -322,9 +323,12 @@ func TestPartitionNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "there is a stream", func() bool { // a request may go to a leader that is one no more
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3})
+		return err == nil
+	})
 	var old *Node
 	eventually(t, "it has a leader", func() bool { old = s.Leader("S"); return old != nil })
 	var rest []*Node
