@@ -113,8 +113,7 @@ type Config struct {
 	EmergencyGrace time.Duration `yaml:"emergency_grace" env:"EMERGENCY_GRACE"`
 
 	// StuckAfter is how long a handler may ignore Hard, or its Prepare may take before Run,
-	// before an alert names it.
-	// Default 1 min.
+	// before an alert names it. Default 1 min.
 	StuckAfter time.Duration `yaml:"stuck_after" env:"STUCK_AFTER"`
 
 	// MaxFreeze is the longest that an isolated worker under Freeze goes on before it

@@ -212,15 +212,17 @@ func (p *preparing) Prepare(ctx context.Context, part Partition) error {
 	return ctx.Err()
 }
 
+// slowToLetGo leaves others time to prepare.
+var slowToLetGo = HandlerFunc(func(ctx context.Context, _ Lease) error {
+	<-ctx.Done()
+	time.Sleep(5 * time.Second)
+	return nil
+})
+
 func TestPrepareAheadOfTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, parts(40)...)
-		slow := HandlerFunc(func(ctx context.Context, l Lease) error {
-			<-ctx.Done()
-			time.Sleep(5 * time.Second)
-			return nil
-		})
-		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slow)
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slowToLetGo)
 		f.settled(5*time.Second, 40, a)
 		p := newPreparing(t)
 		p.takes = time.Second
@@ -261,12 +263,7 @@ func TestPrepareAheadOfTime(t *testing.T) {
 func TestPrepareEndsItsGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, parts(40)...)
-		slow := HandlerFunc(func(ctx context.Context, l Lease) error {
-			<-ctx.Done()
-			time.Sleep(5 * time.Second)
-			return nil
-		})
-		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slow)
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, slowToLetGo)
 		f.settled(5*time.Second, 40, a)
 		p := newPreparing(t)
 		p.takes = 100 * time.Millisecond

@@ -42,8 +42,11 @@ func quoted(s string) int {
 
 // room reports whether x's slice may be part of the commit that is being made.
 func (m *Machine) room(x *member) bool {
-	return x.touched || m.touched < max(1, m.cfg.MaxBatch-otherPuts)
+	return x.touched || m.touched < m.slicesAtOnce()
 }
+
+// slicesAtOnce is how many slices one commit may have.
+func (m *Machine) slicesAtOnce() int { return max(1, m.cfg.MaxBatch-otherPuts) }
 
 // next is the version of the next commit: above everything that anybody has seen.
 func (m *Machine) next() plan.Version {
@@ -296,14 +299,13 @@ func (m *Machine) addSlices(c *Commit, v plan.Version) {
 	if m.touched == 0 {
 		return
 	}
-	most := max(1, m.cfg.MaxBatch-otherPuts)
 	m.touched = 0
 	slot := make([]int, len(m.members))
 	for w := range slot {
 		slot[w] = -1
 	}
 	write := func(w int, x *member) {
-		if len(c.Slices)+len(c.Removed) == most {
+		if len(c.Slices)+len(c.Removed) == m.slicesAtOnce() {
 			m.touched++
 			return
 		}

@@ -207,7 +207,7 @@ func (m *Machine) decide() {
 			m.by(w.adoptUntil)
 			return // what nobody claims may still run where we cannot see it
 		}
-		if m.touched > max(1, m.cfg.MaxBatch-otherPuts) {
+		if m.touched > m.slicesAtOnce() {
 			return // nor does the plan stand before it can name all that hold something
 		}
 		w.adopting, w.cold = false, nil
