@@ -37,17 +37,30 @@ func node(spec string) int {
 	if _, err := fmt.Sscan(f[2], &cluster); err != nil {
 		return 1
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: f[0], Host: "127.0.0.1", Port: client, JetStream: true, StoreDir: f[3], NoSigs: true, NoLog: true,
-		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: cluster}, Routes: server.RoutesFromStr(f[4]),
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	s.Start()
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM)
+	var s *server.Server
+	for try := 0; ; try++ {
+		var err error
+		if s, err = server.NewServer(&server.Options{
+			ServerName: f[0], Host: "127.0.0.1", Port: client, JetStream: true, StoreDir: f[3], NoSigs: true, NoLog: true,
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: cluster}, Routes: server.RoutesFromStr(f[4]),
+		}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		s.Start()
+		if s.ReadyForConnections(6 * time.Second) {
+			break
+		}
+		// While it was down, somebody took one of its ports for a connection that goes out,
+		// say. The others hear of new ones from itself.
+		s.Shutdown()
+		s.WaitForShutdown()
+		if cluster = server.RANDOM_PORT; try > 0 {
+			client = server.RANDOM_PORT
+		}
+	}
 	<-end
 	s.Shutdown()
 	s.WaitForShutdown()

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
 // A Cluster is a few nodes that replicate.
@@ -56,11 +58,11 @@ func (c *Cluster) stop() {
 func (c *Cluster) start(tb testing.TB, n int, opts []Options) bool {
 	tb.Helper()
 	ports := make([]int, n)
-	var routes []string
 	for i := range ports {
 		ports[i] = freePort(tb)
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
 	}
+	// Of its own: a node of another test may listen one day where one of these did.
+	name := nuid.Next()
 	for i := range n {
 		o := &server.Options{
 			ServerName: fmt.Sprintf("n%d", i+1),
@@ -70,8 +72,8 @@ func (c *Cluster) start(tb testing.TB, n int, opts []Options) bool {
 			StoreDir:   tb.TempDir(),
 			NoSigs:     true,
 			NoLog:      true,
-			Cluster:    server.ClusterOpts{Name: "parti", Host: "127.0.0.1", Port: ports[i]},
-			Routes:     server.RoutesFromStr(strings.Join(routes, ",")),
+			Cluster:    server.ClusterOpts{Name: name, Host: "127.0.0.1", Port: ports[i]},
+			Routes:     routes(ports),
 		}
 		for _, opt := range opts {
 			opt(o)
@@ -119,12 +121,25 @@ func (c *Cluster) whole() bool {
 	return false
 }
 
-// Restart starts a node again that was stopped, with its data. Its port may be taken for
-// a moment: then it tries again.
+// Restart starts a node again that was stopped, with its data. What another process, or a
+// test beside this one, connects from may be a port that the node had: the other nodes hear
+// of a new one from itself, and clients from them, whom a node that runs must tell.
 func (c *Cluster) Restart(tb testing.TB, i int) {
 	tb.Helper()
-	for range portTries {
-		ns, err := server.NewServer(c.options[i])
+	o := c.options[i]
+	for try := range portTries {
+		var ports []int
+		for j, other := range c.options {
+			if j == i {
+				other.Cluster.Port = freePort(tb)
+			}
+			ports = append(ports, other.Cluster.Port)
+		}
+		o.Routes = routes(ports)
+		if try >= portTries/2 {
+			o.Port = server.RANDOM_PORT
+		}
+		ns, err := server.NewServer(o)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -135,7 +150,16 @@ func (c *Cluster) Restart(tb testing.TB, i int) {
 		}
 		Stop(ns)
 	}
-	tb.Fatalf("the nats-server %s is not ready", c.options[i].ServerName)
+	tb.Fatalf("the nats-server %s is not ready", o.ServerName)
+}
+
+// routes are the addresses at which the nodes hear one another.
+func routes(ports []int) []*url.URL {
+	var all []*url.URL
+	for _, port := range ports {
+		all = append(all, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
+	}
+	return all
 }
 
 // Connect connects to one node first, and to the others when that one is gone.
