@@ -12,9 +12,14 @@ import (
 // Both may be wrapped.
 var (
 	// ErrDone says that the partition is finished: it is run again, here or
-	// elsewhere, only after the source has left it out and listed it anew.
+	// elsewhere, only after the source has left it out and listed it anew. That holds
+	// from when the leader has read it, also if the partition was about to move. It is
+	// forgotten when the worker is lost before that, or when the whole bucket is lost:
+	// who must not run twice finds out by itself that it has run.
 	ErrDone = errors.New("parti: partition is done")
-	// ErrReject says that the partition should be given to another worker.
+	// ErrReject says that the partition should be given to another worker. This one
+	// gets it again after a minute at the earliest, if nobody else took it; each
+	// rejection in a row has it wait longer, from a second up to a minute.
 	ErrReject = errors.New("parti: partition is rejected")
 )
 

@@ -201,8 +201,8 @@ type Report struct {
 	// slice does not grant it: asked to end or waiting for its turn. When Leaving,
 	// it lists every lease that still runs.
 	Draining []plan.Lease
-	// Done and Rejected list, sorted by partition, leases whose handler said so,
-	// for as long as the slice grants them.
+	// Done and Rejected list, sorted by partition, leases whose handler said so, for as
+	// long as the slice grants them; Done also those that the slice asks back.
 	Done, Rejected []plan.Lease
 	// GivenUp lists, sorted by partition, leases that ended with the trust under
 	// Fence and do not run any more, for as long as the slice grants them. They are

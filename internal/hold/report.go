@@ -41,6 +41,10 @@ func (m *Machine) report() Report {
 			rep.Starting++
 		}
 	}
+	if len(m.done) > 0 {
+		rep.Done = append(rep.Done, m.done...)
+		slices.SortFunc(rep.Done, compareLeases)
+	}
 	// Last words: never over a running handler.
 	rep.Left = m.leaving && !m.lapsing && rep.Running == 0
 	return rep

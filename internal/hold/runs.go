@@ -2,6 +2,7 @@ package hold
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/plan"
@@ -136,12 +137,15 @@ func (m *Machine) exited(l plan.Lease, how How) {
 	}
 	r := m.slots.ended(s)
 	if !s.grants(l.Token) {
+		if i, said := slices.BinarySearchFunc(m.done, l, compareLeases); how == Done && !said && m.isAskedBack(l) {
+			m.done = slices.Insert(m.done, i, l)
+		}
 		return
 	}
 	switch {
-	case s.rest.final: // given up while it ran
 	case how == Done || how == Rejected:
 		s.rest = rest{final: true, how: how}
+	case s.rest.final: // given up while it ran
 	case r.end != open: // it was asked to, and may come back as soon as anything may start
 		s.rest.until = time.Time{}
 	default:

@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -12,6 +13,9 @@ type mandate struct {
 	applied plan.Version // of the slice that is acted on; 0: none yet
 	highest plan.Version // of any plan
 	token   plan.Version // the highest ever granted here
+
+	releasing []plan.Lease // what the slice asks back; sorted
+	done      []plan.Lease // of that, whose handler has said Done; sorted
 
 	coming    []plan.Partition // what is to be announced
 	announced []string         // what has been, and is still coming; sorted
@@ -38,6 +42,7 @@ func (m *Machine) sliced(s plan.Slice) {
 	for _, g := range grants {
 		m.token = max(m.token, g.Token)
 	}
+	m.askedBack(s.Releasing)
 	m.slots.grant(grants)
 	m.announce(s.Coming)
 	m.outdate()
@@ -67,6 +72,33 @@ func permitted(s plan.Slice) []plan.Grant {
 	return slices.DeleteFunc(grants, func(g plan.Grant) bool {
 		return releasing[plan.Lease{Partition: g.ID, Token: g.Token}]
 	})
+}
+
+// askedBack keeps the last word of handlers whose leases are asked back: who is done is
+// done, though the partition was about to go elsewhere.
+func (m *Machine) askedBack(releasing []plan.Release) {
+	m.releasing = make([]plan.Lease, 0, len(releasing))
+	for _, r := range releasing {
+		m.releasing = append(m.releasing, plan.Lease{Partition: r.ID, Token: r.Token})
+	}
+	slices.SortFunc(m.releasing, compareLeases)
+	for _, s := range m.slots.all {
+		if s.granted && s.rest.final && s.rest.how == Done {
+			m.done = append(m.done, s.lease())
+		}
+	}
+	m.done = slices.DeleteFunc(m.done, func(l plan.Lease) bool { return !m.isAskedBack(l) })
+	slices.SortFunc(m.done, compareLeases)
+	m.done = slices.Compact(m.done)
+}
+
+func (m *Machine) isAskedBack(l plan.Lease) bool {
+	_, ok := slices.BinarySearchFunc(m.releasing, l, compareLeases)
+	return ok
+}
+
+func compareLeases(a, b plan.Lease) int {
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Token, b.Token))
 }
 
 // announce keeps what is coming and has not been announced.

@@ -170,7 +170,7 @@ func (m *Machine) succeeded(x *member) bool {
 // in the slice of its owner, whose session says that it is done and does not run it.
 func (m *Machine) unrecorded(p *part, x *member) bool {
 	s := m.sessionOf(x)
-	return s != nil && has(s.Done, p) && !m.asideFits(plan.Aside{Partition: p.ID, Why: plan.WhyDone})
+	return s != nil && p.listed && has(s.Done, p) && !m.asideFits(plan.Aside{Partition: p.ID, Why: plan.WhyDone})
 }
 
 func (m *Machine) overfull(done int) {
@@ -209,7 +209,7 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.round++ // there is room now for what had none
 	s := m.sessionOf(x)
 	switch {
-	case s != nil && has(s.Done, p):
+	case s != nil && has(s.Done, p) && p.listed: // or it may run once it is listed anew
 		m.putAside(p, plan.Aside{Partition: p.ID, Why: plan.WhyDone})
 	case s != nil && has(s.GivenUp, p): // it goes on where it was, under a new token
 		if p.target == p.owner {

@@ -355,7 +355,10 @@ func (g *group) renew(w *worker) {
 		}
 	}
 	gone := func(l plan.Lease) bool { return grants[l.Partition] != l.Token }
-	w.s.Done, w.s.Rejected = slices.DeleteFunc(w.s.Done, gone), slices.DeleteFunc(w.s.Rejected, gone)
+	forgotten := func(l plan.Lease) bool {
+		return gone(l) && !slices.ContainsFunc(sl.Releasing, func(r plan.Release) bool { return r.ID == l.Partition && r.Token == l.Token })
+	}
+	w.s.Done, w.s.Rejected = slices.DeleteFunc(w.s.Done, forgotten), slices.DeleteFunc(w.s.Rejected, gone)
 	if w.s.Leaving || sl.Session == w.s.Nonce || len(w.s.Holds) == 0 { // otherwise nothing ends that it held
 		w.s.Draining = nil
 		for _, id := range slices.Sorted(maps.Keys(w.run)) {

@@ -75,7 +75,7 @@ type Session struct {
 	// Left are the last words: every handler has returned.
 	Left bool `json:"left,omitempty"`
 
-	// Running counts handlers; Starting those that wait for their turn.
+	// Running counts handlers that have not returned.
 	Running int `json:"running,omitempty"`
 
 	// Tombstone is put by a leader; it ends this session and every earlier one of
