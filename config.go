@@ -10,9 +10,11 @@ import (
 // [time.Duration] loads it from YAML ("session_ttl: 15s") or from the environment
 // (SESSION_TTL=15s, after a prefix of your own) by the field tags.
 //
-// The workers of a group may differ in all of it, also while a change is being
-// rolled out: each session says for itself how long it lives and what it does when
-// it is isolated, and of the rest the leader's own values are in force.
+// The workers of a group may differ in all of it, also while a change is being rolled
+// out. The leader's values are in force of LostAfter, EmergencyGrace, RecoveryGrace,
+// SettleTime, ColdStartWindow, ScaleWindow, ExpectedWorkers, Cooldown, RestartGrace and
+// RefreshInterval, and since any worker may lead, all should have the same; everything else
+// is each worker's own.
 //
 // Durations must be at least a millisecond where they are not zero, and at most 720 h.
 type Config struct {
@@ -64,17 +66,18 @@ type Config struct {
 	// HeartbeatIntervals.
 	SessionTTL time.Duration `yaml:"session_ttl" env:"SESSION_TTL"`
 
-	// LostAfter is for how long a worker under Freeze may be silent, while the store
-	// is provably healthy, before it is lost; counted anew after any gap of the
-	// store. Default 6 s, or three heartbeats if that is more; at least three heartbeats.
+	// LostAfter is for how long a worker under Freeze may neither renew its session nor
+	// answer a probe, while the store is provably healthy, before it is lost; counted
+	// anew after any gap of the store. One that answers but does not renew has its
+	// SessionTTL, and one whose connection is gone only EmergencyGrace. Default 6 s, or three heartbeats if that is more; at least three heartbeats.
 	LostAfter time.Duration `yaml:"lost_after" env:"LOST_AFTER"`
 
 	// LeaderTTL is how long the leader's key lasts without renewal. Default 12 s, or
 	// three heartbeats if that is more; whole seconds, at least 2 s and three heartbeats.
 	LeaderTTL time.Duration `yaml:"leader_ttl" env:"LEADER_TTL"`
 
-	// ProbeInterval is how often the leader asks every worker, and every worker asks
-	// the leader, whether it is there. A probe is a message that is stored nowhere.
+	// ProbeInterval is how often the leader asks every worker whether it is there, and the
+	// others together ask the leader a few times. A probe is a message that is stored nowhere.
 	// Default 500 ms; at least 50 ms.
 	ProbeInterval time.Duration `yaml:"probe_interval" env:"PROBE_INTERVAL"`
 
@@ -127,7 +130,8 @@ type Config struct {
 	MovesInFlight int `yaml:"moves_in_flight" env:"MOVES_IN_FLIGHT"`
 
 	// RestartGrace is how long the partitions of a worker that stopped cleanly wait
-	// for its successor under the same worker ID. Default 0: not at all.
+	// for its successor under the same worker ID; nobody runs them meanwhile. With it a
+	// rolling update moves nothing. Default 0: not at all, they move at once.
 	RestartGrace time.Duration `yaml:"restart_grace" env:"RESTART_GRACE"`
 
 	// DrainTimeout is how long a handler may take to return after its context has

@@ -16,7 +16,9 @@ import "context"
 // A Run that returns before ctx is done has failed, also with nil: it is called
 // again under the same lease after a back-off that grows from one second to a
 // minute. [ErrDone] and [ErrReject] end the lease instead. A panic is recovered
-// and is such a failure. The error of a Run that was asked to stop is only logged.
+// and is such a failure. The error of a Run that was asked to stop is only logged, but for
+// ErrDone, which counts. What the source says later of a partition's weight and labels is
+// seen by the next Run.
 //
 // Run must not call [Manager.Stop], which waits for it.
 //
@@ -31,7 +33,8 @@ type HandlerFunc func(ctx context.Context, l Lease) error
 // Run calls f.
 func (f HandlerFunc) Run(ctx context.Context, l Lease) error { return f(ctx, l) }
 
-// A Preparer is a [Handler] that wants to warm up before it runs a partition.
+// A Preparer is a [Handler] that wants to warm up before it runs a partition. A Handler
+// around another one is a Preparer only if it has the method itself.
 //
 // Prepare is called, on a goroutine of its own, when a partition is about to come
 // while its former owner is still draining it; or else before Run. It owns nothing:

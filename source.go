@@ -35,7 +35,10 @@ type Watcher interface {
 // An AssignmentStrategy chooses an owner for every partition: for each of
 // in.Partitions the index of its worker in in.Workers, or -1 to leave it out. It
 // must be deterministic, change nothing of in, and be quick: the leader does nothing
-// else meanwhile. Package strategy has several, and strategytest tests one.
+// else meanwhile. It is called by one goroutine at a time, and given up after a quarter of
+// SessionTTL − FenceMargin, at least half a second and at most five (3.3 s by default).
+// Package strategy has several, and strategytest tests one. One that has a method
+// Check() error is asked by [NewManager] whether it can be used.
 //
 // An error, or a result that is not valid, leaves the plan as it is.
 type AssignmentStrategy interface {

@@ -66,11 +66,13 @@ type Isolation uint8
 
 const (
 	// Freeze goes on with what it has: always somebody runs every partition. Two
-	// owners of one partition are possible while a worker is isolated; Token tells
-	// them apart.
+	// owners of one partition are possible while a worker is isolated, from when the
+	// others miss it until it has learned the truth; Token tells them apart.
 	Freeze Isolation = iota
-	// Fence stops in time: never do two workers own a partition. What an isolated
-	// worker had is run by nobody until the group has proved it lost.
+	// Fence stops in time: never do two workers own a partition, while clock rates
+	// differ by less than FenceMargin / SessionTTL, the process is scheduled, and handlers
+	// return within FenceMargin after Hard. What an isolated worker had is run by nobody
+	// until the group has proved it lost.
 	Fence
 )
 

@@ -17,7 +17,8 @@ type Partition struct {
 	// Weight is how much work the partition is, in any unit; 0 counts as 1.
 	// It is never negative.
 	Weight int64 `json:"weight,omitempty"`
-	// Labels are the user's own words. A strategy may read them.
+	// Labels are the user's own words. A strategy may read them. The map is shared: do not
+	// change it.
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
