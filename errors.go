@@ -37,6 +37,11 @@ var (
 var (
 	// ErrIdentityInUse says that another live process runs under Config.Identity.
 	ErrIdentityInUse = join.ErrIdentityInUse
+	// ErrConnectionClosed says that the worker has stopped because its connection to NATS was
+	// closed for good: by this process, or because it has given up, as connections do after
+	// some time unless they are made with natskv.ConnectOptions. Others take over what it
+	// had, and it could not come back: make a new connection, store and Manager.
+	ErrConnectionClosed = errors.New("parti: the connection to NATS is closed for good")
 	// ErrStarted says that a Manager was started before. A Manager has one life:
 	// make a new one for the next.
 	ErrStarted = errors.New("parti: manager was started already; make a new one for each run")

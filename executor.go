@@ -70,8 +70,9 @@ type executor struct {
 
 	glimpse glimpse // the loop's own
 
-	ready func()        // called once, when the first slice is applied; without a handler none is waited for
-	force chan struct{} // closed when nobody waits any more
+	ready  func()        // called once, when the first slice is applied; without a handler none is waited for
+	closed func()        // called once, when the connection is closed for good
+	force  chan struct{} // closed when nobody waits any more
 }
 
 // check is the session's part of [Lease.Check].
@@ -155,7 +156,7 @@ func (e *executor) carryOut(rd member.Ready) {
 	// What is to be started and to end was started first: it ends before it begins.
 	runs := make([]*run, len(rd.Start))
 	for i, g := range rd.Start {
-		runs[i] = e.runner.add(g)
+		runs[i] = e.runner.add(g, rd.WorkerID)
 	}
 	for _, s := range rd.Hard {
 		e.runner.end(s, true)
@@ -198,8 +199,12 @@ func (e *executor) carryOut(rd member.Ready) {
 	if rd.Exit != nil {
 		e.exit(fmt.Sprintf("the handler of %s ignores Hard, and %s asked for this process to end: %s", rd.Exit.Partition, rd.Exit.Who, cmp.Or(rd.Exit.Why, "no reason given")))
 	}
+	if rd.Closed && e.closed != nil {
+		e.closed()
+		e.closed = nil
+	}
 	if rd.Closed && rd.State == member.ShuttingDown && !e.runner.busy() {
-		e.abandon(errClosed) // nobody takes the last words any more
+		e.abandon(ErrConnectionClosed) // nobody takes the last words any more
 	}
 }
 
@@ -290,8 +295,6 @@ func (e *executor) status() (member.Ready, glimpse) {
 func (e *executor) trustedFor() time.Duration {
 	return max(time.Duration(e.trusted.Load())-e.clock.elapsed(), 0)
 }
-
-var errClosed = errors.New("the connection to NATS is closed for good")
 
 // abandon says that nobody has time to wait any more.
 func (e *executor) abandon(cause error) {

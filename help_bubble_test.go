@@ -111,9 +111,11 @@ func (f *fleet) make(name string, cfg Config, h Handler, opts ...Option) *mate {
 		defer m.mu.Unlock()
 		m.events = append(m.events, e)
 	})}, opts...)
+	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
-		opts = append([]Option{WithLogger(slog.New(slog.NewTextHandler(writer{f.t}, nil)).With("w", name))}, opts...)
+		log = slog.New(slog.NewTextHandler(writer{f.t}, nil)).With("w", name)
 	}
+	opts = append([]Option{WithLogger(log)}, opts...)
 	var err error
 	if m.Manager, err = NewManager(m.store, f.source, f.ledger.wrap(name, h), cfg, opts...); err != nil {
 		f.t.Fatal(err)

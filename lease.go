@@ -17,6 +17,8 @@ type Lease struct {
 	// refuse to overwrite a larger one: that holds where nothing else can, after a
 	// freeze of the whole process.
 	Token uint64
+	// Worker is the ID under which this worker owns it, such as "worker-7".
+	Worker string
 
 	hard  context.Context //nolint:containedctx // it is what a lease is: a time that ends
 	check func() error
@@ -42,9 +44,11 @@ var ended = func() context.Context {
 }()
 
 // Hard is the context for finishing what is in hand. It outlives Run's ctx, and
-// ends when ownership can no longer be proved, when the drain has taken longer
-// than Config.DrainTimeout, or when the time for stopping is over; its
-// [context.Cause] says which. Once it has ended, drop everything and return. It
+// ends when the drain has taken longer than Config.DrainTimeout, when the time for
+// stopping is over, or when the session is known to be lost. Under [Fence] it ends as
+// well when ownership can no longer be proved, so before anybody else can be given the
+// partition; under [Freeze] it goes on through isolation, until Config.MaxFreeze is over.
+// Its [context.Cause] says which. Once it has ended, drop everything and return. It
 // ends as well when Run has returned.
 func (l Lease) Hard() context.Context {
 	if l.hard == nil {
@@ -53,18 +57,21 @@ func (l Lease) Hard() context.Context {
 	return l.hard
 }
 
-// Check is nil while ownership is provable now: the session is trusted at this
-// moment by a clock that counts suspension, this lease's Run has not returned, and
-// Hard has not ended. It stays nil while a revoked partition is being drained: it
-// is owned until Run returns. Otherwise it is an error that wraps [ErrFenced], or
-// Hard's cause.
+// Check is nil while the session is trusted at this moment: it was renewed less than
+// SessionTTL − FenceMargin ago, by a clock that counts suspension (on Linux; elsewhere a
+// suspension is noticed after waking), and its part of the plan was heard since; this
+// lease's Run has not returned, and Hard has not ended. It stays nil while a revoked
+// partition is being drained: it is owned until Run returns. Otherwise it is an error
+// that wraps [ErrFenced], or Hard's cause.
+//
+// Under [Fence] nil proves that nobody else owns the partition. Under [Freeze] it does
+// not for a worker that is cut off: others are given its partitions once it is missed,
+// Config.EmergencyGrace or LostAfter after it fell silent, which is before its trust is
+// over. There only Token protects what is written.
 //
 // Call it right before an effect outside. It reads two variables and the clock, and
 // asks nobody. It cannot hold for the time after it: an effect that starts now may
 // happen after the trust is over, which is what Token and Config.FenceMargin are for.
-//
-// Under Freeze, an isolated worker goes on, but Check says the truth: ownership is
-// not provable then.
 func (l Lease) Check() error {
 	if l.check == nil {
 		return fmt.Errorf("%w: this lease was made by nobody", ErrFenced)

@@ -1,11 +1,22 @@
 package parti
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
 	"github.com/parti-go/parti/event"
 )
+
+// urgent lets through what people should act on.
+type urgent struct{ slog.Handler }
+
+func (u urgent) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && u.Handler.Enabled(ctx, level)
+}
+
+func (u urgent) WithAttrs(attrs []slog.Attr) slog.Handler { return urgent{u.Handler.WithAttrs(attrs)} }
+func (u urgent) WithGroup(name string) slog.Handler       { return urgent{u.Handler.WithGroup(name)} }
 
 // logEvent writes an event to the log.
 func logEvent(log *slog.Logger, e Event) {

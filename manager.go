@@ -61,7 +61,8 @@ type Manager struct {
 //
 // A nil source makes a worker that never leads, a nil handler one that never owns a
 // partition; not both. It reports everything that is wrong with cfg and the other
-// arguments at once, as [ConfigError]s joined; what is only unwise is logged as a warning.
+// arguments at once: [ConfigError]s, and what the Check method of a strategy that has one
+// says, joined. What is only unwise is logged as a warning.
 func NewManager(store Store, source PartitionSource, handler Handler, cfg Config, opts ...Option) (*Manager, error) {
 	m := &Manager{
 		cfg: withDefaults(cfg), store: store, source: source, handler: handler,
@@ -74,7 +75,7 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 		}
 	}
 	if m.opts.log == nil {
-		m.opts.log = slog.New(slog.DiscardHandler)
+		m.opts.log = slog.New(urgent{slog.Default().Handler()})
 	}
 	if m.opts.strategy == nil {
 		m.opts.strategy = strategy.Sticky()
@@ -85,7 +86,9 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 	k.must(source != nil || handler != nil, "handler", "nil", "a Handler, or else there must be a source: a worker with neither does nothing")
 	k.must(source == nil || !hollow(source), "source", fmt.Sprintf("a nil %T", source), "a PartitionSource, or plain nil for a worker that never leads")
 	k.must(handler == nil || !hollow(handler), "handler", fmt.Sprintf("a nil %T", handler), "a Handler, or plain nil for a worker that never owns a partition")
-	if s, ok := m.opts.strategy.(interface{ Check() error }); ok {
+	if hollow(m.opts.strategy) {
+		k.must(false, "strategy", fmt.Sprintf("a nil %T", m.opts.strategy), "an AssignmentStrategy, or plain nil for strategy.Sticky")
+	} else if s, ok := m.opts.strategy.(interface{ Check() error }); ok {
 		if err := s.Check(); err != nil {
 			k.errs = append(k.errs, err)
 		}
@@ -113,8 +116,10 @@ func hollow(v any) bool {
 // returns nil. It takes up to Config.DrainTimeout for that, and ten seconds more;
 // then it returns an error that names what would not stop, a [StuckError]. It
 // returns earlier, with an error, when the worker cannot go on, as with
-// [ErrIdentityInUse], and with nil when Stop has stopped it. Nothing is left behind
-// then: Run waits for the last hooks and observers, too.
+// [ErrIdentityInUse] or [ErrConnectionClosed], and with nil when Stop has stopped it.
+// Nothing is left behind then: Run waits for the last hooks and observers, too. Where
+// something does not end though it was told to, that takes some seconds more: give the
+// process DrainTimeout and half a minute before it is killed.
 //
 // Handlers, hooks and the source get the values of ctx, but not its end.
 func (m *Manager) Run(ctx context.Context) error {
@@ -134,10 +139,11 @@ func (m *Manager) Run(ctx context.Context) error {
 }
 
 // Start starts the worker and returns nil once its first slice, perhaps an empty
-// one, is applied: it may be long until there is a leader, and until there are
-// enough workers. It returns an error when the worker cannot go on or is stopped
-// before. When ctx ends first, what was begun is stopped again and the error is
-// ctx's cause.
+// one, is applied: it may be long until there is a leader, until there are enough
+// workers, and, where all worker IDs are taken, until one is free. It returns an error
+// when the worker cannot go on or is stopped before. When ctx ends first, what was begun
+// is stopped again, for up to Config.DrainTimeout and ten seconds; the error wraps ctx's
+// cause. A worker that ends by itself later closes Done, and Stop then says why.
 //
 // After that ctx does not matter any more; call Stop. Handlers, hooks and the
 // source get its values, but not its end.
@@ -176,9 +182,9 @@ func (m *Manager) ended() error {
 // returned by the end of that second are named by a [StuckError] and left behind, and
 // so is a hook or an observer: nothing can end a goroutine from outside.
 //
-// Stop may be called from a hook or an observer; it does not wait for the one that
-// is under way when it is called. It must not be called from a handler, which it
-// waits for.
+// Stop may be called from a hook or an observer; whoever calls it, it does not wait for
+// the call of a hook or an observer that is under way by then. It must not be called from
+// a handler, a Prepare, a source or a strategy, which it waits for.
 func (m *Manager) Stop(ctx context.Context) error {
 	m.mu.Lock()
 	if !m.started {
@@ -213,6 +219,19 @@ func (m *Manager) stop(ctx context.Context, under []uint64) error {
 		errs = append(errs, c.delivered(ctx, under[i]))
 	}
 	return errors.Join(errs...)
+}
+
+// giveUp stops a worker whose connection is closed for good, in the time that Run takes
+// for it: it cannot come back, and others take over what it has.
+func (m *Manager) giveUp() {
+	m.exec.queue.push(member.Leave{})
+	late := time.NewTimer(m.cfg.DrainTimeout + stopGrace)
+	defer late.Stop()
+	select {
+	case <-m.done:
+	case <-late.C:
+		m.abandon(m.exec, ErrConnectionClosed)
+	}
 }
 
 // abandon ends a stop that takes too long.
@@ -259,6 +278,7 @@ func (m *Manager) live(values context.Context) {
 		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence, gate: newGate(),
 		exit:  m.exit,
 		ready: func() { close(m.ready) }, force: make(chan struct{}),
+		closed: func() { go m.giveUp() },
 		publish: func(events []Event) {
 			m.board.fold(events)
 			for _, tell := range tellers {

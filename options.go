@@ -44,7 +44,8 @@ func WithHooks(h Hooks) Option {
 
 // WithLogger logs every event to l: what people should act on at Warn or Error,
 // changes of this worker and of the group at Info, single partitions at Debug.
-// Nil, or without this option: nothing is logged.
+// Nil, or without this option: what people should act on goes to [slog.Default], and nothing
+// else is logged. A logger with [slog.DiscardHandler] logs nothing at all.
 func WithLogger(l *slog.Logger) Option {
 	return option(func(o *options) { o.log = l })
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -52,17 +53,19 @@ func newRunner(h Handler, values context.Context, ahead int, check func() error,
 	return r
 }
 
-// add makes the run of a grant.
-func (r *runner) add(g plan.Grant) *run {
+// add makes the run of a grant to this worker.
+func (r *runner) add(g plan.Grant, worker string) *run {
 	key := plan.Lease{Partition: g.ID, Token: g.Token}
 	hard, stopHard := context.WithCancelCause(r.values)
 	ctx, stop := context.WithCancelCause(hard)
+	g.Labels = maps.Clone(g.Labels) // the brain keeps its own
 	lease := NewLease(g.Partition, uint64(g.Token), hard, func() error {
 		if hard.Err() != nil {
 			return context.Cause(hard)
 		}
 		return r.check()
 	})
+	lease.Worker = worker
 	run := &run{key: key, lease: lease, ctx: ctx, stop: stop, stopHard: stopHard, preparing: r.warmer != nil}
 	r.mu.Lock()
 	defer r.mu.Unlock()

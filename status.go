@@ -39,8 +39,7 @@ type Status struct {
 	Leader bool  `json:"leader"` // it leads the group
 
 	// Closed says that the connection to NATS was closed for good, by the process or
-	// because it gave up: the worker cannot come back. Handlers run on until trust ends
-	// under Fence, and until they are stopped under Freeze.
+	// because it gave up: the worker cannot come back, and stops; see [ErrConnectionClosed].
 	Closed bool `json:"closed,omitempty"`
 
 	// TrustedFor is for how long ownership is provable from now on; zero: it is not.
@@ -90,7 +89,8 @@ func (s Status) Live() bool { return s.State != StateStopped && !s.Closed }
 // open when the worker stops before that; see Done.
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
-// Done is closed once the worker has stopped and nothing of it runs any more.
+// Done is closed once the worker has stopped and nothing of it runs any more. Stop then
+// returns at once, and says why if it was not asked to.
 func (m *Manager) Done() <-chan struct{} { return m.done }
 
 // WorkerID is the ID that this worker has now, such as "worker-7", or empty. It
@@ -142,7 +142,8 @@ func (m *Manager) Status() Status {
 }
 
 // RefreshPartitions asks for the source to be listed again, by whichever worker
-// leads. It returns once that was passed on, not when it is done.
+// leads. It returns at once. Where another one leads, the wish goes through the store; it
+// is tried three times, and a failure is told to Hooks.OnError and the log.
 func (m *Manager) RefreshPartitions(ctx context.Context) error {
 	select {
 	case <-m.done:

@@ -3,6 +3,7 @@ package partitest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ type Fleet struct {
 	Config parti.Config
 	// Source lists the partitions for the workers that join next.
 	Source parti.PartitionSource
-	// Options are those of the workers that join next.
+	// Options are those of the workers that join next. Unless they say so, nothing is logged.
 	Options []parti.Option
 
 	tb         testing.TB
@@ -162,7 +163,8 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	}
 	cfg := f.Config
 	cfg.Identity = name
-	opts := append(slices.Clone(f.Options), parti.WithObserver(w.observe))
+	opts := append([]parti.Option{parti.WithLogger(slog.New(slog.DiscardHandler))}, f.Options...)
+	opts = append(opts, parti.WithObserver(w.observe))
 	if w.Manager, err = parti.NewManager(store, f.Source, f.Watch(name, f.handler(w)), cfg, opts...); err != nil {
 		f.tb.Fatalf("%s: %v", name, err)
 	}

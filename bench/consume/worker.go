@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -150,7 +151,8 @@ func newWorker(ctx context.Context, urls, way string, parts parti.PartitionSourc
 		defer func() { o.line("x %s %d %d", l.Partition.ID, l.Token, time.Now().UnixNano()) }()
 		return h.Run(ctx, l)
 	})
-	m, err := parti.NewManager(store, parts, counted, parti.Config{Isolation: isolation, SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: -1, Identity: fmt.Sprint(os.Getpid(), "-", time.Now().UnixNano())})
+	m, err := parti.NewManager(store, parts, counted, parti.Config{Isolation: isolation, SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: -1, Identity: fmt.Sprint(os.Getpid(), "-", time.Now().UnixNano())},
+		parti.WithLogger(slog.New(slog.DiscardHandler)))
 	return m, func() { store.Close(); nc.Close() }, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -97,7 +98,7 @@ func runWorker(args []string) error {
 		Software: fmt.Sprint("process ", os.Getpid(), " of ", time.Now().UnixNano()),
 		// For voluntary moves alone; see the package comment.
 		ExpectedWorkers: s.workers, SettleTime: 300 * time.Millisecond, ScaleWindow: time.Second, Cooldown: -1,
-	}, parti.WithObserver(observe))
+	}, parti.WithLogger(slog.New(slog.DiscardHandler)), parti.WithObserver(observe))
 	if err != nil {
 		return err
 	}

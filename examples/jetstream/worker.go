@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -45,7 +46,8 @@ func work(ctx context.Context, url string) error {
 	for n := range regions {
 		all = append(all, parti.Partition{ID: region(n)})
 	}
-	mgr, err := parti.NewManager(store, source.Static(all...), handler, parti.Config{ExpectedWorkers: workers})
+	mgr, err := parti.NewManager(store, source.Static(all...), handler, parti.Config{ExpectedWorkers: workers},
+		parti.WithLogger(slog.New(slog.DiscardHandler))) // main tells the story
 	if err != nil {
 		return err
 	}

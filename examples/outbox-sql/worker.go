@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -45,7 +46,8 @@ func newWorker(ctx context.Context, url string, db *sql.DB) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.mgr, err = parti.NewManager(w.store, tenants, parti.HandlerFunc(w.empty), parti.Config{ExpectedWorkers: workers})
+	w.mgr, err = parti.NewManager(w.store, tenants, parti.HandlerFunc(w.empty), parti.Config{ExpectedWorkers: workers},
+		parti.WithLogger(slog.New(slog.DiscardHandler))) // main tells the story
 	return w, err
 }
 

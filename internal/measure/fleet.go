@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/pprof"
 	"slices"
@@ -103,7 +104,8 @@ func (f *Fleet) add(ctx context.Context, name string) (*Worker, error) {
 	}
 	cfg := f.options.Config
 	cfg.Identity = name
-	w.Manager, err = parti.NewManager(w.store, source.Static(f.options.Partitions...), parti.HandlerFunc(w.handle), cfg, parti.WithObserver(f.observe))
+	w.Manager, err = parti.NewManager(w.store, source.Static(f.options.Partitions...), parti.HandlerFunc(w.handle), cfg,
+		parti.WithLogger(slog.New(slog.DiscardHandler)), parti.WithObserver(f.observe))
 	if err != nil {
 		w.close()
 		return nil, err

@@ -244,7 +244,7 @@ func (m *Machine) connected(c Connected) {
 	was := m.connection
 	m.connection = c
 	if c.Closed && !was.Closed {
-		m.say(event.Alert{About: "connection", Text: "the connection to NATS is closed for good, and this worker cannot come back: restart the process"})
+		m.say(event.Alert{About: "connection", Text: "the connection to NATS is closed for good, and this worker cannot come back: it stops"})
 	}
 	if c != was && m.stand != nil {
 		m.stand.tell(elect.Interrupted{})

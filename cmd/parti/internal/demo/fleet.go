@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"sync"
@@ -133,7 +134,7 @@ func (f *fleet) start(ctx context.Context, identity string) (*worker, error) {
 		self: func() owner { return owner{w.life, w.workerID()} },
 	}
 	w.mgr, err = parti.NewManager(w.store, source.Static(f.partitions...), handler, config(identity, f.expected),
-		parti.WithObserver(func(e parti.Event) { f.feed.take(w, e) }))
+		parti.WithLogger(slog.New(slog.DiscardHandler)), parti.WithObserver(func(e parti.Event) { f.feed.take(w, e) }))
 	if err == nil {
 		f.lives = append(f.lives, w)
 	}
