@@ -302,9 +302,13 @@ func (e *executor) abandon(cause error) {
 	if e.runner.busy() {
 		what = "while handlers ran"
 	}
+	err := fmt.Errorf("parti: time to stop was over %s; the session is left to lapse: %w", what, cause)
+	if errors.Is(cause, ErrConnectionClosed) {
+		err = fmt.Errorf("%w; the session is left to lapse", cause)
+	}
 	e.mu.Lock()
 	first := e.hasty == nil
-	e.hasty = cmp.Or(e.hasty, fmt.Errorf("parti: time to stop was over %s; the session is left to lapse: %w", what, cause))
+	e.hasty = cmp.Or(e.hasty, err)
 	e.mu.Unlock()
 	if first {
 		e.queue.push(member.Abandon{})

@@ -118,6 +118,63 @@ func TestDoneAndReject(t *testing.T) {
 	})
 }
 
+// Handlers that were asked to stop say that their partitions are done: nobody runs them
+// again, though they were about to go elsewhere.
+func TestDoneWhileItMoves(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(8)...)
+		last := func(ctx context.Context, _ Lease) error {
+			<-ctx.Done()
+			if errors.Is(context.Cause(ctx), ErrRevoked) {
+				return ErrDone
+			}
+			return nil
+		}
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, HandlerFunc(last))
+		f.settled(10*time.Second, 8, a)
+		b := f.join("b", Config{})
+		f.eventually(time.Minute, "four are done", func() bool { return f.ledger.counts()["a"] <= 4 })
+		time.Sleep(10 * time.Minute)
+		if n := f.ledger.counts()["b"]; n > 0 {
+			t.Errorf("b runs %d partitions", n)
+		}
+		for _, p := range parts(8) {
+			if n := f.ledger.started(p.ID); n != 1 {
+				t.Errorf("%s was run %d times", p.ID, n)
+			}
+		}
+		stopAll(a, b)
+	})
+}
+
+// A lease is its handler's own: it says under which ID, and its labels may be changed.
+func TestALeaseIsOnesOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, Partition{ID: "p", Labels: map[string]string{"line": "a"}})
+		var mu sync.Mutex
+		var seen []string
+		h := HandlerFunc(func(ctx context.Context, l Lease) error {
+			mu.Lock()
+			seen = append(seen, l.Worker+" "+l.Partition.Labels["line"])
+			mu.Unlock()
+			l.Partition.Labels["line"] = "changed"
+			return wait(ctx, l)
+		})
+		a := f.joinWith("a", Config{ExpectedWorkers: 1}, h)
+		f.settled(10*time.Second, 1, a)
+		id := a.WorkerID()
+		a.leave()
+		b := f.joinWith("b", Config{ExpectedWorkers: 1}, h)
+		f.settled(30*time.Second, 1, b)
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []string{id + " a", b.WorkerID() + " a"}; !slices.Equal(seen, want) {
+			t.Errorf("seen %q, want %q", seen, want)
+		}
+		stopAll(b)
+	})
+}
+
 func TestCausesOfTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, parts(2)...)

@@ -184,6 +184,61 @@ func TestStopNamesWhatWouldNotStop(t *testing.T) {
 	})
 }
 
+// A worker whose connection is closed for good cannot come back: it stops by itself, and
+// says why. Others have what it had.
+func TestConnectionClosedForGood(t *testing.T) {
+	for _, isolation := range []Isolation{Freeze, Fence} {
+		t.Run(isolation.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(6)...)
+				a, b := f.join("a", Config{ExpectedWorkers: 2, Isolation: isolation}), f.join("b", Config{Isolation: isolation})
+				f.settled(10*time.Second, 6, a, b)
+				a.store.Close()
+				select {
+				case <-a.Done():
+				case <-time.After(time.Minute):
+					t.Fatalf("it goes on: %v", a.Status())
+				}
+				if err := a.Stop(t.Context()); !errors.Is(err, ErrConnectionClosed) {
+					t.Errorf("Stop says %v", err)
+				}
+				if s := a.Status(); s.Live() || !s.Closed {
+					t.Errorf("status %v", s)
+				}
+				f.settled(time.Minute, 6, b)
+				stopAll(b)
+			})
+		})
+	}
+}
+
+// Its handler does not return: it ends all the same, and names it.
+func TestConnectionClosedForGoodAndStuck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		defer func() { close(gate); synctest.Wait() }()
+		f, m := alone(t, 2, Config{DrainTimeout: time.Second}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			if l.Partition.ID == "p-001" {
+				<-gate
+			}
+			return wait(ctx, l)
+		}))
+		f.settled(time.Second, 2, m)
+		m.store.Close()
+		select {
+		case <-m.Done():
+		case <-time.After(time.Minute):
+			t.Fatalf("it goes on: %v", m.Status())
+		}
+		err := m.Stop(t.Context())
+		var stuck *StuckError
+		if !errors.As(err, &stuck) || !slices.Equal(stuck.Partitions, []string{"p-001"}) || !errors.Is(err, ErrConnectionClosed) {
+			t.Errorf("Stop says %v", err)
+		}
+		f.ledger.kill("a")
+	})
+}
+
 func TestStuckErrorNamesTen(t *testing.T) {
 	e := &StuckError{}
 	for _, p := range parts(12) {
@@ -480,6 +535,41 @@ func TestListingsAreWaitedFor(t *testing.T) {
 		if err := m.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// A rolling update, one by one, in which nobody comes back under the name it had, as the
+// pods of a deployment: who comes takes the ID whose partitions wait, and nothing moves.
+func TestRollingUpdateUnderNewNames(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(40)...)
+		cfg := Config{ExpectedWorkers: 5, RestartGrace: time.Minute}
+		var mates []*mate
+		for i := range 5 {
+			mates = append(mates, f.join(fmt.Sprint("old", i), cfg))
+		}
+		f.settled(10*time.Second, 40, mates...)
+		before := f.ledger.owners()
+		for i, old := range mates {
+			had, id := f.ledger.counts()[old.name], old.WorkerID()
+			old.leave()
+			time.Sleep(10 * time.Second)
+			mates[i] = f.join(fmt.Sprint("new", i), cfg)
+			f.settled(10*time.Second, 40, mates...)
+			if n := f.ledger.counts()[mates[i].name]; n != had || mates[i].WorkerID() != id {
+				t.Errorf("%s has %d partitions as %s, and %s had %d as %s", mates[i].name, n, mates[i].WorkerID(), old.name, had, id)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		for id, now := range f.ledger.owners() {
+			if was := before[id]; strings.TrimPrefix(was, "old") != strings.TrimPrefix(now, "new") {
+				t.Errorf("%s has moved from %s to %s", id, was, now)
+			}
+			if n := f.ledger.started(id); n != 2 {
+				t.Errorf("%s was started %d times", id, n)
+			}
+		}
+		stopAll(mates...)
 	})
 }
 

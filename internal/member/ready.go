@@ -10,7 +10,7 @@ import (
 
 // Ready is what is to be done now.
 func (m *Machine) Ready() Ready {
-	rd := Ready{Ops: m.ops, Events: m.events, State: m.state, Done: m.done, Err: m.err}
+	rd := Ready{Ops: m.ops, Events: m.events, State: m.state, Done: m.done, Err: m.err, Closed: m.connection.Closed}
 	m.ops, m.events = nil, nil
 	if m.done {
 		return rd
@@ -28,7 +28,6 @@ func (m *Machine) Ready() Ready {
 		rd.Trusted, rd.Answering, rd.WorkerID = s.rd.Trusted, s.base.Nonce, s.base.Worker
 	}
 	rd.Leading = m.term != nil && m.term.took
-	rd.Closed = m.connection.Closed
 	rd.Exit = m.exit
 	return rd
 }

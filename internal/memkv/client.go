@@ -46,18 +46,19 @@ func (c *Client) Close() {
 func (c *Client) refresh() {
 	s := c.server
 	up := !s.down && !s.closed && !c.closed && !c.cut && !c.noticed
-	if up == c.conn.Up {
+	if up == c.conn.Up && c.closed == c.conn.Closed {
 		return
 	}
-	c.conn.Up = up
-	if up {
+	was := c.conn.Up
+	c.conn.Up, c.conn.Closed = up, c.closed
+	if up && !was {
 		if c.conn.Server == "" {
 			c.conn.Server = "memory"
 		} else {
 			c.conn.Interrupts++
 		}
 		c.broken = make(chan struct{})
-	} else {
+	} else if was {
 		c.conn.Interrupts++
 		c.held = nil
 		close(c.broken)
