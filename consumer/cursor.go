@@ -34,7 +34,8 @@ var _ parti.Handler = (*Cursor)(nil)
 // group and subject are as for [NewDurable]. The bucket, see [CursorBucket], is made if it
 // is not there, with as many replicas as the stream; workers that are not permitted to do
 // that say [WithoutCreate]. A bucket that is there must keep its values: no TTL, and no
-// limits that let old ones go.
+// limits that let old ones go. A cursor names its group and subject, and under others the
+// partition fails with a [CursorError]: so does one whose subject was changed.
 //
 // It looks at stream and bucket before anything runs, and fails with an [OptionError] or a
 // [StreamError], which say what to do.
@@ -142,7 +143,7 @@ func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
 	t.work(ctx, h)
 	h.leave(t)
 	t.release(h)
-	if err := context.Cause(ctx); errors.As(err, new(*movedError)) || errors.As(err, new(*StreamError)) {
+	if err := context.Cause(ctx); errors.As(err, new(*movedError)) || errors.As(err, new(*StreamError)) || errors.As(err, new(*CursorError)) {
 		return err
 	}
 	return nil

@@ -28,6 +28,20 @@ func (e *SettingsError) Error() string {
 		e.Consumer, e.Stream, e.Partition, strings.Join(e.Wrong, ", "), e.Stream, e.Consumer)
 }
 
+// A CursorError says that the cursor of a partition is that of another group, or was
+// written under another subject: who shares it skips the messages that the other has done.
+type CursorError struct {
+	Bucket, Key, Partition string
+	HaveGroup, HaveSubject string // whose cursor it is
+	Group, Subject         string // who wanted it
+}
+
+func (e *CursorError) Error() string {
+	return fmt.Sprintf("consumer: key %s of bucket %s, for partition %s, is the cursor of group %s with subject %s, and this is group %s with subject %s; "+
+		"to share it would skip messages: give each a bucket of its own with CursorBucket, or delete the key (`nats kv del %s %s`) and let the partition begin anew",
+		e.Key, e.Bucket, e.Partition, e.HaveGroup, e.HaveSubject, e.Group, e.Subject, e.Bucket, e.Key)
+}
+
 // errProvisionOnly is the error of Run where nothing is to run.
 var errProvisionOnly = errors.New("consumer: it was made with ProvisionOnly, and is given a partition to run: leave the option out")
 

@@ -361,7 +361,7 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo, 
 	switch {
 	case err == nil:
 		t.next, t.head, t.tries, t.had = next, 0, 0, nil
-	case errors.As(err, new(*movedError)): // its time is over
+	case errors.As(err, new(*movedError)), errors.As(err, new(*CursorError)): // its time is over
 		t.next, err = 0, nil
 	}
 	return err

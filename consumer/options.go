@@ -74,8 +74,10 @@ func CursorEvery(d time.Duration) Option {
 	return func(o *options) { o.every, o.notDurable = d, append(o.notDurable, "CursorEvery") }
 }
 
-// CursorBucket is the key-value bucket that keeps the cursors. For NewCursor. Default:
-// that of the group's name and -cursors.
+// CursorBucket is the key-value bucket that keeps the cursors. Its keys are made of stream
+// and partition, so it is for one group, and of each stream for one subject: a partition
+// whose cursor is another's fails with a [CursorError]. For NewCursor. Default: that of the
+// group's name and -cursors.
 func CursorBucket(name string) Option {
 	return func(o *options) { o.bucket, o.notDurable = name, append(o.notDurable, "CursorBucket") }
 }

@@ -21,6 +21,8 @@ import (
 type record struct {
 	Schema  int       `json:"schema"`
 	Stream  string    `json:"stream"`
+	Group   string    `json:"group"`    // whose it is; empty: an older build has written it
+	Subject string    `json:"subject"`  // with {partition}; as Group
 	Created time.Time `json:"created"`  // of the stream: another one has other sequences
 	Begun   bool      `json:"begun"`    // it is known where the partition begins
 	Done    uint64    `json:"done"`     // the last sequence that needs nothing more, nor does any before it
@@ -62,8 +64,14 @@ func (c *Cursor) cursorSubject(partition string) string {
 	return "$KV." + c.opts.bucket + "." + keyOf(c.name, partition)
 }
 
+// foreign says whether a cursor is that of another group, or subject. One that does not say
+// whose it is, is ours.
+func (c *core) foreign(rec *record) bool {
+	return rec.Group != "" && rec.Group != c.group || rec.Subject != "" && rec.Subject != string(c.subject)
+}
+
 // read reads a cursor: which token wrote it, and its sequence in the bucket. All are 0
-// when there is none.
+// when there is none. That of another group or subject is a [CursorError].
 func (c *Cursor) read(ctx context.Context, partition string) (rec record, token, rev uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -83,13 +91,18 @@ func (c *Cursor) read(ctx context.Context, partition string) (rec record, token,
 		return record{}, 0, 0, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: delete it, and the partition begins anew, or use another bucket: %w", keyOf(c.name, partition), c.opts.bucket, err)
 	case rec.Schema > schema:
 		return record{}, 0, 0, fmt.Errorf("consumer: the cursor of partition %s has schema %d, and this version knows %d: update it", partition, rec.Schema, schema)
+	case c.foreign(&rec):
+		return record{}, 0, 0, &CursorError{
+			Bucket: c.opts.bucket, Key: keyOf(c.name, partition), Partition: partition,
+			HaveGroup: rec.Group, HaveSubject: rec.Subject, Group: c.group, Subject: string(c.subject),
+		}
 	}
 	return rec, token, m.Sequence, nil
 }
 
 // put writes a cursor if that which it replaces is still there.
 func (t *tenure) put(ctx context.Context, rec *record) error {
-	rec.Schema, rec.Written = schema, time.Now().UTC().Round(0)
+	rec.Schema, rec.Group, rec.Subject, rec.Written = schema, t.group, string(t.subject), time.Now().UTC().Round(0)
 	data, err := json.Marshal(rec)
 	if err != nil {
 		return err
@@ -222,6 +235,9 @@ func (t *tenure) replace(ctx context.Context, rec *record) error {
 		}
 		_, token, rev, rerr := t.cursor.read(ctx, t.lease.Partition.ID)
 		switch {
+		case errors.As(rerr, new(*CursorError)): // two that know nothing of each other
+			t.end(rerr)
+			return rerr
 		case rerr != nil:
 			return errors.Join(err, rerr)
 		case token > t.lease.Token:

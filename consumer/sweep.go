@@ -210,10 +210,10 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 	return nil
 }
 
-// Sweep reports the cursors of this group and stream whose partitions are not among those
-// given, and removes those that nobody has written for the grace, and after which no
-// message has come. Anybody may call it, again and again, with all partitions that there
-// are. A partition that comes back after that begins as one that was never seen, see
+// Sweep reports the cursors of this group, stream and subject whose partitions are not
+// among those given, and removes those that nobody has written for the grace, and after
+// which no message has come. Anybody may call it, again and again, with all partitions that
+// there are. A partition that comes back after that begins as one that was never seen, see
 // [StartAt].
 //
 // It needs the permissions of a worker.
@@ -253,7 +253,7 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 }
 
 // leftover deals with one cursor of a partition that is not listed. It is nobody's when
-// the key is gone.
+// the key is gone, or another's.
 func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) (l Leftover, err error) {
 	one, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -271,6 +271,9 @@ func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) 
 	var rec record
 	if err := json.Unmarshal(m.Data, &rec); err != nil {
 		return l, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: %w", key, c.opts.bucket, err)
+	}
+	if c.foreign(&rec) {
+		return l, nil
 	}
 	l = Leftover{Partition: partition, Name: key, Since: rec.Written}
 	if l.Pending, err = c.Pending(ctx, partition); err != nil {
