@@ -31,7 +31,8 @@ var _ parti.Handler = (*Cursor)(nil)
 // one before: once the next owner has begun, no former one can move it. It is written
 // as often as [CursorEvery] says, and when the partition is let go of.
 //
-// group and subject are as for [NewDurable]. The bucket, see [CursorBucket], is made if it
+// group and subject are as for [NewDurable]; so no ID may begin with another ID and a dot
+// where the subject ends with >. The bucket, see [CursorBucket], is made if it
 // is not there, with as many replicas as the stream; workers that are not permitted to do
 // that say [WithoutCreate]. A bucket that is there must keep its values: no TTL, and no
 // limits that let old ones go. A cursor names its group and subject, and under others the

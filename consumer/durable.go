@@ -22,7 +22,10 @@ var _ parti.Handler = (*Durable)(nil)
 // the parti group or any other that is used for this purpose alone, and of the partition.
 //
 // subject is the filter of a partition's consumer: {partition} stands for the ID, as in
-// orders.{partition} or orders.{partition}.>.
+// orders.{partition} or orders.{partition}.>. No ID may begin with another ID and a dot
+// where the subject ends with >: a message of orders.a.b.new would be of a and of a.b. Both
+// are given it, and a work queue refuses the second consumer. [Durable.Provision] refuses
+// such a list.
 //
 // It looks at the stream before anything runs, and fails with an [OptionError] or a
 // [StreamError], which say what to do: a stream that is not there, subjects that it does
@@ -53,10 +56,13 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 // It makes none if it is not permitted to, or if the stream or its account may not have so
 // many. Whether the server's own limit is enough (default_max_consumers, 1 000 per stream
 // unless the server says otherwise) is known only when it is reached. It stops at the first
-// that cannot be made.
+// that cannot be made. It makes none either if a message can be of two of the partitions.
 //
 // The account's limit is heeded if the user may ask for it, at $JS.API.INFO.
 func (d *Durable) Provision(ctx context.Context, partitions ...parti.Partition) error {
+	if err := d.subject.distinct(partitions); err != nil {
+		return err
+	}
 	if err := d.enough(ctx, partitions); err != nil {
 		return err
 	}

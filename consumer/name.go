@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/internal/pattern"
 	"github.com/parti-go/parti/plan"
 )
@@ -71,6 +72,38 @@ func (t template) of(partition string) (string, error) {
 		return "", err
 	}
 	return strings.Replace(string(t), placeholder, partition, 1), nil
+}
+
+// distinct says whether no message can be of two of these partitions. Only where the
+// template ends with > has a filter room for another one's tokens, and then only for those
+// of an ID that begins with its own: all others have another token in the same place.
+func (t template) distinct(partitions []parti.Partition) error {
+	if !strings.HasSuffix(string(t), ">") {
+		return nil
+	}
+	there := make(map[string]bool, len(partitions))
+	for _, p := range partitions {
+		there[p.ID] = true
+	}
+	for _, p := range partitions {
+		for i := range len(p.ID) {
+			if p.ID[i] != '.' || !there[p.ID[:i]] {
+				continue
+			}
+			a, err := t.of(p.ID[:i])
+			if err != nil {
+				return err
+			}
+			b, err := t.of(p.ID)
+			if err != nil {
+				return err
+			}
+			if pattern.Meet(a, b) {
+				return fmt.Errorf("consumer: partitions %s and %s: with subject %s a message can be of both, of %s and %s: use IDs of which none begins with another and a dot, or a subject that does not end with >", p.ID[:i], p.ID, t, a, b)
+			}
+		}
+	}
+	return nil
 }
 
 // within says whether a stream with these subjects can have messages of any partition.

@@ -948,6 +948,9 @@ func TestRefused(t *testing.T) {
 	if err := other.Provision(t.Context(), parti.Partition{ID: "a"}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "filter is limits.a, must be limits.a.>") {
 		t.Errorf("%v", err)
 	}
+	if err := other.Provision(t.Context(), parti.Partition{ID: "b.c"}, parti.Partition{ID: "b"}); err == nil || !strings.Contains(err.Error(), "partitions b and b.c: ") {
+		t.Errorf("%v", err)
+	}
 	closed, err := consumer.NewDurable(t.Context(), js, "g", "LIMITS", "limits.{partition}", none, consumer.WithoutCreate())
 	if err != nil {
 		t.Fatal(err)
