@@ -144,10 +144,15 @@ func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
 	t.work(ctx, h)
 	h.leave(t)
 	t.release(h)
-	if err := context.Cause(ctx); errors.As(err, new(*movedError)) || errors.As(err, new(*StreamError)) || errors.As(err, new(*CursorError)) {
+	if err := context.Cause(ctx); ended(err) {
 		return err
 	}
 	return nil
+}
+
+// ended says whether it is for us that a partition has ended.
+func ended(cause error) bool {
+	return errors.As(cause, new(*movedError)) || errors.As(cause, new(*fencedError)) || errors.As(cause, new(*StreamError)) || errors.As(cause, new(*CursorError))
 }
 
 // join begins to read for a partition.

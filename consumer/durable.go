@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -13,7 +14,12 @@ import (
 
 // Durable is the [parti.Handler] that [NewDurable] makes. It is safe for concurrent
 // use, and may serve one Manager.
-type Durable struct{ *core }
+type Durable struct {
+	*core
+
+	mu     sync.Mutex
+	spared map[string]map[uint64]int // of partitions that are owned: the tries of messages that do not count
+}
 
 var _ parti.Handler = (*Durable)(nil)
 
@@ -42,7 +48,7 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 	if after := c.stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold; after > 0 {
 		return nil, &StreamError{stream, fmt.Sprintf("removes each consumer that nobody pulls from for %v, and with it how far a partition is done", after), fmt.Sprintf("take inactive_threshold out of its consumer_limits, or use NewCursor, which does with %v", idleConsumer)}
 	}
-	d := &Durable{c}
+	d := &Durable{core: c, spared: map[string]map[uint64]int{}}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	if err := d.allowed(ctx, d.needs()...); err != nil {

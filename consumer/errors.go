@@ -42,6 +42,19 @@ func (e *CursorError) Error() string {
 		e.Key, e.Bucket, e.Partition, e.HaveGroup, e.HaveSubject, e.Group, e.Subject, e.Bucket, e.Key)
 }
 
+// A fencedError ends a partition whose function says that a later lease has it.
+type fencedError struct {
+	partition string
+	err       error // the function's
+}
+
+func (e *fencedError) Error() string {
+	return fmt.Sprintf("consumer: partition %s has another owner, says its function: %v", e.partition, e.err)
+}
+
+// Unwrap is what the function has returned, a [parti.ErrFenced].
+func (e *fencedError) Unwrap() error { return e.err }
+
 // errProvisionOnly is the error of Run where nothing is to run.
 var errProvisionOnly = errors.New("consumer: it was made with ProvisionOnly, and is given a partition to run: leave the option out")
 

@@ -16,6 +16,12 @@ import (
 // after [BackOff], or that it is given up, see [MaxDeliver] and [ErrPermanent]. A panic
 // is an error.
 //
+// An error that is [parti.ErrFenced], such as that of [Msg.Check] or one of package fence,
+// says that the lease is over and nothing of the message: it is not given up, nor counted as
+// tried as far as this process can help it, and comes to the partition's owner. While
+// ownership cannot be proved it is kept until it can, and tried again. If it can be proved,
+// and a later lease was there all the same, Run ends with that error.
+//
 // ctx ends with the lease's Hard, and after [Timeout]. It does not end when the
 // partition is to move: what is in hand is finished.
 type Func func(ctx context.Context, m *Msg) error
@@ -38,7 +44,8 @@ type Msg struct {
 	Stream   string
 	Sequence uint64    // in the stream
 	Stored   time.Time // when the stream took it
-	// Tries counts how often the message was given out, this time included.
+	// Tries counts how often the message was given out, this time included; not those times
+	// under this lease for which the Func returned [parti.ErrFenced].
 	Tries int
 
 	lease parti.Lease

@@ -18,6 +18,9 @@ import (
 // A run is one lease of one partition.
 type run struct {
 	holding
+	durable *Durable
+	end     context.CancelCauseFunc
+
 	cons jetstream.Consumer
 	wait sync.WaitGroup
 	came atomic.Int64 // messages so far
@@ -32,9 +35,10 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 	if d.opts.provision {
 		return errProvisionOnly
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.Hard(), cancel)()
+	owned := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.Hard(), func() { cancel(context.Cause(l.Hard())) })()
 	cons, err := d.consumer(ctx, l.Partition.ID, d.opts.create)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -42,7 +46,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{holding: d.holding(l), cons: cons, causes: map[uint64]error{}}
+	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, causes: map[uint64]error{}}
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -52,6 +56,12 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 	watching.Wait()
 	r.wait.Wait()
 	r.arrived()
+	if owned.Err() != nil || l.Hard().Err() != nil {
+		d.forget(l.Partition.ID)
+	}
+	if fenced := (*fencedError)(nil); errors.As(context.Cause(ctx), &fenced) {
+		return fenced
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -125,7 +135,10 @@ func (r *run) process(ctx context.Context, m *Msg) {
 	if r.opts.worn(m.Tries) {
 		err = cmp.Or(err, errWorn)
 	} else {
-		err = r.call(m)
+		var over bool
+		if over, err = r.try(ctx, m); over {
+			return
+		}
 	}
 	if err == nil {
 		err = r.settle(ctx, m, m.Ack)
@@ -137,6 +150,52 @@ func (r *run) process(ctx context.Context, m *Msg) {
 	}
 }
 
+// try calls the function. It reports that the lease is over when the function says so:
+// then nothing is said of the message. It may say so for want of proof; this is waited for,
+// and the message, which is in hand all the time, tried again.
+func (r *run) try(ctx context.Context, m *Msg) (over bool, err error) {
+	for {
+		err = r.call(m)
+		if !errors.Is(err, parti.ErrFenced) || m.isSettled() {
+			return false, err
+		}
+		proved := r.lease.Check() == nil
+		r.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: err})
+		if proved {
+			r.durable.spare(m)
+			r.end(&fencedError{m.Partition, err})
+			return true, err
+		}
+		if !r.proven(ctx) {
+			return true, err
+		}
+	}
+}
+
+// spare does not count a message's last try.
+func (d *Durable) spare(m *Msg) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.spared[m.Partition] == nil {
+		d.spared[m.Partition] = map[uint64]int{}
+	}
+	d.spared[m.Partition][m.Sequence]++
+}
+
+// tries is how many tries of a message count that was given out so often.
+func (d *Durable) tries(partition string, seq, given uint64) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(int(given)-d.spared[partition][seq], 1) // a stream that is made anew begins anew
+}
+
+// forget forgets what was spared of a partition that is let go of.
+func (d *Durable) forget(partition string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.spared, partition)
+}
+
 func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -145,7 +204,8 @@ func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 	return &Msg{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
 		Partition: r.lease.Partition.ID, Token: r.lease.Token,
-		Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Tries: int(meta.NumDelivered),
+		Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp,
+		Tries: r.durable.tries(r.lease.Partition.ID, meta.Sequence.Stream, meta.NumDelivered),
 		lease: r.lease, msg: msg, reply: msg.Reply(),
 	}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti"
 )
 
 // A tenure is one lease of one partition that is read by a hub.
@@ -242,8 +244,9 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 		cause = cmp.Or(x.cause, errWorn)
 	} else {
 		t.care(ctx, h)
-		cause = t.call(m)
-		x.cause = cmp.Or(cause, errGivenBack)
+		if cause = t.call(m); !errors.Is(cause, parti.ErrFenced) {
+			x.cause = cmp.Or(cause, errGivenBack)
+		}
 	}
 	switch {
 	case m.isSettled() && said.again:
@@ -256,6 +259,14 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 			t.trouble(m, false, cause)
 		}
 		return 0, true
+	case errors.Is(cause, parti.ErrFenced):
+		proved := t.lease.Check() == nil
+		t.untried(h, x)
+		t.trouble(m, false, cause)
+		if proved {
+			t.end(&fencedError{m.Partition, cause})
+		}
+		return 0, false // as soon as ownership is proved
 	case t.lease.Hard().Err() != nil:
 		t.trouble(m, false, cause)
 		return 0, false
@@ -270,6 +281,13 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 	}
 	t.trouble(m, false, cause)
 	return t.opts.pause(m.Tries), false
+}
+
+// untried does not count a message's last try.
+func (t *tenure) untried(h *hub, x *letter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.tries--
 }
 
 func (t *tenure) trouble(m *Msg, dead bool, err error) {

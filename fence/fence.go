@@ -13,13 +13,23 @@ package fence
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
+
+	"github.com/parti-go/parti"
 )
 
 // ErrFenced says that a later lease has written: this owner's time is over, and what it
-// does has to stop.
-var ErrFenced = errors.New("fence: a later lease of this partition has written")
+// does has to stop. It is a [parti.ErrFenced], too.
+//
+// Whoever works for the lease returns it, wrapped or not, and does not try again: a
+// [parti.Handler] from Run, and a function of package consumer, which then takes the message
+// for untried and leaves it to the partition's owner.
+var ErrFenced error = fencedError{}
+
+type fencedError struct{}
+
+func (fencedError) Error() string { return "fence: a later lease of this partition has written" }
+func (fencedError) Unwrap() error { return parti.ErrFenced }
 
 // A TokenError is an [ErrFenced] that says which lease has written.
 type TokenError struct {
