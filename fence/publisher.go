@@ -17,8 +17,10 @@ import (
 // condition is on a subject of the same stream, the fence, whose last message is that of
 // the newest lease: the server checks it with every message.
 //
-// Calls of one Publisher wait for one another: on replicas, the server refuses messages
-// that have the same fence and are on their way at the same time.
+// Make one per lease and share it: a second one of the same lease takes the place of the
+// first, which is refused from then on. Calls of one Publisher wait for one another: on
+// replicas, the server refuses messages that have the same fence and are on their way at the
+// same time.
 type Publisher struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
@@ -50,8 +52,10 @@ func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence str
 }
 
 // Publish publishes the message, with the token in a header, and waits until it is stored.
-// [ErrFenced] says that a later lease has begun, and that it is not stored. After another
-// error it may be stored: give it a message ID if it is to be tried again.
+// The header is set in m itself, which must not be in use elsewhere meanwhile.
+// [ErrFenced] says that a later lease has begun, or another Publisher of this one, and that
+// it is not stored. After another error it may be stored: give it a message ID if it is to
+// be tried again.
 //
 // A message can have one condition on the last sequence of a subject, and that is the
 // fence: an option that sets another is of no effect.
@@ -89,8 +93,26 @@ func (p *Publisher) refused(ctx context.Context, m *nats.Msg, refusal error) err
 	if err == nil && now.Sequence == p.last {
 		return fmt.Errorf("fence: publish to %s: %w", m.Subject, refusal)
 	}
-	if err == nil && tokenOf(now.Header) > p.token {
-		return &TokenError{What: p.fence, Have: tokenOf(now.Header), Mine: p.token}
+	if err == nil {
+		switch have := tokenOf(now.Header); {
+		case have > p.token:
+			return &TokenError{What: p.fence, Have: have, Mine: p.token}
+		case have == p.token:
+			return &replacedError{p.fence, p.token}
+		}
 	}
 	return fmt.Errorf("%w: %s is not as this lease has left it", ErrFenced, p.fence)
 }
+
+// A replacedError is an [ErrFenced] for which no later lease is to blame.
+type replacedError struct {
+	fence string
+	token uint64
+}
+
+func (e *replacedError) Error() string {
+	return fmt.Sprintf("fence: another Publisher of this lease, of token %d, has taken the place of this one at %s: make one per lease and share it", e.token, e.fence)
+}
+
+// Unwrap is [ErrFenced].
+func (e *replacedError) Unwrap() error { return ErrFenced }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,6 +200,16 @@ func TestPublisher(t *testing.T) {
 		if err := errors.Join(publish(b, "b1"), publish(other, "q1")); err != nil {
 			t.Error(err)
 		}
+		again, err := begin("q", 1) // of the same lease
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := publish(other, "q2"); !errors.Is(err, fence.ErrFenced) || errors.As(err, new(*fence.TokenError)) || !strings.Contains(err.Error(), "another Publisher of this lease, of token 1,") {
+			t.Errorf("the first of two: %v", err)
+		}
+		if err := publish(again, "q3"); err != nil {
+			t.Error(err)
+		}
 		var got []string
 		for seq := uint64(1); ; seq++ {
 			m, err := s.GetMsg(within(t), seq, jetstream.WithGetMsgSubject("out.p"))
@@ -214,7 +225,7 @@ func TestPublisher(t *testing.T) {
 			}
 			got, seq = append(got, string(m.Data)+" "+m.Header.Get(fence.HeaderToken)), m.Sequence
 		}
-		if want := "[a1 1 a2 1 b1 2 q1 1]"; fmt.Sprint(got) != want {
+		if want := "[a1 1 a2 1 b1 2 q1 1 q3 1]"; fmt.Sprint(got) != want {
 			t.Errorf("%v, want %v", got, want)
 		}
 		if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "QUEUE", Subjects: []string{"queue.>"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
