@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -145,14 +146,33 @@ func Use(wrap ...func(Func) Func) Option {
 	return func(o *options) { o.wrap = append(o.wrap, wrap...) }
 }
 
-// Observe is told of what goes wrong, on the goroutine where it does. It must not wait.
-func Observe(f func(Trouble)) Option { return func(o *options) { o.observe = f } }
+// Observe is told of what goes wrong, on the goroutine where it does, and so by several at
+// once. It must not wait. A panic of f is recovered, and f is told of it, once. Of several
+// Observe the last counts, and nil means none. Default: none.
+func Observe(f func(Trouble)) Option {
+	return func(o *options) {
+		if o.observe = func(Trouble) {}; f != nil {
+			o.observe = func(x Trouble) { tell(f, x) }
+		}
+	}
+}
 
-// A Trouble is something that went wrong with a message. Err is the function's own, or
-// says what could not be done with the message: then it is tried again.
+// tell tells f, whatever it does.
+func tell(f func(Trouble), x Trouble) {
+	defer func() {
+		if p := recover(); p != nil {
+			defer func() { _ = recover() }() // there is nobody else to tell
+			f(Trouble{Partition: x.Partition, Err: fmt.Errorf("consumer: the function of Observe has panicked when it was told of %q: %v\n%s", x.Err, p, debug.Stack())})
+		}
+	}()
+	f(x)
+}
+
+// A Trouble is something that went wrong, most often with a message. Err is the function's
+// own, or says what could not be done with the message: then it is tried again.
 type Trouble struct {
-	Partition string
-	Subject   string
+	Partition string // empty: of several, such as those of a Cursor's reader
+	Subject   string // empty: it is of no single message, and Sequence is 0
 	Sequence  uint64 // in the stream
 	Tries     int
 	Dead      bool // it has gone to the dead-letter subject
