@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -31,6 +32,8 @@ type Directory struct {
 	done     chan struct{} // closed when nothing runs any more
 }
 
+var errNoStore = errors.New("directory: a nil store: give Open one, such as natskv.Open returns")
+
 // Open reads who owns what, and keeps it fresh until Close. It returns once the first
 // picture is complete, also when the group has no plan yet. While the store cannot be
 // reached, or has no bucket, it tries again until ctx ends; what does not heal by itself,
@@ -38,6 +41,9 @@ type Directory struct {
 // once. The store is its owner's and must be open for as long as the Directory is.
 func Open(ctx context.Context, store parti.Store, opts ...Option) (*Directory, error) {
 	o, err := optionsOf(opts)
+	if hollow(store) {
+		err = errors.Join(errNoStore, err)
+	}
 	if err != nil {
 		return nil, err
 	}
