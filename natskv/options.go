@@ -1,15 +1,18 @@
 package natskv
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// An Option changes how a Store is opened.
+// An Option changes how a Store is opened. A nil Option is ignored.
 type Option func(*options)
 
 type options struct {
@@ -33,8 +36,14 @@ func defaults() options {
 	}
 }
 
-// WithLogger says where warnings go. By default they go nowhere.
-func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+// WithLogger says where warnings go. By default, and with nil, they go nowhere.
+func WithLogger(log *slog.Logger) Option {
+	return func(o *options) {
+		if o.log = log; log == nil {
+			o.log = slog.New(slog.DiscardHandler)
+		}
+	}
+}
 
 // WithMemory keeps a new bucket in the servers' memory. By default it is kept in
 // files. A group survives the loss of its bucket either way; in memory, a restart
@@ -45,18 +54,28 @@ func WithMemory() Option { return func(o *options) { o.storage = jetstream.Memor
 // and with 0, it is 3 where the cluster has so many nodes, else 1.
 func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
 
-// maxReplicas is JetStream's own limit.
-const maxReplicas = 5
+// WithRequestTimeout is how long one request may take. A listing of many keys, which is
+// many requests, may take fifteen times as long. A context that ends earlier counts as
+// well. Default: 2 s. Range: 50 ms to 1 min.
+func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithRequestTimeout is how long one request may take; 2 s by default. A listing of
-// many keys, which is many requests, may take fifteen times as long. A context that
-// ends earlier counts as well.
-func WithRequestTimeout(d time.Duration) Option {
-	return func(o *options) {
-		if d > 0 {
-			o.timeout = d
-		}
+// The range of WithRequestTimeout: below it a healthy store is given up, and what is above
+// it is a mistake in the unit.
+const (
+	leastTimeout = 50 * time.Millisecond
+	mostTimeout  = time.Minute
+)
+
+// check says all that is wrong with the options.
+func (o *options) check() error {
+	var errs []error
+	if !slices.Contains([]int{0, 1, 3, 5}, o.replicas) {
+		errs = append(errs, fmt.Errorf("natskv: WithReplicas(%d): use 1, 3 or 5, or 0 for as many as the cluster has, at most 3; an even number is lost as easily as one less", o.replicas))
 	}
+	if o.timeout < leastTimeout || o.timeout > mostTimeout {
+		errs = append(errs, fmt.Errorf("natskv: WithRequestTimeout(%v): use 50ms to 1m, or leave it out for 2s", o.timeout))
+	}
+	return errors.Join(errs...)
 }
 
 // WithoutCreate lets Open fail when there is no bucket, for processes that are not

@@ -76,11 +76,24 @@ func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Opt
 
 // newStore makes a Store that has not been in touch with anybody.
 func newStore(js jetstream.JetStream, group string, opts []Option) (*Store, error) {
+	how := defaults()
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&how)
+		}
+	}
+	wrong := []error{how.check()}
+	if js == nil {
+		wrong = append(wrong, errors.New("natskv: a nil JetStream: give it what jetstream.New returns for a connection"))
+	}
 	if !groupName.MatchString(group) {
-		return nil, fmt.Errorf("natskv: group %q: a name is letters, digits, - and _", group)
+		wrong = append(wrong, fmt.Errorf("natskv: group %q: a name is letters, digits, - and _", group))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
 	}
 	s := &Store{
-		options: defaults(),
+		options: how,
 		nc:      js.Conn(),
 		group:   group,
 		bucket:  "parti-" + group,
@@ -89,21 +102,18 @@ func newStore(js jetstream.JetStream, group string, opts []Option) (*Store, erro
 		keys:    "$KV.parti-" + group + ".",
 		quit:    make(chan struct{}),
 	}
-	for _, opt := range opts {
-		opt(&s.options)
-	}
 	if s.writes = s.keys; s.api != usualAPI {
 		s.writes = s.api + s.keys
 	}
 	s.maxBatch.Store(defaultMaxBatch)
-	if n := s.replicas; n < 0 || n > maxReplicas {
-		return nil, fmt.Errorf("natskv: WithReplicas(%d): it must be 1 to %d, or 0 for as many as the cluster has, at most 3", n, maxReplicas)
-	}
 	return s, nil
 }
 
 // Close stops what the Store started, and lets no further call through. The
 // connection is its owner's and stays. Calls under way return.
+//
+// Close it after the Manager has stopped: one that still runs finds no store any more, as
+// in an outage, and cannot say that it leaves, so that others wait until its session lapses.
 func (s *Store) Close() {
 	s.close.Do(func() { close(s.quit) })
 	s.done.Wait()

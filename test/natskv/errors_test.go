@@ -444,11 +444,38 @@ func TestNothingAfterClose(t *testing.T) {
 	}
 }
 
-func TestReplicasOutOfRange(t *testing.T) {
-	for _, n := range []int{-1, 6} {
-		_, err := natskv.Open(t.Context(), jetStream(t, servers["one"](t)), "orders", natskv.WithReplicas(n))
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("WithReplicas(%d)", n)) {
-			t.Errorf("%d: %v", n, err)
+// What will not do is said before anybody is asked, all of it, with what would.
+func TestOptionsOutOfRange(t *testing.T) {
+	js := jetStream(t, servers["one"](t))
+	for _, c := range []struct {
+		js    jetstream.JetStream
+		group string
+		opts  []natskv.Option
+		says  []string // nil: it is well
+	}{
+		{js, "options", []natskv.Option{nil, natskv.WithReplicas(1), natskv.WithRequestTimeout(50 * time.Millisecond), natskv.WithRequestTimeout(time.Minute), natskv.WithLogger(nil), nil}, nil},
+		{js, "options", []natskv.Option{natskv.WithReplicas(0)}, nil},
+		{js, "options", []natskv.Option{natskv.WithReplicas(-1)}, []string{"WithReplicas(-1): use 1, 3 or 5, or 0 "}},
+		{js, "options", []natskv.Option{natskv.WithReplicas(2)}, []string{"WithReplicas(2): "}},
+		{js, "options", []natskv.Option{natskv.WithReplicas(4)}, []string{"WithReplicas(4): "}},
+		{js, "options", []natskv.Option{natskv.WithReplicas(6)}, []string{"WithReplicas(6): "}},
+		{js, "options", []natskv.Option{natskv.WithRequestTimeout(0)}, []string{"WithRequestTimeout(0s): use 50ms to 1m"}},
+		{js, "options", []natskv.Option{natskv.WithRequestTimeout(-time.Second)}, []string{"WithRequestTimeout(-1s): "}},
+		{js, "options", []natskv.Option{natskv.WithRequestTimeout(2)}, []string{"WithRequestTimeout(2ns): "}},
+		{js, "options", []natskv.Option{natskv.WithRequestTimeout(time.Hour)}, []string{"WithRequestTimeout(1h0m0s): "}},
+		{nil, "a.b", []natskv.Option{natskv.WithReplicas(7), natskv.WithRequestTimeout(1)}, []string{"a nil JetStream", `group "a.b"`, "WithReplicas(7)", "WithRequestTimeout(1ns)"}},
+	} {
+		s, err := natskv.Open(t.Context(), c.js, c.group, c.opts...)
+		if err == nil {
+			s.Close()
+		}
+		if (err == nil) != (c.says == nil) {
+			t.Errorf("%v: %v", c.says, err)
+		}
+		for _, text := range c.says {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%q is not said: %v", text, err)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,6 @@ const (
 	leastBenchWorkers, mostBenchWorkers = 3, 100
 	mostBenchPartitions                 = 10_000
 	mostBenchRounds                     = 50
-	mostReplicas                        = 5
 )
 
 // What it may take.
@@ -83,7 +83,7 @@ three in milliseconds, and what.`,
 	f.IntVar(&b.workers, "workers", 8, fmt.Sprintf("how many workers, %d to %d", leastBenchWorkers, mostBenchWorkers))
 	f.IntVar(&b.partitions, "partitions", 400, fmt.Sprintf("how many partitions, twice the workers to %d", mostBenchPartitions))
 	f.IntVar(&b.rounds, "rounds", 3, fmt.Sprintf("how often a worker joins, stops, is lost, 1 to %d", mostBenchRounds))
-	f.IntVar(&b.replicas, "replicas", 0, "replicas of the bucket (default: 3 on a cluster, 1 on a single server)")
+	f.IntVar(&b.replicas, "replicas", 0, "replicas of the bucket: 1, 3 or 5 (default: 3 on a cluster, 1 on a single server)")
 	f.BoolVar(&b.memory, "memory", false, "keep the bucket in the servers' memory")
 	f.BoolVarP(&b.yes, "yes", "y", false, "do not ask")
 	return cmd
@@ -98,8 +98,8 @@ func (b *bench) check() error {
 		return usage(fmt.Errorf("--partitions %d: it is %d to %d, so that each of %d workers has some", b.partitions, 2*b.workers, mostBenchPartitions, b.workers), try)
 	case b.rounds < 1 || b.rounds > mostBenchRounds:
 		return usage(fmt.Errorf("--rounds %d: it is 1 to %d", b.rounds, mostBenchRounds), try)
-	case b.replicas < 0 || b.replicas > mostReplicas:
-		return usage(fmt.Errorf("--replicas %d: it is 1 to %d", b.replicas, mostReplicas), try)
+	case !slices.Contains([]int{0, 1, 3, 5}, b.replicas):
+		return usage(fmt.Errorf("--replicas %d: it is 1, 3 or 5", b.replicas), try)
 	case !b.yes && !b.streams.askable():
 		return usage(errNobody, "parti bench --yes")
 	}
