@@ -19,22 +19,27 @@ type Group struct {
 	now      func() time.Time
 }
 
-// An Option changes how a group is looked at.
+// An Option changes how a group is looked at. A nil Option is ignored.
 type Option func(*Group)
 
 // WithWho says who steers, for the records of it and for other operators. By default it
 // is the user of this process and its host.
 func WithWho(who string) Option { return func(g *Group) { g.who = who } }
 
-// WithStrategy is what [Group.Plan] asks. It should be the fleet's own; by default it is
-// strategy.Sticky, as in a Manager.
+// WithStrategy is what [Group.Plan] asks. It should be the fleet's own; by default, and with
+// nil, it is strategy.Sticky, as in a Manager.
 func WithStrategy(s parti.AssignmentStrategy) Option { return func(g *Group) { g.strategy = s } }
 
 // Open returns the way to the group whose state is in store. It reads nothing.
 func Open(store parti.Store, opts ...Option) *Group {
-	g := &Group{store: store, who: whoami(), strategy: strategy.Sticky(), now: time.Now}
+	g := &Group{store: store, who: whoami(), now: time.Now}
 	for _, o := range opts {
-		o(g)
+		if o != nil {
+			o(g)
+		}
+	}
+	if g.strategy == nil {
+		g.strategy = strategy.Sticky()
 	}
 	return g
 }

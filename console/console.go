@@ -59,7 +59,7 @@ type Console struct {
 	recentOf plan.Version    // when this was the plan
 }
 
-// An Option changes what a [Console] shows and allows.
+// An Option changes what a [Console] shows and allows. A nil Option is ignored.
 type Option func(*Console)
 
 // ReadOnly shows and does not steer.
@@ -76,7 +76,8 @@ func WithToken(token string) Option {
 }
 
 // WithWho says who steers, of a request, for the records of it: such as the user that a
-// proxy in front has let in. By default it is the address that the request comes from.
+// proxy in front has let in. By default, and with nil, it is the address that the request
+// comes from.
 func WithWho(who func(*http.Request) string) Option { return func(c *Console) { c.who = who } }
 
 // New makes the console of a group, which is called by that name on it. Close it in the end.
@@ -91,7 +92,9 @@ func New(g *admin.Group, name string, opts ...Option) *Console {
 func newConsole(g group, name string, opts ...Option) *Console {
 	c := &Console{group: g, name: name}
 	for _, o := range opts {
-		o(c)
+		if o != nil {
+			o(c)
+		}
 	}
 	c.feed = newFeed(g)
 	c.mux = c.guarded(c.routes())

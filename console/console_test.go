@@ -261,6 +261,15 @@ func TestSteer(t *testing.T) {
 	})
 }
 
+// A nil option is as none.
+func TestNilOptions(t *testing.T) {
+	f := example()
+	c := open(t, f, nil, WithWho(nil), WithToken(""), nil)
+	if a := ask(c, http.MethodPost, "/do", url.Values{"verb": {"pause"}}); a.StatusCode != http.StatusSeeOther || len(f.done) != 1 || !strings.Contains(f.done[0], `by "console, from 192.0.2.1"`) {
+		t.Errorf("%s, %v: %s", a.Status, f.done, a.body)
+	}
+}
+
 // withAll adds headers.
 func withAll(h, more http.Header) http.Header {
 	maps.Copy(h, more)

@@ -37,7 +37,9 @@ const requestTime = 10 * time.Second
 func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []Option, way string) (*core, error) {
 	c := &core{js: js, group: group, subject: template(subject), shape: template(subject).shape(), handle: handle, opts: defaults(way)}
 	for _, set := range opts {
-		set(&c.opts)
+		if set != nil {
+			set(&c.opts)
+		}
 	}
 	if !groupName.MatchString(group) {
 		return nil, fmt.Errorf("consumer: group %q: a name is letters, digits, - and _", group)

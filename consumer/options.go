@@ -7,7 +7,7 @@ import (
 )
 
 // An Option changes what [NewDurable] and [NewCursor] make. Some are for one of them
-// only, and say so; the other refuses them.
+// only, and say so; the other refuses them. A nil Option is ignored.
 type Option func(*options)
 
 type options struct {
@@ -141,9 +141,15 @@ func WithoutCreate() Option { return func(o *options) { o.create = false } }
 // excludes WithoutCreate.
 func ProvisionOnly() Option { return func(o *options) { o.provision = true } }
 
-// Use wraps the function: the first wraps all others.
+// Use wraps the function: the first wraps all others. One that is nil is ignored.
 func Use(wrap ...func(Func) Func) Option {
-	return func(o *options) { o.wrap = append(o.wrap, wrap...) }
+	return func(o *options) {
+		for _, w := range wrap {
+			if w != nil {
+				o.wrap = append(o.wrap, w)
+			}
+		}
+	}
 }
 
 // Observe is told of what goes wrong, on the goroutine where it does, and so by several at

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -37,5 +38,13 @@ func TestObservers(t *testing.T) {
 	o.observe(Trouble{})
 	if got := strings.Join(told, " "); got != "b" {
 		t.Error(got)
+	}
+}
+
+func TestNilOptions(t *testing.T) {
+	none := func(context.Context, *Msg) error { return nil }
+	c, err := newCore(nil, "g", "s.{partition}", none, []Option{nil, InFlight(2), Use(nil, func(f Func) Func { return f }), nil}, wayDurable)
+	if err != nil || c.opts.inFlight != 2 || len(c.opts.wrap) != 1 {
+		t.Errorf("%v", err)
 	}
 }

@@ -68,7 +68,9 @@ func YAML(unmarshal func([]byte, any) error) FileOption {
 func File(path string, opts ...FileOption) (*Watched, error) {
 	o := options{every: time.Second}
 	for _, set := range opts {
-		set.file(&o)
+		if set != nil {
+			set.file(&o)
+		}
 	}
 	if path == "" {
 		return nil, &OptionError{Option: "File", Value: `""`, Want: "use the path of a file"}

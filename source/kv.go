@@ -33,7 +33,9 @@ import (
 func KV(js jetstream.JetStream, bucket string, opts ...KVOption) (*Watched, error) {
 	o := options{every: 10 * time.Second}
 	for _, set := range opts {
-		set.kv(&o)
+		if set != nil {
+			set.kv(&o)
+		}
 	}
 	if err := o.check(); err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// An Option is for every source that watches.
+// An Option is for every source that watches. A nil option, of this kind or another, is
+// ignored.
 type Option interface {
 	FileOption
 	KVOption

@@ -31,6 +31,7 @@ func TestBadArguments(t *testing.T) {
 		kv(js, "b"), kv(js, "b", Every(100*time.Millisecond)),
 		subjects(js, "s", "a.{partition}"), subjects(js, "s", "{partition}.*.>"), subjects(js, "s", "a.>", WholeSubject(), WeighMessages()),
 		query(db, "SELECT 1"), query(db, "SELECT ?", Args(1)),
+		file("a", nil, Observe(nil)), kv(js, "b", nil), subjects(js, "s", "{partition}", nil), query(db, "SELECT 1", nil),
 	} {
 		if err != nil {
 			t.Error(err)

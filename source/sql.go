@@ -36,7 +36,9 @@ func Listen(f func(ctx context.Context, changed func()) error) SQLOption {
 func SQL(db *sql.DB, query string, opts ...SQLOption) (*Watched, error) {
 	o := options{every: 10 * time.Second}
 	for _, set := range opts {
-		set.sql(&o)
+		if set != nil {
+			set.sql(&o)
+		}
 	}
 	switch {
 	case db == nil:

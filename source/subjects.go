@@ -37,7 +37,9 @@ func WeighMessages() SubjectsOption { return subjectsOption(func(o *options) { o
 func Subjects(js jetstream.JetStream, stream, template string, opts ...SubjectsOption) (*Watched, error) {
 	o := options{every: 10 * time.Second}
 	for _, set := range opts {
-		set.subjects(&o)
+		if set != nil {
+			set.subjects(&o)
+		}
 	}
 	if err := o.check(); err != nil {
 		return nil, err

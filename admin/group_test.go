@@ -1,0 +1,10 @@
+package admin
+
+import "testing"
+
+func TestNilOptions(t *testing.T) {
+	g := Open(nil, nil, WithWho("ada"), WithStrategy(nil), nil)
+	if g.strategy == nil || g.who != "ada" {
+		t.Errorf("%+v", g)
+	}
+}
