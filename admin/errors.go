@@ -46,10 +46,16 @@ func (e *ConflictError) Error() string {
 
 // A RefusedError says why something is not done, although it could be asked for.
 type RefusedError struct {
-	What, Why, Try string
+	What, Why string
+	Try       string // empty: there is nothing to be done about it
 }
 
-func (e *RefusedError) Error() string { return e.What + ": " + e.Why }
+func (e *RefusedError) Error() string {
+	if e.Try == "" {
+		return e.What + ": " + e.Why
+	}
+	return e.What + ": " + e.Why + "; try: " + e.Try
+}
 
 func someone(who string) string {
 	if who == "" {
