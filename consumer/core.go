@@ -32,7 +32,7 @@ type core struct {
 // requestTime is how long one request to the server may take, with its repetitions.
 const requestTime = 10 * time.Second
 
-// newCore checks what can be checked without a server. way is the name of the function
+// newCore checks what can be checked without a server, and says all that is wrong. way is the name of the function
 // that was called: some options are not for both.
 func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []Option, way string) (*core, error) {
 	c := &core{js: js, group: group, subject: template(subject), shape: template(subject).shape(), handle: handle, opts: defaults(way)}
@@ -41,13 +41,17 @@ func newCore(js jetstream.JetStream, group, subject string, handle Func, opts []
 			set(&c.opts)
 		}
 	}
+	wrong := []error{c.subject.check(), c.opts.check(way), c.checkDead()}
+	if js == nil {
+		wrong = append(wrong, errors.New("consumer: a nil JetStream: give it what jetstream.New returns for a connection"))
+	}
 	if !groupName.MatchString(group) {
-		return nil, fmt.Errorf("consumer: group %q: a name is letters, digits, - and _", group)
+		wrong = append(wrong, fmt.Errorf("consumer: group %q: a name is letters, digits, - and _", group))
 	}
 	if handle == nil {
-		return nil, errors.New("consumer: a nil Func: give one that processes a message")
+		wrong = append(wrong, errors.New("consumer: a nil Func: give one that processes a message"))
 	}
-	if err := errors.Join(c.opts.check(way), c.subject.check()); err != nil {
+	if err := errors.Join(wrong...); err != nil {
 		return nil, err
 	}
 	for _, wrap := range slices.Backward(c.opts.wrap) {
@@ -98,16 +102,22 @@ func subjectsOf(cfg *jetstream.StreamConfig) (all []string, known bool) {
 	return cfg.Subjects, true
 }
 
-// lookDead checks the dead-letter subject.
+// checkDead checks the dead-letter subject as far as that needs no server.
+func (c *core) checkDead() error {
+	switch {
+	case c.opts.dead == "":
+	case strings.ContainsAny(c.opts.dead, " *>\t"):
+		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: "use a subject without wildcards"}
+	case pattern.Within(c.opts.dead, strings.Replace(string(c.subject), placeholder, "*", 1)):
+		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", c.subject)}
+	}
+	return nil
+}
+
+// lookDead sees whether dead letters are kept, and may be sent.
 func (c *core) lookDead(ctx context.Context, name string) error {
 	if c.opts.dead == "" {
 		return nil
-	}
-	if strings.ContainsAny(c.opts.dead, " *>\t") {
-		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: "use a subject without wildcards"}
-	}
-	if pattern.Within(c.opts.dead, strings.Replace(string(c.subject), placeholder, "*", 1)) {
-		return &OptionError{Option: "DeadLetter", Value: c.opts.dead, Want: fmt.Sprintf("use a subject that %s does not match, or dead letters come back", c.subject)}
 	}
 	if err := c.allowed(ctx, c.api()+"STREAM.NAMES"); err != nil {
 		return err

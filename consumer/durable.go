@@ -33,7 +33,7 @@ var _ parti.Handler = (*Durable)(nil)
 // are given it, and a work queue refuses the second consumer. [Durable.Provision] refuses
 // such a list.
 //
-// It looks at the stream before anything runs, and fails with an [OptionError] or a
+// It looks at the stream before anything runs, and fails with [OptionError]s or a
 // [StreamError], which say what to do: a stream that is not there, subjects that it does
 // not have, a start that a work queue does not know, a limit that removes consumers which
 // nobody pulls from, a dead-letter subject that nobody stores.

@@ -1,8 +1,10 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -210,24 +212,31 @@ func FromNew() Start { return Start{kind: startNew} }
 // FromTime begins with the first message stored at t or later. Not for work queues.
 func FromTime(t time.Time) Start { return Start{kind: startTime, at: t} }
 
-// An OptionError is an option outside its range.
+// An OptionError is one option that will not do, such as one outside its range. All that
+// are wrong are returned at once, joined.
 type OptionError struct {
-	Option, Value, Want string
+	Option string
+	Value  string // empty: it is not about that
+	Want   string // what to do
 }
 
 func (e *OptionError) Error() string {
+	if e.Value == "" {
+		return "consumer: " + e.Option + " " + e.Want
+	}
 	return fmt.Sprintf("consumer: %s(%s): %s", e.Option, e.Value, e.Want)
 }
 
-// check returns the first option that is out of range, or not for the way that it was
-// given to.
+// check says which options are out of range, exclude each other, or are not for the way
+// that they were given to.
 func (o *options) check(way string) error {
 	no := o.notDurable
 	if way == wayCursor {
 		no = o.notCursor
 	}
-	if len(no) > 0 {
-		return fmt.Errorf("consumer: %s is not an option of %s: leave it out", no[0], way)
+	var errs []error
+	for _, option := range slices.Compact(no) {
+		errs = append(errs, &OptionError{Option: option, Want: "is not an option of " + way + ": leave it out"})
 	}
 	bad := func(ok bool, option string, value any, want string) error {
 		if ok {
@@ -235,7 +244,8 @@ func (o *options) check(way string) error {
 		}
 		return &OptionError{Option: option, Value: fmt.Sprint(value), Want: "use " + want}
 	}
-	errs := []error{
+	errs = append(
+		errs,
 		bad(o.inFlight >= 1 && o.inFlight <= 1000, "InFlight", o.inFlight, "1 to 1000"),
 		bad(o.perWorker >= 0 && o.perWorker <= 1_000_000, "InFlightPerWorker", o.perWorker, "0 to 1000000"),
 		bad(o.ackWait >= time.Second && o.ackWait <= time.Hour, "AckWait", o.ackWait, "1s to 1h"),
@@ -246,18 +256,17 @@ func (o *options) check(way string) error {
 		bad(o.batch >= 1 && o.batch <= 10_000, "PullBatch", o.batch, "1 to 10000"),
 		bad(o.every == 0 || o.every >= 10*time.Millisecond && o.every <= time.Minute, "CursorEvery", o.every, "0, or 10ms to 1m"),
 		bad(o.bucket == "" || groupName.MatchString(o.bucket), "CursorBucket", o.bucket, "letters, digits, - and _"),
-		bad(o.create || !o.provision, "ProvisionOnly", "", "without WithoutCreate"),
-		bad(len(o.backOff) > 0, "BackOff", "", "one or more"),
+	)
+	if o.provision && !o.create {
+		errs = append(errs, &OptionError{Option: "ProvisionOnly", Want: "and WithoutCreate exclude each other: leave one out"})
+	}
+	if len(o.backOff) == 0 {
+		errs = append(errs, &OptionError{Option: "BackOff", Want: "needs a time: give one or more, or leave it out"})
 	}
 	for _, d := range o.backOff {
 		errs = append(errs, bad(d >= 0 && d <= 24*time.Hour, "BackOff", d, "0 to 24h"))
 	}
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // pause is how long to wait after so many tries.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A panic of who observes ends nothing, and is told to them once.
@@ -41,9 +44,44 @@ func TestObservers(t *testing.T) {
 	}
 }
 
+// noServer is one that is not asked.
+type noServer struct{ jetstream.JetStream }
+
+// All that is wrong is said at once, each with what to do.
+func TestAllThatIsWrong(t *testing.T) {
+	_, err := newCore(nil, "a.b", "s", nil, []Option{
+		AckWait(time.Millisecond), AckWait(time.Second), InFlight(0), MaxDeliver(3), DeadLetter("dead.*"), BackOff(), ProvisionOnly(), WithoutCreate(),
+	}, wayCursor)
+	want := `consumer: subject "s": it must contain {partition} once, and contains it 0 times
+consumer: AckWait is not an option of NewCursor: leave it out
+consumer: InFlight(0): use 1 to 1000
+consumer: ProvisionOnly and WithoutCreate exclude each other: leave one out
+consumer: BackOff needs a time: give one or more, or leave it out
+consumer: DeadLetter(dead.*): use a subject without wildcards
+consumer: a nil JetStream: give it what jetstream.New returns for a connection
+consumer: group "a.b": a name is letters, digits, - and _
+consumer: a nil Func: give one that processes a message`
+	var bad *OptionError
+	if err == nil || err.Error() != want || !errors.As(err, &bad) || bad.Option != "AckWait" {
+		t.Errorf("%v", err)
+	}
+	_, err = newCore(noServer{}, "g", "s.{partition}", func(context.Context, *Msg) error { return nil }, []Option{
+		CursorEvery(0), CursorBucket("b"), MaxDeliver(-1), DeadLetter("s.dead"), BackOff(-1, 25*time.Hour),
+	}, wayDurable)
+	want = `consumer: CursorEvery is not an option of NewDurable: leave it out
+consumer: CursorBucket is not an option of NewDurable: leave it out
+consumer: MaxDeliver(-1): use 0 to 1000000
+consumer: BackOff(-1ns): use 0 to 24h
+consumer: BackOff(25h0m0s): use 0 to 24h
+consumer: DeadLetter(s.dead): use a subject that s.{partition} does not match, or dead letters come back`
+	if err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNilOptions(t *testing.T) {
 	none := func(context.Context, *Msg) error { return nil }
-	c, err := newCore(nil, "g", "s.{partition}", none, []Option{nil, InFlight(2), Use(nil, func(f Func) Func { return f }), nil}, wayDurable)
+	c, err := newCore(noServer{}, "g", "s.{partition}", none, []Option{nil, InFlight(2), Use(nil, func(f Func) Func { return f }), nil}, wayDurable)
 	if err != nil || c.opts.inFlight != 2 || len(c.opts.wrap) != 1 {
 		t.Errorf("%v", err)
 	}
