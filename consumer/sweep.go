@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 // A Leftover is what is left on the server of a partition that is not listed any more.
 type Leftover struct {
-	Partition string
+	Partition string    // empty: a key that says of none
 	Name      string    // of the consumer, or of the cursor's key
 	Pending   uint64    // messages that nobody has processed, in hand ones included
 	Since     time.Time // when Sweep found it first (Durable), or when its owner wrote it last (Cursor)
@@ -214,7 +215,8 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 // among those given, and removes those that nobody has written for the grace, and after
 // which no message has come. Anybody may call it, again and again, with all partitions that
 // there are. A partition that comes back after that begins as one that was never seen, see
-// [StartAt].
+// [StartAt]. What could not be done with one cursor is its Why, and part of the error; the
+// others are swept.
 //
 // It needs the permissions of a worker.
 func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
@@ -234,22 +236,29 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 	if err != nil {
 		return nil, fmt.Errorf("consumer: list the keys of bucket %s: %w", c.opts.bucket, err)
 	}
-	var left []Leftover
-	for subject := range info.State.Subjects {
+	var (
+		left   []Leftover
+		failed []error
+	)
+	for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
+		if ctx.Err() != nil {
+			failed = append(failed, context.Cause(ctx))
+			break
+		}
 		key := strings.TrimPrefix(subject, prefix)
 		if listed[key] {
 			continue
 		}
 		l, err := c.leftover(ctx, key, grace)
 		if err != nil {
-			return left, err
+			l.Why = err.Error()
 		}
-		if l.Partition != "" {
+		if failed = append(failed, err); l.Name != "" {
 			left = append(left, l)
 		}
 	}
 	slices.SortFunc(left, func(a, b Leftover) int { return strings.Compare(a.Partition, b.Partition) })
-	return left, nil
+	return left, errors.Join(failed...)
 }
 
 // leftover deals with one cursor of a partition that is not listed. It is nobody's when
@@ -262,15 +271,15 @@ func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) 
 	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
 		return l, nil
 	case err != nil:
-		return l, fmt.Errorf("consumer: read %s of bucket %s: %w", key, c.opts.bucket, err)
+		return Leftover{Name: key}, fmt.Errorf("consumer: read %s of bucket %s: %w", key, c.opts.bucket, err)
 	}
 	partition, err := partitionOf(strings.TrimPrefix(key, c.name+"."))
 	if err != nil {
-		return l, fmt.Errorf("consumer: key %s of bucket %s: %w", key, c.opts.bucket, err)
+		return Leftover{Name: key}, fmt.Errorf("consumer: key %s of bucket %s: %w", key, c.opts.bucket, err)
 	}
 	var rec record
 	if err := json.Unmarshal(m.Data, &rec); err != nil {
-		return l, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: %w", key, c.opts.bucket, err)
+		return Leftover{Partition: partition, Name: key}, fmt.Errorf("consumer: key %s of bucket %s is not a cursor: %w", key, c.opts.bucket, err)
 	}
 	if c.foreign(&rec) {
 		return l, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,46 @@ func TestSweep(t *testing.T) {
 		}{{nil, time.Hour}, {[]parti.Partition{{ID: "a"}}, time.Minute}} {
 			if _, err := o.h.(sweeper).Sweep(t.Context(), wrong.partitions, wrong.grace); err == nil { //nolint:forcetypeassert // it is one
 				t.Errorf("%+v is taken", wrong)
+			}
+		}
+	})
+}
+
+// What is wrong with one cursor is said of it, and the others are swept.
+func TestSweepGoesOn(t *testing.T) {
+	t.Parallel()
+	cursors(t, func(t *testing.T, w *world) {
+		o := w.owner("o", nil)
+		for _, p := range []string{"a", "c"} {
+			x := o.run(p, 1)
+			w.send(p, 1)
+			w.exactly(p, 1)
+			x.release(t)
+		}
+		w.age("c")
+		kv, err := w.js.KeyValue(t.Context(), "g-"+w.stream+"-cursors")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{".=Z", ".b", ".d"} {
+			if _, err := kv.PutString(t.Context(), w.stream+key, "{"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left, err := o.h.(sweeper).Sweep(t.Context(), []parti.Partition{{ID: "a"}}, consumer.MinGrace) //nolint:forcetypeassert // it is one
+		var got []string
+		for _, l := range left {
+			got = append(got, fmt.Sprintf("%s %s %v", strings.TrimPrefix(l.Name, w.stream), l.Partition, l.Removed))
+			if l.Removed == (l.Why != "") {
+				t.Errorf("%+v", l)
+			}
+		}
+		if want := []string{".=Z  false", ".b b false", ".c c true", ".d d false"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		for _, key := range []string{".=Z", ".b", ".d"} {
+			if err == nil || !strings.Contains(err.Error(), "key "+w.stream+key+" of bucket") {
+				t.Errorf("%s is not said: %v", key, err)
 			}
 		}
 	})
