@@ -10,8 +10,9 @@ import (
 )
 
 // A Group is the way to one group. Its methods may be called from several goroutines
-// at once. Their errors are those of the store, such as a kv.DeniedError that names the
-// subject which is not permitted, or one of this package's.
+// at once. Their errors are those of the store, such as a natskv.DeniedError that names the
+// subject which is not permitted, natskv.ErrUnavailable, or natskv.ErrUnknown of an order
+// that may have been given; or one of this package's.
 type Group struct {
 	store    parti.Store
 	who      string

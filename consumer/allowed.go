@@ -7,17 +7,13 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/parti-go/parti/internal/kv"
 )
 
-// A DeniedError says that the server forbids this user what it must do.
-type DeniedError struct {
-	Op      string // "publish" or "subscribe"
-	Subject string
-}
-
-func (e *DeniedError) Error() string {
-	return fmt.Sprintf("consumer: not permitted to %s to %q: grant it to this user; `parti permissions` prints all that each role needs", e.Op, e.Subject)
-}
+// A DeniedError says that the server forbids this user what it must do: its Op, "publish" or
+// "subscribe", to its Subject. It is the same as natskv.DeniedError.
+type DeniedError = kv.DeniedError
 
 // allowed asks the server for each subject whether this user may publish to it. What is
 // published there is for nobody, or says nothing.
@@ -39,14 +35,14 @@ func (c *core) allowed(ctx context.Context, subjects ...string) error {
 func (c *core) permits(ctx context.Context, m *nats.Msg) error {
 	nc := c.js.Conn()
 	m.Reply = nc.NewInbox()
-	return refused(ctx, nc, &DeniedError{"publish", m.Subject}, m.Subject, func() error { return nc.PublishMsg(m) })
+	return refused(ctx, nc, &DeniedError{Op: "publish", Subject: m.Subject}, m.Subject, func() error { return nc.PublishMsg(m) })
 }
 
 // hears says whether this user gets answers.
 func (c *core) hears(ctx context.Context) error {
 	nc := c.js.Conn()
 	inbox := nc.NewInbox()
-	return refused(ctx, nc, &DeniedError{"subscribe", inbox[:strings.LastIndexByte(inbox, '.')] + ".>"}, inbox, func() error {
+	return refused(ctx, nc, &DeniedError{Op: "subscribe", Subject: inbox[:strings.LastIndexByte(inbox, '.')] + ".>"}, inbox, func() error {
 		sub, err := nc.SubscribeSync(inbox)
 		if err != nil {
 			return err
@@ -71,8 +67,11 @@ func refused(ctx context.Context, nc *nats.Conn, denied *DeniedError, subject st
 		}
 		return struct{}{}, nil
 	})
-	if err == nil || errors.As(err, new(*DeniedError)) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*DeniedError)):
+		return fmt.Errorf("consumer: %w", err)
 	}
 	return fmt.Errorf("consumer: see whether %s is permitted: %w", denied.Subject, err)
 }

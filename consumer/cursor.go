@@ -38,8 +38,8 @@ var _ parti.Handler = (*Cursor)(nil)
 // limits that let old ones go. A cursor names its group and subject, and under others the
 // partition fails with a [CursorError]: so does one whose subject was changed.
 //
-// It looks at stream and bucket before anything runs, and fails with [OptionError]s or a
-// [StreamError], which say what to do.
+// It looks at stream and bucket before anything runs, and fails with [OptionError]s, a
+// [DeniedError] or a [StreamError], which say what to do.
 func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Cursor, error) {
 	c, err := newCore(js, group, subject, handle, opts, wayCursor)
 	if err != nil {

@@ -33,10 +33,10 @@ var _ parti.Handler = (*Durable)(nil)
 // are given it, and a work queue refuses the second consumer. [Durable.Provision] refuses
 // such a list.
 //
-// It looks at the stream before anything runs, and fails with [OptionError]s or a
-// [StreamError], which say what to do: a stream that is not there, subjects that it does
-// not have, a start that a work queue does not know, a limit that removes consumers which
-// nobody pulls from, a dead-letter subject that nobody stores.
+// It looks at the stream before anything runs, and fails with [OptionError]s, a
+// [DeniedError] or a [StreamError], which say what to do: a stream that is not there,
+// subjects that it does not have, a start that a work queue does not know, a limit that
+// removes consumers which nobody pulls from, a dead-letter subject that nobody stores.
 func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Durable, error) {
 	c, err := newCore(js, group, subject, handle, opts, wayDurable)
 	if err != nil {

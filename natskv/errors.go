@@ -20,6 +20,27 @@ var ErrConnectionClosed = errors.New("the NATS connection is closed for good: ma
 // a worker whose credentials expire later goes on trying.
 var ErrNotLetIn = errors.New("the NATS server does not let this connection in: give it credentials that the server knows and that have not expired")
 
+// What a Store answers, and so [Open], admin, directory, and whatever else looks at it. They
+// are wrapped, with more words.
+var (
+	// ErrNoBucket says that the bucket is not there: [Open] says it where it may not make
+	// one ([WithoutCreate]). A worker whose bucket is lost makes it anew.
+	ErrNoBucket = kv.ErrLost
+	// ErrUnavailable says that the store cannot be reached, or cannot answer, now. Nothing
+	// was stored, if it was a write.
+	ErrUnavailable = kv.ErrUnavailable
+	// ErrUnknown says that a write got no answer: it was stored, or will be, or not.
+	ErrUnknown = kv.ErrUnknown
+)
+
+// A DeniedError says that the server forbids this user what was tried: its Op, "publish" or
+// "subscribe", to its Subject.
+type DeniedError = kv.DeniedError
+
+// A TooLargeError refuses a value above the server's limit: that of its Key, which has Size
+// bytes and may have Max.
+type TooLargeError = kv.TooLargeError
+
 // A TooOldError refuses a server that lacks what the store is built on.
 type TooOldError struct {
 	Server      string // version, as far as it is known

@@ -78,8 +78,8 @@ func (o *options) check() error {
 	return errors.Join(errs...)
 }
 
-// WithoutCreate lets Open fail when there is no bucket, for processes that are not
-// permitted to make one.
+// WithoutCreate lets Open fail with [ErrNoBucket] when there is no bucket, for processes that
+// are not permitted to make one.
 func WithoutCreate() Option { return func(o *options) { o.create = false } }
 
 // WithRepair lets Open mend the settings of a bucket that can be changed in place.

@@ -54,9 +54,10 @@ const headroom = 1 << 10
 // Open opens the bucket of a group, and makes it if it is not there. It waits for
 // the connection, as long as ctx allows.
 //
-// It fails with [ErrNoJetStream], [ErrConnectionClosed], [ErrNotLetIn], a [TooOldError]
-// or a [SettingsError] when the connection, the server or the bucket will not do; the
-// error says what to do.
+// It fails with [ErrNoJetStream], [ErrConnectionClosed], [ErrNotLetIn], a [DeniedError], a
+// [TooOldError], a [SettingsError] or, with [WithoutCreate], [ErrNoBucket] when the
+// connection, the server, the user's permissions or the bucket will not do; the error says
+// what to do. When ctx ends before there is a connection, it is an [ErrUnavailable].
 func Open(ctx context.Context, js jetstream.JetStream, group string, opts ...Option) (*Store, error) {
 	s, err := newStore(js, group, opts)
 	if err != nil {

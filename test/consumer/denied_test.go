@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti/consumer"
+	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/test/natstest"
 )
 
@@ -73,7 +74,7 @@ func TestDenied(t *testing.T) {
 			if err != nil {
 				t.Errorf("denied %s: %v", c.deny, err)
 			}
-		case !errors.As(err, &denied) || denied.Subject != c.named:
+		case !errors.As(err, &denied) || denied.Subject != c.named || !errors.As(err, new(*natskv.DeniedError)):
 			t.Errorf("denied %s: %v", c.deny, err)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/directory"
-	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/permissions"
 	"github.com/parti-go/parti/source"
@@ -177,7 +176,7 @@ func TestDenied(t *testing.T) {
 	ns := site(t, "$PARTI.>")
 	_ = store(t, ns, "all")
 	_, err := directory.Open(t.Context(), store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutFence()))
-	var denied *kv.DeniedError
+	var denied *natskv.DeniedError
 	if !errors.As(err, &denied) || denied.Op != "subscribe" {
 		t.Errorf("%v", err)
 	}

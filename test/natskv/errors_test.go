@@ -186,7 +186,7 @@ func TestBucketCannotBeMadeAtOnce(t *testing.T) {
 func TestBucketIsNotThere(t *testing.T) {
 	ns := natstest.Start(t)
 	_, err := natskv.Open(t.Context(), jetStream(t, natstest.Connect(t, ns)), "orders", natskv.WithoutCreate())
-	if !errors.Is(err, kv.ErrLost) {
+	if !errors.Is(err, natskv.ErrNoBucket) {
 		t.Errorf("%v", err)
 	}
 }
@@ -285,7 +285,7 @@ func TestDenied(t *testing.T) {
 	}
 	denied := func(op, subject string, err error) {
 		t.Helper()
-		var e *kv.DeniedError
+		var e *natskv.DeniedError
 		if !errors.As(err, &e) {
 			t.Errorf("%v; want to be denied to %s to %s", err, op, subject)
 			return
@@ -324,7 +324,7 @@ func TestDenied(t *testing.T) {
 	}
 	if _, err := natskv.Open(ctx, jetStream(t, user("deaf")), "orders"); err == nil {
 		t.Error("opened without an inbox")
-	} else if e := new(kv.DeniedError); !errors.As(err, &e) || e.Op != "subscribe" || !strings.HasPrefix(e.Subject, "_INBOX.") {
+	} else if e := new(natskv.DeniedError); !errors.As(err, &e) || e.Op != "subscribe" || !strings.HasPrefix(e.Subject, "_INBOX.") {
 		t.Errorf("%v", err)
 	}
 
@@ -435,7 +435,7 @@ func TestWrongCredentials(t *testing.T) {
 func TestNothingAfterClose(t *testing.T) {
 	s := open(t, servers["one"](t), "closed")
 	s.Close()
-	if stop, err := s.Answer("w1", func() []byte { return nil }); !errors.Is(err, kv.ErrUnavailable) {
+	if stop, err := s.Answer("w1", func() []byte { return nil }); !errors.Is(err, natskv.ErrUnavailable) {
 		t.Errorf("answers: %v", err)
 		stop()
 	}
