@@ -459,6 +459,43 @@ func (s *overtaken) Write(ctx context.Context, w kv.Write) (kv.Rev, error) {
 	return s.Client.Write(ctx, w)
 }
 
+// A move that the leader cannot do any more is not waited for; a pin is, since it may be kept.
+func TestAwaitOwnerOfWhatCannotBe(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		p := f.snapshot().Partitions[0]
+		to := map[string]string{"w0-0": "w1-0", "w1-0": "w0-0"}[p.Owner]
+		for range 2 { // the second time, what was said of the first stands as it begins
+			late := admin.Open(&overtaken{f.client, func() {
+				if _, err := f.group.Cordon(ctx, to, admin.Order{}); err != nil {
+					t.Error(err)
+				}
+			}})
+			if _, err := late.Move(ctx, p.ID, to, admin.Order{}); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			var refused *admin.RefusedError
+			if err := late.AwaitOwner(ctx, p.ID, to); !errors.As(err, &refused) || refused.Why != "the worker takes nothing new" || refused.Try == "" {
+				t.Fatalf("%v", err)
+			}
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if _, err := f.group.Uncordon(ctx, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.group.Pin(ctx, p.ID, to, admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.group.AwaitOwner(ctx, p.ID, to); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What others are to read is one line that is not too long, or nothing is done.
 func TestFreeText(t *testing.T) {
 	inBubble(t, 1, 2, func(t *testing.T, f *fleet) {

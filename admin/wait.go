@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parti-go/parti/internal/kv"
@@ -204,23 +205,55 @@ func (g *Group) AwaitSettled(ctx context.Context, progress func(Snapshot)) error
 	return err
 }
 
-// AwaitOwner waits until a partition is owned by that worker and by nobody else.
+// AwaitOwner waits until a partition is owned by that worker and by nobody else. A move that
+// was asked for and that the leader could not do is a [RefusedError] with the leader's
+// reason: it is not tried again. A pin that cannot be kept, as while its worker is not there
+// or takes nothing new, may be kept later: this waits until ctx ends, and so it does for what
+// nobody has asked for. The leader's alerts say why it waits; see [Snapshot].
 func (g *Group) AwaitOwner(ctx context.Context, partition, worker string) error {
 	at := "nowhere"
+	var refused, before error
 	err := g.Watch(ctx, func(s Snapshot, err error) bool {
 		if err != nil {
 			return true
 		}
 		p, err := s.Partition(partition)
-		if err != nil {
+		if at = p.Owner; err != nil {
 			at = "nowhere"
-			return true
+		} else if p.State == Owned && p.Owner == worker {
+			return false
 		}
-		at = p.Owner
-		return p.State != Owned || p.Owner != worker
+		// What a worker says of its alerts may be a moment older than what it says of the
+		// orders that it has heard: it is believed the second time.
+		said := s.unmoved(partition, worker)
+		if said != nil && before != nil {
+			refused = said
+		}
+		before = said
+		return refused == nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s is on %s: %w", partition, at, err)
+	}
+	return refused
+}
+
+// unmoved is why the leader has not done a move that was asked for; nil where it has, or may
+// yet, or where a pin will do it.
+func (s *Snapshot) unmoved(partition, worker string) error {
+	ordered := func(kind plan.ControlKind) bool {
+		return slices.ContainsFunc(s.Controls, func(c plan.Control) bool {
+			return c.Kind == kind && c.Partition == partition && c.Worker == worker
+		})
+	}
+	if s.Leader == nil || !s.Leader.Leads || s.Unheard || !ordered(plan.MoveTo) || ordered(plan.Pin) {
+		return nil
+	}
+	for _, a := range s.Alerts {
+		why, is := strings.CutPrefix(a.Text, partition+" was not moved to "+worker+": ")
+		if is && a.Leader && a.About == "move "+partition {
+			return &RefusedError{What: "move " + partition + " to " + worker, Why: why, Try: "move it again when that has changed"}
+		}
 	}
 	return nil
 }
