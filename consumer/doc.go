@@ -6,7 +6,8 @@
 // owns the partition pulls from it, and nothing about it changes when the owner does.
 // (Moving a subject from one consumer's filter to another's skips, repeats or even
 // deletes messages, depending on the stream's retention.) It works with every
-// retention, on one node and on several.
+// retention, on one node and on several. With interest retention the server drops what is
+// published for a partition before its consumer is there: [Durable.Provision] comes first.
 //
 //	d, err := consumer.NewDurable(ctx, js, "orders", "ORDERS", "orders.{partition}.>",
 //		func(ctx context.Context, m *consumer.Msg) error {
@@ -41,10 +42,16 @@
 //
 // JetStream knows no tokens: whoever knows a message's reply subject can acknowledge it.
 // So before every acknowledgement the lease is checked, by a clock that counts
-// suspension: a process that wakes after its session has ended acknowledges nothing. What
-// is left is a process that is stopped between this check and the write to its
-// connection, some microseconds; the acknowledgement that it sends on waking is of a
-// message that its function has finished.
+// suspension: a process that wakes after the trust in its session has ended acknowledges
+// nothing.
+//
+// Under parti.Fence nobody else is given the partition before that. What is left is a
+// process that is stopped between this check and the write to its connection, some
+// microseconds. Under parti.Freeze others may be given it earlier, after EmergencyGrace or
+// LostAfter (see parti.Config), and a process that was stopped for some seconds may still
+// trust its session when it wakes: until it hears the truth it may acknowledge what the next
+// owner has been given. Either way, the acknowledgement is of a message that its function
+// has finished.
 //
 // A cursor needs no clock: as soon as the next owner has begun, which it does by writing
 // its token, the server refuses what an earlier one writes.

@@ -52,9 +52,10 @@ func defaults(way string) options {
 	}
 }
 
-// InFlight is how many messages of one partition may be in hand at once. With more
-// than one, order within the partition is lost: while one fails, or takes long, others pass
-// it, in a Cursor at most so many and 256. Default: 1. Range: 1 to 1000.
+// InFlight is how many messages of one partition may be in hand at once. With more than
+// one, order within the partition is lost: while one fails, or takes long, others pass it.
+// In a Cursor, that one and those after it that are in hand or done may be InFlight + 256;
+// then the partition waits for it. Default: 1. Range: 1 to 1000.
 func InFlight(n int) Option { return func(o *options) { o.inFlight = n } }
 
 // InFlightPerWorker bounds how many messages this process has in hand at once, of all
@@ -106,17 +107,19 @@ func BackOff(ds ...time.Duration) Option { return func(o *options) { o.backOff =
 // subscribes to the subject without a stream gets it. Default: none.
 func DeadLetter(subject string) Option { return func(o *options) { o.dead = subject } }
 
-// MaxDeliver is after how many failed tries a message goes to the DeadLetter subject,
-// which must be set. A message that was given out and given back, as when its owner is
-// lost, has been tried as well. One that kills its owners leaves no error: it goes there
-// untried when it was given out more than twice as often, and three times (NewDurable), or
-// when it was tried so often, and the partition had lost two owners without getting on
-// before the one that tried it last (NewCursor). Default, and 0: any number.
-// Range: 0 to 1 000 000.
+// MaxDeliver is how many tries a message has: one whose n-th delivery fails goes to the
+// DeadLetter subject, which must be set. With NewDurable, deliveries that were given back
+// untried count as well, as when the partition moved. A message that kills its process
+// leaves no error: NewDurable buries it unrun when it is given out for more than 2n + 3
+// times, and NewCursor after n tries that were written down, once the partition has lost
+// more than two owners in a row without getting on. An error that is [parti.ErrFenced]
+// counts for none of this, see [Func]. Default, and 0: any number. Range: 0 to 1 000 000.
 func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
 
 // StartAt is where a partition begins that never had a consumer. It says nothing about
-// one that had. Default: [FromFirst].
+// one that had. With interest retention the server drops what is published for a partition
+// before its consumer is there, wherever that begins: see [Durable.Provision].
+// Default: [FromFirst].
 func StartAt(s Start) Option { return func(o *options) { o.start = s } }
 
 // PullExpiry is how long one request for messages stays with the server. An idle
@@ -205,8 +208,9 @@ const (
 func FromFirst() Start { return Start{} }
 
 // FromNew begins with the first message that comes after the consumer was made, or the
-// partition was owned for the first time. Not for work queues, which have no such
-// consumers.
+// partition was owned for the first time. So it skips what comes between the listing of a
+// partition and its first owner: never use it with source.Subjects, which lists a partition
+// since it has a message. Not for work queues, which have no such consumers.
 func FromNew() Start { return Start{kind: startNew} }
 
 // FromTime begins with the first message stored at t or later. Not for work queues.

@@ -112,8 +112,8 @@ func (d *Directory) All() iter.Seq2[string, Owner] {
 	}
 }
 
-// Version is the newest plan that was heard of. Some of it may still be on its way; when
-// Staleness is next below what it is now, none is.
+// Version is the newest plan that was heard of. Some of that plan may not have been read
+// yet. All of it has been once Staleness is less than the time since you read Version.
 func (d *Directory) Version() plan.Version {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,7 +26,7 @@ func Static(partitions ...plan.Partition) Func {
 	return func(context.Context) ([]plan.Partition, error) { return clone(kept), nil }
 }
 
-// A Func lists partitions by calling itself. It must end when ctx does.
+// Func makes a function a PartitionSource. It must end when ctx does.
 type Func func(ctx context.Context) ([]plan.Partition, error)
 
 // ListPartitions calls f. A nil f is an error.
