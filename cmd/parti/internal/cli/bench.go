@@ -79,7 +79,7 @@ three in milliseconds, and what.`,
 	f := cmd.Flags()
 	b.streams = s
 	b.connection.flags(f)
-	f.DurationVar(&b.timeout, "timeout", 0, fmt.Sprintf("give up after this `time`, with exit code 5 (default: %v, and %v for each round)", benchPatience, roundPatience))
+	f.DurationVar(&b.timeout, "timeout", 0, fmt.Sprintf("give up after this `time`, with exit code 5; 0: no limit (default: %v, and %v for each round)", benchPatience, roundPatience))
 	f.IntVar(&b.workers, "workers", 8, fmt.Sprintf("how many workers, %d to %d", leastBenchWorkers, mostBenchWorkers))
 	f.IntVar(&b.partitions, "partitions", 400, fmt.Sprintf("how many partitions, twice the workers to %d", mostBenchPartitions))
 	f.IntVar(&b.rounds, "rounds", 3, fmt.Sprintf("how often a worker joins, stops, is lost, 1 to %d", mostBenchRounds))

@@ -19,7 +19,13 @@ import (
 // try runs one command line off a terminal.
 func try(ctx context.Context, env map[string]string, args ...string) (code Code, out, talk string) {
 	var o, e bytes.Buffer
-	code = Run(ctx, args, &Streams{In: strings.NewReader(""), Out: &o, Err: &e, Env: func(k string) string { return env[k] }})
+	environ := func() (all []string) {
+		for k, v := range env {
+			all = append(all, k+"="+v)
+		}
+		return all
+	}
+	code = Run(ctx, args, &Streams{In: strings.NewReader(""), Out: &o, Err: &e, Env: func(k string) string { return env[k] }, Environ: environ})
 	return code, o.String(), e.String()
 }
 

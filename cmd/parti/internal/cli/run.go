@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/caarlos0/env/v11"
@@ -122,8 +124,8 @@ func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.partitions, "partitions", "", "the `source` of the partitions: a file that lists them, or how many there are (default: none; others lead)")
 	flags.BoolVar(&f.embedded, "embedded", false, "for one machine: the first process brings a NATS server, and others take over when it ends")
 	flags.StringVar(&f.embeddedDir, "embedded-dir", "", "the `directory` of that server; all processes have the same (default: one for each group below XDG_STATE_HOME or ~/.local/state)")
-	flags.BoolVar(&f.done, "done-on-success", false, "exit code 0 says that the partition's work is done: it is run again only when it was taken from the list and put there anew")
-	flags.IntVar(&f.reject, "reject-code", 0, "an exit `code` that gives the partition to another worker; 1 to 255 (default: none)")
+	flags.BoolVar(&f.done, "done-on-success", false, "exit code 0 says that the partition's work is done: it is run again only when it was taken from the list and put there anew; what exits after SIGTERM was stopped, whatever its code")
+	flags.IntVar(&f.reject, "reject-code", 0, "an exit `code` that gives the partition to another worker, 1 to 255; what exits after SIGTERM was stopped, whatever its code (default: none)")
 	flags.BoolVar(&f.prefix, "prefix", true, "write the name of the partition before each line")
 
 	flags.StringVar(&f.config, "config", "", "a YAML `file` with more settings of parti.Config, such as heartbeat_interval: 1s; above it is the environment, such as PARTI_HEARTBEAT_INTERVAL=1s, and above both are flags")
@@ -212,6 +214,41 @@ func fromEnvironment(c *parti.Config, lookup func(string) string) error {
 	return nil
 }
 
+// mistyped are variables that mean nothing and are nearly called as a setting is, each with
+// that setting, sorted.
+func mistyped(environ []string) (all [][2]string) {
+	fields, err := env.GetFieldParamsWithOptions(&parti.Config{}, env.Options{Prefix: envPrefix})
+	if err != nil {
+		return nil // who reads the settings says so
+	}
+	known := map[string]bool{"PARTI_CONSOLE_TOKEN": true}
+	for _, field := range fields {
+		known[field.Key] = true
+	}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		if value == "" || known[name] || run.Tells(name) || !strings.HasPrefix(strings.ToUpper(name), envPrefix) {
+			continue
+		}
+		best, least := "", mostTypos+1
+		for _, field := range fields {
+			d := distance(strings.ToUpper(name), field.Key)
+			if d < least && 3*d <= len(field.Key)-len(envPrefix) {
+				best, least = field.Key, d
+			}
+		}
+		if best != "" {
+			all = append(all, [2]string{name, best})
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	return all
+}
+
+// mostTypos is how many letters of a setting's name may be wrong for it to be the one that
+// was meant; in a short name a third of them.
+const mostTypos = 2
+
 func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.FlagSet, command []string) error {
 	if f.group = s.group(f.group); f.group == "" {
 		return usage(errNoGroup, tryGroup)
@@ -244,6 +281,11 @@ func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.
 		Out: s.Out, Err: s.Err, OutStyle: style(s.Out), ErrStyle: style(s.Err),
 	}
 	defer o.Close()
+	if s.Environ != nil {
+		for _, m := range mistyped(s.Environ()) {
+			o.Say("warning", m[0]+" in the environment is no setting, and changes nothing; did you mean "+m[1]+"?")
+		}
+	}
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	js, leave, err := f.connect(ctx, s, &o, give)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,37 @@ func TestRunGroup(t *testing.T) {
 		if code, out, talk := try(t.Context(), nil, "status", "--nats", url); code != Done || !strings.Contains(out, "group\t"+group+",") {
 			t.Errorf("exit code %d: %s%s", code, out, talk)
 		}
+	}
+}
+
+// A variable that is nearly called as a setting is one that was meant: it is said, once,
+// and everything goes on.
+func TestRunMistyped(t *testing.T) {
+	env := map[string]string{
+		"PARTI_SESION_TTL": "3s", "PARTI_HEARTBEAT_INTERAVL": "1s", "parti_zone": "a", "PARTI_SHARES": "2", "PARTI_DEGRADED_ENTERAFTER": "7s",
+		"PARTI_ZONE": "b", "PARTI_WORKER": "w", "PARTI_TOKEN": "7", "PARTI_GROUP": "g", "PARTI_WEIGHT": "1", "PARTI_PARTITION": "p", "PARTI_CONSOLE_TOKEN": "t",
+		"PARTI_LABEL_S": "x", "PARTI_LABELS": "a:b", "PARTI_MINE": "x", "PARTI_CAPACTY": "", "PARTY_ZONE": "x", "HOME": t.TempDir(),
+	}
+	code, out, talk := try(t.Context(), env, "run", "--nats", "nats://127.0.0.1:1", "--", "true")
+	var said []string
+	for line := range strings.Lines(talk) {
+		if strings.Contains(line, "in the environment") {
+			said = append(said, strings.TrimSpace(line))
+		}
+	}
+	want := []string{
+		"parti: PARTI_DEGRADED_ENTERAFTER in the environment is no setting, and changes nothing; did you mean PARTI_DEGRADED_ENTER_AFTER?",
+		"parti: PARTI_HEARTBEAT_INTERAVL in the environment is no setting, and changes nothing; did you mean PARTI_HEARTBEAT_INTERVAL?",
+		"parti: PARTI_SESION_TTL in the environment is no setting, and changes nothing; did you mean PARTI_SESSION_TTL?",
+		"parti: PARTI_SHARES in the environment is no setting, and changes nothing; did you mean PARTI_SHARE?",
+		"parti: parti_zone in the environment is no setting, and changes nothing; did you mean PARTI_ZONE?",
+	}
+	if code != Failed || out != "" || !slices.Equal(said, want) {
+		t.Errorf("exit code %d: %s%s", code, out, talk)
+	}
+	_, _, talk = try(t.Context(), env, "run", "--json", "--nats", "nats://127.0.0.1:1", "--", "true")
+	if !strings.Contains(talk, `"event":"warning"`) {
+		t.Error(talk)
 	}
 }
 

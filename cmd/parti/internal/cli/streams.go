@@ -16,6 +16,7 @@ type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      func(string) string
+	Environ  func() []string // all of it, as os.Environ has it; nil: nobody knows
 	// Width, where it is not 0, makes these streams a terminal that is so wide, and on
 	// which somebody can be asked: for tests.
 	Width int
@@ -23,7 +24,7 @@ type Streams struct {
 
 // system are the process's own.
 func system() *Streams {
-	return &Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv}
+	return &Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv, Environ: os.Environ}
 }
 
 // terminal returns the file behind w if that is a terminal.

@@ -37,7 +37,7 @@ func (t *target) flags(cmd *cobra.Command, s *Streams) {
 	f := cmd.Flags()
 	t.connection.flags(f)
 	f.StringVarP(&t.group, "group", "g", "", "the `name` of the group; also PARTI_GROUP. Without it, the only one there is")
-	f.DurationVar(&t.timeout, "timeout", patience, "give up after this `time`, with exit code 5")
+	f.DurationVar(&t.timeout, "timeout", patience, "give up after this `time`, with exit code 5; 0: no limit")
 	_ = cmd.RegisterFlagCompletionFunc("group", t.completeGroups)
 	_ = cmd.RegisterFlagCompletionFunc("context", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return contextsOf(s.Env).names(), cobra.ShellCompDirectiveNoFileComp

@@ -17,6 +17,11 @@ const (
 	envLabel     = "PARTI_LABEL_" // and a label's name
 )
 
+// Tells reports whether a command is told something by a variable of that name.
+func Tells(name string) bool {
+	return slices.Contains([]string{envPartition, envToken, envWorker, envGroup, envWeight}, name) || strings.HasPrefix(name, envLabel)
+}
+
 // A job is what a command is told.
 type job struct {
 	Group, Worker, Partition string
