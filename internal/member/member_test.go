@@ -220,6 +220,28 @@ func TestTombstoned(t *testing.T) {
 	}
 }
 
+// A tombstone, or another session, ends this one though the plan or the slice cannot be read.
+func TestTombstonedWhileThePlanCannotBeRead(t *testing.T) {
+	for _, kind := range []Kind{KindPlan, KindSlice} {
+		t.Run(kind.String(), func(t *testing.T) {
+			w := newWorld(t)
+			w.group(2, 4)
+			w.twoOwners = true // it is not true, and it takes a moment to learn of it
+			b := w.other()
+			w.fault = func(x *box, op Op) fault {
+				if g, ok := op.Do.(Get); ok && x == b && g.Key.Kind == kind {
+					return fault{err: kv.ErrUnavailable}
+				}
+				return fault{}
+			}
+			w.buried(b)
+			w.must("the loss", 2*time.Second, func() bool { return len(saw[event.SessionLost](b)) == 1 })
+			w.fault = nil
+			w.must("as before", 30*time.Second, w.settled)
+		})
+	}
+}
+
 func TestKeyExpired(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)

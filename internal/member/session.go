@@ -198,13 +198,17 @@ func (s *session) renew(rep hold.Report) {
 	})
 }
 
-// find reads what stands at the session's key, and then the plan and the slice.
-// The brain waits for it; trust goes on running out meanwhile.
+// find reads what stands at the session's key and, unless that says that the session has
+// ended, the plan and the slice. The brain waits for it; trust goes on running out meanwhile.
 func (s *session) find() {
 	s.get(s.life, s.key(), func(own Record) {
 		if own.Unreadable != nil {
 			s.failed("reading the own session", own.Unreadable)
 			s.after(s.life, "find", retryMost, s.find)
+			return
+		}
+		if k := s.standing(own); k == hold.Tombstone || k == hold.Foreign { // whatever the plan says
+			s.found(own, Record{}, Record{})
 			return
 		}
 		s.get(s.life, Key{Kind: KindPlan}, func(head Record) {
