@@ -212,3 +212,35 @@ func TestWritesThatArriveTwice(t *testing.T) {
 		})
 	}
 }
+
+// A worker that may not write its session any more, and is connected all the same, finds out
+// that the group has gone on without it: nothing of it runs beside its new owners for long.
+// Once it may write again, it is as before.
+func TestMayNotRenew(t *testing.T) {
+	for _, isolation := range []Isolation{Freeze, Fence} {
+		t.Run(isolation.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(12)...)
+				leader, others := f.even(Config{Isolation: isolation}, 12)
+				out, stays := others[0], others[1]
+				f.ledger.twoAllowed(isolation == Freeze)
+				out.store.Refuse(func(op memkv.Op) error {
+					if op.Kind == memkv.OpWrite && strings.HasPrefix(op.Keys[0], wire.Session.Prefix()) {
+						return &kv.DeniedError{Op: "publish", Subject: op.Keys[0]}
+					}
+					return nil
+				})
+				f.eventually(25*time.Second, "it knows that it is lost, and nothing of it runs", func() bool {
+					return len(happened[event.SessionLost](out)) == 1 && out.Status().Running == 0
+				})
+				f.ledger.twoAllowed(false)
+				f.settled(10*time.Second, 12, leader, stays)
+				time.Sleep(time.Minute)
+				f.settled(0, 12, leader, stays)
+				out.store.Mend()
+				f.settled(time.Minute, 12, leader, stays, out)
+				stopAll(leader, stays, out)
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,6 +240,96 @@ func TestTombstonedWhileThePlanCannotBeRead(t *testing.T) {
 			w.fault = nil
 			w.must("as before", 30*time.Second, w.settled)
 		})
+	}
+}
+
+var errDenied = &kv.DeniedError{Op: "publish", Subject: "session"}
+
+// unwritten has every write of b's session fail, and nothing is stored.
+func (w *world) unwritten(b *box, err error) {
+	w.fault = func(x *box, op Op) fault {
+		if p, ok := op.Do.(Put); ok && x == b && p.Record.Key.Kind == KindSession {
+			return fault{err: err}
+		}
+		return fault{}
+	}
+}
+
+// Who may not renew, or cannot, is never refused, and finds out all the same that its session is over:
+// by a tombstone, by a successor, and where its key is gone and the plan goes on without it.
+func TestLostWithoutRenewals(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		fence bool
+		end   func(w *world, b *box)
+		why   string
+	}{
+		"declared lost":                {err: errDenied, end: func(*world, *box) {}, why: "declared it lost"},
+		"declared lost, and fence":     {err: errDenied, fence: true, end: func(*world, *box) {}, why: "declared it lost"},
+		"declared lost, and it cannot": {err: kv.ErrUnavailable, end: func(*world, *box) {}, why: "declared it lost"},
+		"succeeded": {err: errDenied, end: func(w *world, b *box) {
+			key := Key{KindSession, b.rd.WorkerID}
+			x := w.store.session(b.rd.WorkerID)
+			rev, _ := w.store.rev(key)
+			x.Nonce, x.Host = "another", "elsewhere"
+			w.store.put(Put{Record: Record{Key: key, Rev: rev, Value: x}})
+		}, why: "taken over"},
+		"gone": {err: errDenied, end: func(w *world, b *box) {
+			for _, kind := range []Kind{KindSession, KindSlice} {
+				w.store.put(Put{Record: Record{Key: Key{kind, b.rd.WorkerID}, Gone: true}})
+			}
+		}, why: "has expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.parts = parts(4)
+			for _, id := range []string{"one", "two"} {
+				cfg := w.config(id)
+				if c.fence {
+					cfg = w.fenced(id)
+				}
+				w.start(cfg)
+			}
+			w.must("the first plan", 40*time.Second, w.settled)
+			w.run(3 * time.Second)
+			b := w.other()
+			w.twoOwners = !c.fence
+			w.unwritten(b, c.err)
+			w.run(2 * time.Second)
+			c.end(w, b)
+			w.must("the loss", b.m.cfg.Hold.TTL+2*b.m.cfg.Reconcile, func() bool { return len(saw[event.SessionLost](b)) == 1 })
+			w.run(time.Second)
+			if len(b.run) != 0 {
+				t.Errorf("it still runs %d", len(b.run))
+			}
+			if lost := saw[event.SessionLost](b)[0]; !strings.Contains(lost.Why, c.why) {
+				t.Errorf("lost: %+v", lost)
+			}
+		})
+	}
+}
+
+// What stands at the key is read seldom, and is no news while it is the session's own.
+func TestDeniedForAWhile(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b, reads := w.other(), 0
+	w.unwritten(b, errDenied)
+	denied := w.fault
+	w.fault = func(x *box, op Op) fault {
+		if g, ok := op.Do.(Get); ok && x == b && g.Key.Kind == KindSession {
+			reads++
+		}
+		return denied(x, op)
+	}
+	w.run(10 * time.Second)
+	if reads < 1 || reads > 3 {
+		t.Errorf("%d reads of its key in ten seconds, want one in %v", reads, b.m.cfg.Reconcile)
+	}
+	w.fault = nil
+	w.run(10 * time.Second)
+	if !w.settled() || len(b.run) != 2 || len(saw[event.SessionLost](b)) != 0 || b.rd.Trusted.IsZero() {
+		t.Errorf("not as before\n%s", w.tail())
 	}
 }
 

@@ -41,6 +41,9 @@ type session struct {
 	resumed bool
 	why     string // it was lost
 
+	look     time.Time // no look at the own key before then
+	vanished bool      // nothing stood there at the last look
+
 	stopped map[plan.Lease]stopped // asked to end
 	early   map[plan.Lease]bool    // returned early, and to be run again
 	slow    map[string]bool        // partitions whose run was told of, since it does not come to run
@@ -185,10 +188,10 @@ func (s *session) renew(rep hold.Report) {
 			}
 			s.tell(hold.Renewed{Sent: a.Sent})
 		case Unavailable:
-			s.tell(hold.RenewFailed{})
+			s.unwritten(!s.rd.Alive)
 		case Forbidden:
 			s.failed("renewing the session", a.Err)
-			s.tell(hold.RenewFailed{})
+			s.unwritten(true)
 		case Strange:
 			s.failed("renewing the session", a.Err)
 			s.find()
@@ -196,6 +199,38 @@ func (s *session) renew(rep hold.Report) {
 			s.find()
 		}
 	})
+}
+
+// unwritten goes on after a renewal of which nothing was stored. Where none is, for want of
+// a right or of a way to the store, none is refused either: that the session has ended is
+// then only to be seen at its key.
+func (s *session) unwritten(look bool) {
+	if s.vanished {
+		s.vanished = false
+		s.find()
+		return
+	}
+	s.tell(hold.RenewFailed{})
+	if look && !s.now.Before(s.look) {
+		s.look = s.now.Add(s.cfg.Reconcile)
+		s.ask(s.life, Get{s.key()}, s.looked)
+	}
+}
+
+// looked takes in what stood at the key, read beside the renewals: the end of the session
+// counts at any time. That nothing stands there is for the next renewal to find out.
+func (s *session) looked(a Answer) {
+	own, err := a.record(s.key())
+	if err != nil || own.Unreadable != nil {
+		return // there will be another look
+	}
+	switch k := s.standing(own); {
+	case k == hold.Gone:
+		s.vanished = true
+	case (k == hold.Tombstone || k == hold.Foreign) && own.Rev > s.rev:
+		s.found(own, Record{}, Record{})
+	default: // it still stands
+	}
 }
 
 // find reads what stands at the session's key and, unless that says that the session has

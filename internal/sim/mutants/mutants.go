@@ -137,6 +137,11 @@ var All = []Mutant{
 		Edits:    []Edit{{"internal/hold/isolation.go", "case f.Plan && !f.Mine:", "case false:"}},
 		Profiles: "losses", Breaks: []int{2}, Seeds: 200,
 	},
+	{
+		Rule:    "a session that cannot be renewed looks whether it has ended",
+		Edits:   []Edit{{"internal/member/session.go", "if look && !s.now.Before(s.look) {", "if false {"}},
+		Package: "./internal/member", // no fleet of the simulator lacks a right
+	},
 
 	// What a leader concludes.
 	{
