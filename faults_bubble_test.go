@@ -213,6 +213,30 @@ func TestWritesThatArriveTwice(t *testing.T) {
 	}
 }
 
+// Every write is stored, and its answer comes too late, before or after it is read: nobody
+// leads, no trust is extended, and all reads are well. The operator is told what it is.
+func TestWritesAreAnsweredTooLate(t *testing.T) {
+	for _, late := range []time.Duration{time.Second, 2500 * time.Millisecond} {
+		t.Run(late.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(2)...)
+				m := f.join("a", Config{ExpectedWorkers: 1})
+				f.settled(10*time.Second, 2, m)
+				m.store.LateWrites(late)
+				told := func() bool {
+					return slices.ContainsFunc(m.Status().Alerts, func(a Alert) bool {
+						return a.About == "slow store" && strings.Contains(a.Text, "longer than 2s to answer writes")
+					})
+				}
+				f.eventually(20*time.Second, "an alert says what it is", told)
+				m.store.Mend()
+				f.eventually(10*time.Second, "it is over", func() bool { return !told() })
+				stopAll(m)
+			})
+		})
+	}
+}
+
 // A worker that may not write its session any more, and is connected all the same, finds out
 // that the group has gone on without it: nothing of it runs beside its new owners for long.
 // Once it may write again, it is as before.

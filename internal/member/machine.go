@@ -392,6 +392,7 @@ func (m *Machine) lost() bool {
 		m.say(event.SessionLost{Worker: s.base.Worker, Session: s.base.Nonce, Why: s.why})
 	}
 	m.highest = max(m.highest, s.wrote.Highest, m.watch.plan.Version)
+	s.inTime()
 	m.forget = s.out.forget
 	s.life.over = true
 	m.session, m.watch, m.stand, m.term = nil, nil, nil, nil

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -139,6 +140,65 @@ func TestRenewalWithoutAnAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A store whose answers to writes come too late looks well in every other way: people are
+// told what it is, once, and that it is over.
+func TestRenewalsAnsweredTooLate(t *testing.T) {
+	about := func(b *box) []event.Alert {
+		return slices.DeleteFunc(saw[event.Alert](b), func(a event.Alert) bool { return a.About != lateAbout })
+	}
+	slow := func(b *box, f fault) func(*box, Op) fault {
+		return func(x *box, op Op) fault {
+			if p, ok := op.Do.(Put); ok && x == b && p.Record.Key.Kind == KindSession {
+				return f
+			}
+			return fault{}
+		}
+	}
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	w.fault = slow(b, fault{err: kv.ErrUnknown, stored: true, wait: 2 * time.Second})
+	w.must("the alert", 9*time.Second, func() bool { return len(about(b)) == 1 })
+	if text := about(b)[0].Text; !strings.Contains(text, "longer than 2s to answer writes") || !strings.Contains(text, "natskv.WithRequestTimeout") {
+		t.Errorf("says %q", text)
+	}
+	w.run(30 * time.Second)
+	if n := len(about(b)); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	w.fault = nil
+	w.run(5 * time.Second)
+	if as := about(b); len(as) != 2 || as[1].Text != "" {
+		t.Errorf("it is not over: %+v", as)
+	}
+	// One now and then, writes that are not stored, and errors of another kind, are none.
+	n := 0
+	w.fault = func(x *box, op Op) fault {
+		f := slow(b, fault{err: kv.ErrUnknown, stored: true, wait: time.Second})(x, op)
+		if f.err != nil {
+			n++
+		}
+		if n%2 == 0 {
+			return fault{}
+		}
+		return f
+	}
+	w.run(20 * time.Second)
+	for _, f := range []fault{{err: kv.ErrUnknown}, {err: kv.ErrUnavailable}, {err: errors.New("a test"), stored: true}} {
+		w.fault = slow(b, f)
+		w.run(5 * time.Second)
+	}
+	if as := about(b); len(as) != 2 {
+		t.Errorf("told of %+v", as[2:])
+	}
+	// It ends with the session, too.
+	w.fault = slow(b, fault{err: kv.ErrUnknown, stored: true, wait: 2 * time.Second})
+	w.must("the alert", 12*time.Second, func() bool { return len(about(b)) == 3 })
+	w.twoOwners = true
+	w.buried(b)
+	w.must("the end", 5*time.Second, func() bool { return len(about(b)) == 4 && about(b)[3].Text == "" })
 }
 
 // What was to be prepared for a session that is lost need not be, also when it ran nothing.

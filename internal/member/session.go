@@ -44,6 +44,8 @@ type session struct {
 	look     time.Time // no look at the own key before then
 	vanished bool      // nothing stood there at the last look
 
+	late late
+
 	stopped map[plan.Lease]stopped // asked to end
 	early   map[plan.Lease]bool    // returned early, and to be run again
 	slow    map[string]bool        // partitions whose run was told of, since it does not come to run
@@ -175,9 +177,12 @@ func (s *session) renew(rep hold.Report) {
 		ttl += whole(s.cfg.Lead.RestartGrace)
 	}
 	s.ask(s.life, Put{Record: rec, TTL: ttl}, func(a Answer) {
-		switch Outcome(a.Err) {
+		class := Outcome(a.Err)
+		s.late.asked(class, s.now.Sub(a.Sent))
+		switch class {
 		case Fine:
 			s.rev = a.Rev
+			s.inTime()
 			if a.proof { // the store went back: what it accepts now says nothing
 				s.tell(hold.RenewFailed{})
 				return
@@ -262,6 +267,9 @@ func (s *session) found(own, head, slice Record) {
 		s.resumed = true
 		s.say(event.SessionResumed{Worker: s.base.Worker, Session: s.base.Nonce})
 	}
+	if f.Key == hold.Own && s.late.found() {
+		s.say(event.Alert{About: lateAbout, Text: s.late.text()})
+	}
 	s.tell(f)
 	if s.brain.Lost() && s.why == "" {
 		s.why = s.lostTo(f, own)
@@ -330,6 +338,13 @@ func (s *session) alert(a hold.Alert) {
 		s.slow[a.Partition] = true
 		s.say(event.Alert{About: prepareOf(a.Partition), Text: fmt.Sprintf(
 			"Prepare of %[1]s has not returned for %[2]v: until it does, %[1]s runs nowhere", a.Partition, a.For.Round(time.Millisecond))})
+	}
+}
+
+// inTime ends the alert about a store that answers too late.
+func (s *session) inTime() {
+	if s.late.over() {
+		s.say(event.Alert{About: lateAbout})
 	}
 }
 

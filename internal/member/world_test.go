@@ -45,6 +45,7 @@ type fault struct {
 	err    error         // the answer
 	stored bool          // and yet it was carried out
 	late   time.Duration // it is carried out so much later, after the answer
+	wait   time.Duration // the answer comes so much later
 }
 
 type delivery struct {
@@ -320,7 +321,7 @@ func (b *box) send(op Op) {
 	}
 	answer := func(a Answer) {
 		a.ID, a.Sent = op.ID, sent
-		w.after(hop, func() { b.step(a) })
+		w.after(hop+f.wait, func() { b.step(a) })
 	}
 	switch do := op.Do.(type) {
 	case Partitions:
