@@ -781,6 +781,49 @@ func TestStopWhileTheStoreIsAway(t *testing.T) {
 	w.must("the end", 5*time.Second, func() bool { return b.rd.Done })
 }
 
+// A leader whose tombstones fail says so. One that may not write them gives way to another,
+// who repairs the loss; any other error is tried again.
+func TestTombstoneThatFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		stands bool
+	}{
+		"denied":    {&kv.DeniedError{Op: "publish", Subject: "$KV.g.session.worker-1"}, false},
+		"strange":   {errors.New("out of the blue"), true},
+		"too large": {&kv.TooLargeError{Key: "session.worker-1", Size: 9, Max: 8}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.group(3, 6)
+			l, b := w.leader(), w.other()
+			id, term := b.rd.WorkerID, l.m.Term()
+			w.fault = func(x *box, op Op) fault {
+				if p, ok := op.Do.(Put); ok && x == l && p.Record.Key == (Key{KindSession, id}) {
+					return fault{err: c.err}
+				}
+				return fault{}
+			}
+			b.kill()
+			w.must("somebody is told", 10*time.Second, func() bool {
+				return slices.ContainsFunc(saw[event.Failed](l), func(f event.Failed) bool {
+					return f.Doing == "declaring "+id+" lost" && f.Err == c.err.Error()
+				})
+			})
+			if c.stands {
+				w.run(20 * time.Second)
+				if n := len(saw[event.Failed](l)); n < 3 || n > 60 {
+					t.Errorf("told %d times", n)
+				}
+				w.fault = nil
+			}
+			w.must("all of it runs", 15*time.Second, w.settled)
+			if led := w.leader() == l && l.m.Term() == term; led != c.stands {
+				t.Errorf("%s leads term %d", w.leader().name, w.leader().m.Term())
+			}
+		})
+	}
+}
+
 func TestStepDown(t *testing.T) {
 	w := newWorld(t)
 	w.group(3, 6)

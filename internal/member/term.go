@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -377,6 +378,13 @@ func (t *term) bury(v roster.Verdict, s roster.Session, tries *retry) {
 			t.missed(s)
 		case Unavailable, Lost:
 			t.after(t.life, "bury "+s.Nonce, tries.pause(t.desk), func() { t.bury(v, s, tries) })
+		case Forbidden, Strange:
+			t.failed("declaring "+s.Worker+" lost", a.Err)
+			if _, denied := errors.AsType[*kv.DeniedError](a.Err); denied { // another may, perhaps
+				t.end(fmt.Sprintf("it may not declare %s lost: %v", s.Worker, a.Err), t.cfg.LeaderTTL)
+				return
+			}
+			t.exhume(v, s, tries)
 		default:
 			t.exhume(v, s, tries)
 		}
