@@ -213,6 +213,38 @@ func TestWritesThatArriveTwice(t *testing.T) {
 	}
 }
 
+// Of two that could lead, one gets no answer to any listing, and is the first to stand. It
+// gives way, and says why: the work of the leader that has left does not wait for ever.
+func TestLeaderWhoseListsHang(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(12)...)
+		leader, others := f.even(Config{}, 12)
+		broken, well := others[0], others[1]
+		broken.store.Hang(func(op memkv.Op) bool { return op.Kind == memkv.OpList })
+		well.store.Refuse(func(op memkv.Op) error {
+			if op.Kind == memkv.OpWrite && op.Keys[0] == wire.Leader.Prefix() {
+				return kv.ErrUnavailable
+			}
+			return nil
+		})
+		leader.leave()
+		time.Sleep(15 * time.Second)
+		well.store.Mend()
+		if broken.store.Struck(memkv.Hung) == 0 || well.IsLeader() || broken.IsLeader() {
+			t.Fatal("it was not the first to stand: the proof is hollow")
+		}
+		f.settled(2*time.Minute, 12, broken, well)
+		if !well.IsLeader() {
+			t.Error("the one that is well does not lead")
+		}
+		if !slices.ContainsFunc(happened[event.Failed](broken), func(e event.Failed) bool { return e.Doing == "taking over the leadership" }) {
+			t.Errorf("nobody is told: %+v", happened[event.Failed](broken))
+		}
+		broken.store.Mend()
+		stopAll(broken, well)
+	})
+}
+
 // Every write is stored, and its answer comes too late, before or after it is read: nobody
 // leads, no trust is extended, and all reads are well. The operator is told what it is.
 func TestWritesAreAnsweredTooLate(t *testing.T) {

@@ -421,7 +421,8 @@ func (m *Manager) memberConfig(clock *clock) member.Config {
 		Leads:     m.source != nil,
 		Heartbeat: c.HeartbeatInterval, LeaderTTL: c.LeaderTTL, ProbeInterval: c.ProbeInterval,
 		EmergencyGrace: c.EmergencyGrace, Reconcile: c.ReconcileInterval, LostAfter: c.LostAfter,
-		Nonce: rand.Text, Random: mrand.Uint64,
+		Listing: listPatience(m.patience()),
+		Nonce:   rand.Text, Random: mrand.Uint64,
 		FirstIncarnation: func() uint32 { return kv.FirstIncarnation(clock.now()) },
 	}
 }

@@ -131,7 +131,7 @@ func (o *operator) patience(req member.Request) time.Duration {
 	switch req := req.(type) {
 	case member.List:
 		if !req.Names {
-			return max(listTimeout, 3*o.timeout)
+			return listPatience(o.timeout)
 		}
 		return 3 * o.timeout // there may be pages
 	case member.Renew:
@@ -140,6 +140,9 @@ func (o *operator) patience(req member.Request) time.Duration {
 	}
 	return o.timeout
 }
+
+// listPatience is how long a listing may take where one request may take so long.
+func listPatience(request time.Duration) time.Duration { return max(listTimeout, 3*request) }
 
 // classified gives an error of the request's own deadline its class: nobody knows
 // what became of a write without an answer.

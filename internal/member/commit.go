@@ -205,6 +205,7 @@ func (l *ledger) stands(rev kv.Rev) {
 	t.cancel(t.life, "commit")
 	if !t.took {
 		t.took = true
+		t.cancel(t.life, "take")
 		t.say(event.Led{Term: t.number()})
 	}
 	t.store.saw(c.Head.Version)

@@ -50,6 +50,7 @@ type Config struct {
 	EmergencyGrace time.Duration
 	Reconcile      time.Duration // how often plan, leader and the own slice are read
 	LostAfter      time.Duration // how long a joiner waits for the tombstone of its dead predecessor
+	Listing        time.Duration // how long the store may take for one listing
 
 	// Nonce makes a name for a new session that was never used before. Random
 	// returns a random number. The simulator passes its seed's.

@@ -781,6 +781,76 @@ func TestStopWhileTheStoreIsAway(t *testing.T) {
 	w.must("the end", 5*time.Second, func() bool { return b.rd.Done })
 }
 
+// A term that cannot be taken ends some time, so that another can lead, and people are told.
+func TestTermThatCannotBeTaken(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails func(Request) (fault, bool)
+		why   string
+	}{
+		"its lists hang": {func(r Request) (fault, bool) { _, is := r.(List); return fault{hangs: true}, is }, "could not be taken within 30s"},
+		"its lists fail": {func(r Request) (fault, bool) { _, is := r.(List); return fault{err: kv.ErrUnavailable}, is }, "could not be taken within 30s"},
+		"its reads of the plan hang": {func(r Request) (fault, bool) {
+			g, is := r.(Get)
+			return fault{hangs: true}, is && g.Key.Kind == KindPlan
+		}, "could not be taken within 30s"},
+		"its commits hang": {func(r Request) (fault, bool) { _, is := r.(Commit); return fault{hangs: true}, is }, "a commit has had no outcome for 6s"},
+		"its commits have no answer": {func(r Request) (fault, bool) {
+			_, is := r.(Commit)
+			return fault{err: kv.ErrUnknown, wait: time.Second}, is
+		}, "a commit has had no outcome for 6s"},
+		"the incarnation cannot be read": {func(r Request) (fault, bool) {
+			_, is := r.(Incarnation)
+			return fault{err: kv.ErrUnavailable}, is
+		}, "incarnation cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.group(3, 6)
+			l := w.leader()
+			term := l.m.Term()
+			var broken *box
+			w.fault = func(b *box, op Op) fault {
+				f, is := c.fails(op.Do)
+				if !is || b == l || b.m.term == nil || broken != nil && b != broken {
+					return fault{}
+				}
+				broken = b
+				return f
+			}
+			l.step(StepDown{})
+			w.must("another leads", 50*time.Second, func() bool { return w.leader() != nil })
+			if broken == nil || w.leader() == broken || w.leader().m.Term() != term+1 {
+				t.Fatalf("%s leads term %d\n%s", w.leader().name, w.leader().m.Term(), w.tail())
+			}
+			if !slices.ContainsFunc(saw[event.Failed](broken), func(f event.Failed) bool {
+				return f.Doing == "taking over the leadership" && strings.Contains(f.Err, c.why)
+			}) {
+				t.Errorf("people are told %+v", saw[event.Failed](broken))
+			}
+		})
+	}
+}
+
+// Who is only slow in reading takes the term, and keeps it.
+func TestTermThatIsTakenSlowly(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l := w.leader()
+	w.fault = func(b *box, op Op) fault {
+		if _, is := op.Do.(List); is && b != l {
+			return fault{wait: 25 * time.Second}
+		}
+		return fault{}
+	}
+	l.step(StepDown{})
+	w.must("another leads", 26*time.Second, func() bool { return w.leader() != nil })
+	x := w.leader()
+	w.run(time.Minute)
+	if w.leader() != x || x.m.Term() != 2 {
+		t.Errorf("%s leads, and %s led term 2", w.leader().name, x.name)
+	}
+}
+
 // A leader whose tombstones fail says so. One that may not write them gives way to another,
 // who repairs the loss; any other error is tried again.
 func TestTombstoneThatFails(t *testing.T) {

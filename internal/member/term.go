@@ -90,8 +90,11 @@ func (t *term) end(why string, back time.Duration) {
 			t.say(event.Alert{About: about})
 		}
 	}
-	if t.took {
+	switch {
+	case t.took:
 		t.say(event.Deposed{Term: t.number(), Why: why})
+	case back > 0: // for whoever stands back nothing else would tell why there is no leader
+		t.failed("taking over the leadership", errors.New(why))
 	}
 }
 
@@ -111,8 +114,15 @@ func (t *term) finished() {
 	}
 }
 
-// begin reads what a new leader must know.
+// listings is how many times the time for a listing a candidate may take to read what it
+// must know.
+const listings = 3
+
+// begin reads what a new leader must know. Who cannot read it, or cannot commit, must not keep
+// the leadership from one who can: the key is renewed meanwhile.
 func (t *term) begin() {
+	within := max(t.cfg.LeaderTTL, listings*t.cfg.Listing)
+	t.after(t.life, "take", within, func() { t.end(fmt.Sprintf("the term could not be taken within %v", within), t.cfg.backOff()) })
 	t.ask(t.life, Incarnation{}, func(a Answer) {
 		if a.Err != nil {
 			t.end("the store's incarnation cannot be read: "+a.Err.Error(), t.cfg.backOff())

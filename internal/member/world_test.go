@@ -46,6 +46,7 @@ type fault struct {
 	stored bool          // and yet it was carried out
 	late   time.Duration // it is carried out so much later, after the answer
 	wait   time.Duration // the answer comes so much later
+	hangs  bool          // there is no answer, and it is not carried out
 }
 
 type delivery struct {
@@ -138,7 +139,7 @@ func (w *world) config(identity string) Config {
 			},
 		},
 		Leads: true, Heartbeat: time.Second, LeaderTTL: 12 * time.Second, ProbeInterval: 500 * time.Millisecond,
-		EmergencyGrace: time.Second, Reconcile: 5 * time.Second, LostAfter: 6 * time.Second,
+		EmergencyGrace: time.Second, Reconcile: 5 * time.Second, LostAfter: 6 * time.Second, Listing: 10 * time.Second,
 		Nonce:            func() string { return fmt.Sprintf("n%d-%x", w.seq, w.rand.Uint32()) },
 		Random:           w.rand.Uint64,
 		FirstIncarnation: func() uint32 { return 7 },
@@ -333,6 +334,9 @@ func (b *box) send(op Op) {
 	}
 	if b.cut {
 		f = fault{err: kv.ErrUnavailable}
+	}
+	if f.hangs {
+		return
 	}
 	if f.err != nil && !f.stored && f.late == 0 {
 		w.after(hop, func() { answer(Answer{Err: f.err}) })

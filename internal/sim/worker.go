@@ -176,6 +176,7 @@ func (h *host) config(p *process) member.Config {
 		},
 		Leads: true, Heartbeat: s.Heartbeat, LeaderTTL: s.LeaderTTL, ProbeInterval: s.Probe,
 		EmergencyGrace: s.EmergencyGrace, Reconcile: s.Reconcile, LostAfter: s.LostAfter,
+		Listing: 30 * time.Second,
 		Nonce: func() string {
 			nonce := fmt.Sprintf("n%d.%d.%d", h.n, p.n, len(p.nonces))
 			p.nonces = append(p.nonces, nonce)
