@@ -336,6 +336,11 @@ func (w *world) granted(l plan.Lease) bool {
 	return slices.ContainsFunc(w.told.Granted, func(g plan.Grant) bool { return g.ID == l.Partition && g.Token == l.Token })
 }
 
+// askedBack reports whether the newest slice told asks l back.
+func (w *world) askedBack(l plan.Lease) bool {
+	return slices.ContainsFunc(w.told.Releasing, func(r plan.Release) bool { return r.ID == l.Partition && r.Token == l.Token })
+}
+
 // ready does what is to be done, and checks that it may be.
 func (w *world) ready() {
 	rd := w.m.Ready()
@@ -573,7 +578,8 @@ func (w *world) checkReport(rep *hold.Report) {
 		}
 	}
 	for _, l := range slices.Concat(rep.Done, rep.Rejected, rep.GivenUp) {
-		if h := w.handlers[l.Partition]; !w.granted(l) || h != nil && h.lease == l {
+		asked := slices.Contains(rep.Done, l) && w.askedBack(l)
+		if h := w.handlers[l.Partition]; !w.granted(l) && !asked || h != nil && h.lease == l {
 			w.fatalf("%s is said to be done", lease(l))
 		}
 	}
