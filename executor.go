@@ -54,8 +54,9 @@ type executor struct {
 	// or less: it is not.
 	trusted atomic.Int64
 
-	fence   bool        // never go on without trust
-	deadman *time.Timer // of the fence
+	fence   bool         // never go on without trust
+	until   atomic.Int64 // the same of the session itself: no handler goes on after that
+	deadman *time.Timer  // of the fence
 
 	exit func(why string) // ends the process; called once or more
 
@@ -147,11 +148,8 @@ func (e *executor) sleep(until time.Time) time.Duration {
 }
 
 func (e *executor) carryOut(rd member.Ready) {
-	trusted := time.Duration(0)
-	if !rd.Trusted.IsZero() {
-		trusted = e.clock.since(rd.Trusted)
-	}
-	e.trust(trusted)
+	e.trusted.Store(int64(e.elapsedAt(rd.Trusted)))
+	e.trust(e.elapsedAt(rd.Until))
 
 	// What is to be started and to end was started first: it ends before it begins.
 	runs := make([]*run, len(rd.Start))
@@ -208,12 +206,21 @@ func (e *executor) carryOut(rd member.Ready) {
 	}
 }
 
-// trust notes until when ownership is provable.
+// elapsedAt is t as time elapsed on the clock; 0 for the zero time.
+func (e *executor) elapsedAt(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return e.clock.since(t)
+}
+
+// trust notes until when the session can be proved.
 //
-// Under Fence the brain ends all Hard contexts by then. Should it not, because its
-// goroutine hangs, a timer does it.
+// Under Fence the brain ends all Hard contexts by then, also where nothing is provable before,
+// since the own slice is to be heard again. Should it not, because its goroutine hangs, a
+// timer does it.
 func (e *executor) trust(until time.Duration) {
-	was := time.Duration(e.trusted.Swap(int64(until)))
+	was := time.Duration(e.until.Swap(int64(until)))
 	if !e.fence || was == until {
 		return
 	}
@@ -230,13 +237,13 @@ func (e *executor) trust(until time.Duration) {
 	}
 }
 
-// fenceAll ends all Hard contexts if there is no trust.
+// fenceAll ends all Hard contexts if the session cannot be proved.
 func (e *executor) fenceAll() {
 	select {
 	case <-e.gate.isOpen():
 	case <-e.force:
 	}
-	if e.check() != nil {
+	if e.clock.elapsed() >= time.Duration(e.until.Load()) {
 		e.runner.endAll(ErrFenced)
 	}
 }
@@ -250,6 +257,7 @@ func isStateChange(ev Event) bool {
 // what did not end.
 func (e *executor) finish() error {
 	e.trusted.Store(0)
+	e.until.Store(0)
 	if e.deadman != nil {
 		e.deadman.Stop()
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/member"
+	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/strategy"
 )
@@ -138,6 +140,52 @@ func TestFenceDoesNotDependOnTheLoop(t *testing.T) {
 		}
 		h.gate.Store(nil)
 		close(gate)
+		f.settled(time.Minute, 2, m)
+		stopAll(m)
+	})
+}
+
+// The same while nothing is provable because the own slice is to be heard again: handlers go
+// on then, and so does the time until Hard.
+func TestFenceDoesNotDependOnTheLoopWhileStale(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(2)...)
+		m := f.make("a", Config{ExpectedWorkers: 1, Isolation: Fence}, nil)
+		h := &hanging{}
+		m.think = func(c member.Config, now time.Time) brain {
+			h.brain = member.New(c, now)
+			return h
+		}
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Second, 2, m)
+		time.Sleep(time.Minute)
+		e, lease := m.executor(), m.CurrentAssignment().Leases[0]
+		// No renewal is stored from now on, and the slice cannot be read.
+		m.store.Hang(func(op memkv.Op) bool {
+			return op.Kind == memkv.OpWrite && strings.HasPrefix(op.Keys[0], wire.Session.Prefix()) ||
+				op.Kind == memkv.OpGet && strings.HasPrefix(op.Keys[0], wire.Slice.Prefix())
+		})
+		synctest.Wait() // a renewal that was under way may have extended the trust
+		trusted := time.Duration(e.trusted.Load())
+		f.eventually(5*time.Second, "nothing is provable", func() bool { return lease.Check() != nil })
+		if left := trusted - e.clock.elapsed(); left < 5*time.Second || lease.Hard().Err() != nil {
+			t.Fatalf("%v of trust are left, Hard: %v", left, lease.Hard().Err())
+		}
+		gate := make(chan struct{})
+		h.gate.Store(&gate)
+		select {
+		case <-lease.Hard().Done():
+			if at := e.clock.elapsed(); at != trusted {
+				t.Errorf("Hard ended %v after the start, trust at %v", at, trusted)
+			}
+		case <-time.After(time.Minute):
+			t.Error("Hard has not ended")
+		}
+		h.gate.Store(nil)
+		close(gate)
+		m.store.Mend()
 		f.settled(time.Minute, 2, m)
 		stopAll(m)
 	})

@@ -258,8 +258,9 @@ type Ready struct {
 	// Renewed, RenewFailed or Found answers. Together with Over it is worth one
 	// attempt, whose outcome nobody waits for.
 	Renew *Report
-	// Alive says that the session itself can be proved, whatever is known of its slice.
-	Alive bool
+	// Until is until when the session itself can be proved, whatever is known of its
+	// slice; the zero time: it cannot. Under Fence every Hard has ended by then.
+	Until time.Time
 	// Stale asks for the own slice, read at the store's leader from now on and told
 	// as Sliced, whether or not it has changed: the session was away, or the store
 	// may have gone back, and nothing starts before the truth is known.

@@ -107,7 +107,9 @@ func (m *Machine) Ready() Ready {
 	m.speak(&rd)
 	m.alert(&rd)
 	rd.Stale = m.stale && m.alive() && !(m.leaving && m.slots.running() == 0)
-	rd.Alive = m.alive()
+	if m.alive() {
+		rd.Until = m.trust.until
+	}
 	rd.Trusted = m.trusted()
 	rd.State = m.state()
 	rd.Over = m.over()

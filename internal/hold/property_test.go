@@ -356,7 +356,7 @@ func (w *world) ready() {
 	w.last = rd
 
 	again := w.m.Ready()
-	levels := hold.Ready{Alive: rd.Alive, Stale: rd.Stale, Trusted: rd.Trusted, State: rd.State, Over: rd.Over, WakeAt: rd.WakeAt}
+	levels := hold.Ready{Until: rd.Until, Stale: rd.Stale, Trusted: rd.Trusted, State: rd.State, Over: rd.Over, WakeAt: rd.WakeAt}
 	if !reflect.DeepEqual(again, levels) {
 		w.fatalf("a second Ready is %+v", again)
 	}
@@ -408,11 +408,12 @@ func (w *world) checkLevels(rd *hold.Ready) {
 	if !rd.Trusted.IsZero() && !rd.Trusted.After(w.now) {
 		w.fatalf("trusted until %s, which is past", rd.Trusted)
 	}
-	if rd.Alive != (w.now.Before(w.until()) && !w.lost && !rd.Over) {
-		w.fatalf("alive is %v, proved until %s", rd.Alive, w.until())
+	alive := w.now.Before(w.until()) && !w.lost && !rd.Over
+	if alive != !rd.Until.IsZero() || alive && !rd.Until.Equal(w.until()) {
+		w.fatalf("proved until %s, and says %s", w.until(), rd.Until)
 	}
-	if truth := !rd.Stale && w.held == nil; len(w.handlers) > 0 && rd.Trusted.IsZero() == (rd.Alive && truth) {
-		w.fatalf("trusted until %s, alive %v, truth %v", rd.Trusted, rd.Alive, truth)
+	if truth := !rd.Stale && w.held == nil; len(w.handlers) > 0 && rd.Trusted.IsZero() == (alive && truth) {
+		w.fatalf("trusted until %s, alive %v, truth %v", rd.Trusted, alive, truth)
 	}
 	if !rd.WakeAt.IsZero() && !rd.WakeAt.After(w.now) {
 		w.fatalf("busy: wake at %s", rd.WakeAt.Sub(zero))

@@ -320,6 +320,8 @@ func (p *player) print(rd hold.Ready, all bool) {
 	fmt.Fprintf(&p.out, "    %s", p.was)
 	if !rd.Trusted.IsZero() {
 		fmt.Fprintf(&p.out, ", trusted until %s", p.since(rd.Trusted))
+	} else if !rd.Until.IsZero() {
+		fmt.Fprintf(&p.out, ", alive until %s", p.since(rd.Until))
 	}
 	if !rd.WakeAt.IsZero() {
 		fmt.Fprintf(&p.out, ", wake at %s", p.since(rd.WakeAt))

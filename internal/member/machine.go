@@ -373,7 +373,7 @@ func (m *Machine) able() bool {
 		return false
 	default: // the rest needs nothing here
 	}
-	return m.cfg.Leads && rd.Alive && m.session.rev.Incarnation() >= m.store.shown
+	return m.cfg.Leads && !rd.Until.IsZero() && m.session.rev.Incarnation() >= m.store.shown
 }
 
 // lost goes on after the session's end.

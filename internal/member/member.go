@@ -257,8 +257,9 @@ type Ready struct {
 	// Events are what happened since the last Ready, in order, for people.
 	Events []event.Event
 
-	// Trusted is until when ownership is provable; zero: not now.
-	Trusted time.Time
+	// Trusted is until when ownership is provable; zero: not now. Until is the same of the
+	// session itself, whatever is known of its slice: under Fence every Hard has ended by then.
+	Trusted, Until time.Time
 	// Answering is the nonce under which to answer probes; empty: none.
 	Answering string
 	// Follow is what to follow now.

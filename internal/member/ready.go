@@ -25,7 +25,7 @@ func (m *Machine) Ready() Ready {
 		rd.Hard, rd.Stop, rd.Start, rd.Prepare = s.out.hard, s.out.stop, s.out.start, s.out.prepare
 		rd.Forget = append(rd.Forget, s.out.forget...)
 		s.out = orders{}
-		rd.Trusted, rd.Answering, rd.WorkerID = s.rd.Trusted, s.base.Nonce, s.base.Worker
+		rd.Trusted, rd.Until, rd.Answering, rd.WorkerID = s.rd.Trusted, s.rd.Until, s.base.Nonce, s.base.Worker
 	}
 	rd.Leading = m.term != nil && m.term.took
 	rd.Exit = m.exit

@@ -193,7 +193,7 @@ func (s *session) renew(rep hold.Report) {
 			}
 			s.tell(hold.Renewed{Sent: a.Sent})
 		case Unavailable:
-			s.unwritten(!s.rd.Alive)
+			s.unwritten(s.rd.Until.IsZero())
 		case Forbidden:
 			s.failed("renewing the session", a.Err)
 			s.unwritten(true)
