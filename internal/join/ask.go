@@ -1,6 +1,7 @@
 package join
 
 import (
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/internal/roster"
@@ -106,9 +107,20 @@ func (m *Machine) others() bool {
 	return false
 }
 
+// siblings tells whether a strict identity has another session than the asked one that has
+// not ended, as far as known.
+func (m *Machine) siblings() bool {
+	return m.cfg.Strict && slices.ContainsFunc(m.mine(), func(h Held) bool {
+		return !h.over() && h.Session.Nonce != m.ask.of.Session.Nonce
+	})
+}
+
 func (m *Machine) asking() {
 	a := &m.ask
 	switch {
+	case !m.now.Before(a.displace(m)) && !a.probing && m.siblings():
+		m.silent[a.of.Session.Nonce] = a.of.Rev
+		m.survey(false) // they are asked, too, as they stand now
 	case !m.now.Before(a.displace(m)) && !a.probing:
 		m.claim(a.of)
 	case !a.probing && !m.now.Before(a.probe):

@@ -57,13 +57,14 @@ type Machine struct {
 	looks map[string]*Looked // nil: not answered yet
 	pick  func()             // what to do once all have been
 
-	ask   ask
-	alive map[string]bool // nonces that have shown to be alive
+	ask    ask
+	alive  map[string]bool   // nonces that have shown to be alive
+	silent map[string]kv.Rev // nonces that were asked and have not: as they stood then
 }
 
 // New makes a machine that begins with a survey.
 func New(cfg Config, now time.Time) *Machine {
-	m := &Machine{cfg: cfg, now: now, alive: map[string]bool{}}
+	m := &Machine{cfg: cfg, now: now, alive: map[string]bool{}, silent: map[string]kv.Rev{}}
 	m.survey(false)
 	return m
 }
@@ -223,14 +224,22 @@ func (m *Machine) choose() {
 			live = append(live, h)
 		}
 	}
+	if m.cfg.Strict {
+		// That one of its sessions has ended, or gives no sign of life, does not mean that
+		// no other process has the identity: each is asked first.
+		for _, h := range live {
+			if rev, asked := m.silent[h.Session.Nonce]; !asked || rev != h.Rev {
+				m.begin(h)
+				return
+			}
+		}
+	}
 	switch {
-	case len(live) > 0 && m.cfg.Strict:
-		// That one of its sessions has ended does not mean that no other process
-		// has the identity: ask first.
-		m.begin(live[0])
-		return
 	case len(over) > 0:
 		m.look(m.draw(over), false)
+		return
+	case len(live) > 0 && m.cfg.Strict:
+		m.claim(live[0])
 		return
 	case len(live) > 0:
 		m.begin(m.draw(live)[0])
@@ -407,6 +416,8 @@ func (m *Machine) saw(h Held) {
 
 func (m *Machine) gone(worker string, rev kv.Rev) {
 	switch {
+	case m.at == asking && worker == m.ask.of.Worker && m.siblings():
+		m.survey(false)
 	case m.at == asking && worker == m.ask.of.Worker:
 		m.vacant(worker, rev, m.ask.of.Session.Nonce)
 	case m.out.Spare:

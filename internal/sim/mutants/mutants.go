@@ -121,6 +121,12 @@ var All = []Mutant{
 		Package: "./internal/hold", // the leader does not grant before the receipt
 	},
 
+	{
+		Rule:    "each session of an identity is asked before one is taken over",
+		Edits:   []Edit{{"internal/join/ask.go", "return m.cfg.Strict && slices.ContainsFunc", "return false && slices.ContainsFunc"}},
+		Package: "./internal/join", // the simulator gives no two processes one identity
+	},
+
 	// What a worker says.
 	{
 		Rule:     "last words are never over a running handler",
