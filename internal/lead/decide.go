@@ -228,9 +228,12 @@ func (m *Machine) decide() {
 		if fleet.able == 0 {
 			return // nobody is there to take anything
 		}
-		if due := m.due(w.cold); m.now.Before(due) || !m.listing.once {
+		if due := m.due(w.cold); m.now.Before(due) {
 			m.by(due)
 			return
+		}
+		if !m.listing.once {
+			return // its answer wakes by itself
 		}
 		if m.assign(fleet, w.cold.why, causeOf(w.cold.why), true, true) {
 			m.decided(w.cold)

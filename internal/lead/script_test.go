@@ -91,6 +91,7 @@ type group struct {
 	revs    map[string]kv.Rev
 	parts   []plan.Partition
 	failing string
+	silent  bool // the source does not answer
 	ctl     []plan.Control
 	writing bool // the store takes no writes
 	trace   []string
@@ -178,13 +179,20 @@ func (g *group) do(args []string) {
 			}
 		}
 	case "partitions":
+		late := g.silent
 		g.source(rest)
 		if g.m != nil {
-			g.m.Step(g.now, Relist{})
+			if late {
+				g.m.Step(g.now, Listed{g.parts})
+			} else {
+				g.m.Step(g.now, Relist{})
+			}
 			g.pump()
 		}
 	case "source-fails":
 		g.failing = strings.Join(rest, " ")
+	case "source-hangs": // for good, for the leader that has asked
+		g.silent = true
 	case "workers":
 		for _, id := range rest {
 			g.join(id, nil)
@@ -268,7 +276,7 @@ func (g *group) do(args []string) {
 }
 
 func (g *group) source(rest []string) {
-	g.parts, g.failing = nil, ""
+	g.parts, g.failing, g.silent = nil, "", false
 	for _, a := range rest {
 		if n, err := strconv.Atoi(a); err == nil {
 			for i := range n {
@@ -438,10 +446,13 @@ func (g *group) pump() {
 		}
 		busy := false
 		if rd.List {
-			busy = true
-			if g.failing != "" {
+			switch {
+			case g.silent:
+			case g.failing != "":
+				busy = true
 				g.m.Step(g.now, Unlisted{g.failing})
-			} else {
+			default:
+				busy = true
 				g.m.Step(g.now, Listed{g.parts})
 			}
 		}
@@ -556,7 +567,7 @@ func (g *group) moves(ms []plan.Move) {
 func (g *group) run(d time.Duration) {
 	end := g.now.Add(d)
 	g.pump()
-	for steps := 0; ; steps++ {
+	for still := 0; ; still++ {
 		next := end
 		if g.m != nil {
 			if g.wake.Before(next) {
@@ -568,10 +579,9 @@ func (g *group) run(d time.Duration) {
 				next = w.next
 			}
 		}
-		if next.Before(g.now) {
-			next = g.now
+		if next.After(g.now) {
+			g.now, still = next, 0
 		}
-		g.now = next
 		if !g.now.Before(end) {
 			return
 		}
@@ -588,7 +598,7 @@ func (g *group) run(d time.Duration) {
 			}
 			g.pump()
 		}
-		if steps > 1_000_000 {
+		if still > 1000 {
 			g.t.Fatalf("time does not pass: wake %v, think %v, roster %v, probe %v, listing %v", g.wake.Sub(g.now), g.m.wake.Sub(g.now), g.m.roster.Next().Sub(g.now), g.m.probeAt.Sub(g.now), g.m.listing.due.Sub(g.now))
 		}
 	}
