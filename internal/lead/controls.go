@@ -189,6 +189,8 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 		return x.Partition + " was not moved to " + x.Worker + ": " + why
 	}
 	switch {
+	case !ok && !m.listing.once:
+		return cannot("nobody has it, and the source has not answered yet")
 	case !ok || !m.parts[i].listed:
 		return cannot("there is no such partition")
 	case m.parts[i].aside:

@@ -218,27 +218,12 @@ func (m *Machine) decide() {
 		m.returned()
 	}
 	fleet := m.fleet()
-	if len(fleet.workers) == 0 {
-		if w.cold == nil { // or somebody may be about to come
-			m.alone(&fleet)
-		}
+	switch {
+	case w.cold != nil:
+		m.gather(&fleet)
 		return
-	}
-	if w.cold != nil {
-		if fleet.able == 0 {
-			return // nobody is there to take anything
-		}
-		if due := m.due(w.cold); m.now.Before(due) {
-			m.by(due)
-			return
-		}
-		if !m.listing.once {
-			return // its answer wakes by itself
-		}
-		if m.assign(fleet, w.cold.why, causeOf(w.cold.why), true, true) {
-			m.decided(w.cold)
-			w.cold = nil
-		}
+	case len(fleet.workers) == 0:
+		m.alone(&fleet)
 		return
 	}
 	m.move(&fleet)
@@ -277,6 +262,28 @@ func (m *Machine) decide() {
 		if m.assign(fleet, plan.WhyBalance, plan.Loads, !m.controls.paused, true) {
 			m.decided(&window{why: plan.WhyBalance, about: "evening out what was left uneven", since: m.now})
 		}
+	}
+}
+
+// gather is decide while a first plan waits for those who come, or the one after a restart
+// of most. Without the source there is nothing to plan first. What stands is known without
+// it, and what is known to have lost its owner does not wait for longer than ColdStart.
+func (m *Machine) gather(f *fleet) {
+	w := m.wishes.cold
+	most := w.since.Add(m.cfg.ColdStart)
+	late := !m.now.Before(most)
+	switch due := m.due(w); {
+	case m.now.Before(due):
+		m.by(due)
+	case f.able == 0 || !m.listing.once && (w.why == plan.WhyFirstPlan || !late): // who or what is missing wakes by itself
+		if late {
+			m.move(f) // it says why not
+		} else {
+			m.by(most)
+		}
+	case m.assign(*f, w.why, causeOf(w.why), true, true):
+		m.decided(w)
+		m.wishes.cold, m.dirty = nil, true // for what operators want meanwhile
 	}
 }
 

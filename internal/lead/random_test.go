@@ -56,7 +56,7 @@ func randomGroup(t *testing.T, seed uint64) {
 		id := ids[r.IntN(len(ids))]
 		w := g.workers[id]
 		up := w != nil && !w.crashed
-		switch n := r.IntN(14); {
+		switch n := r.IntN(15); {
 		case n < 4 && !up && g.m != nil:
 			do("worker %s %s", id, []string{"", "fence", "ttl=20s", "capacity=3", "capacity=6"}[r.IntN(5)])
 		case n == 4 && up:
@@ -84,6 +84,10 @@ func randomGroup(t *testing.T, seed uint64) {
 			}[r.IntN(9)])
 		case n == 13 && g.m != nil:
 			do("interrupt")
+		case n == 14 && g.failing == "":
+			do("source-fails down")
+		case n == 14:
+			do("partitions %d", parts)
 		}
 		do("run %dms", 100+r.IntN(7000))
 		for id, s := range g.slices {
@@ -97,7 +101,10 @@ func randomGroup(t *testing.T, seed uint64) {
 	}
 	if g.m != nil {
 		do("run 3m")
-		g.named()
+		if g.failing == "" { // or nobody can know
+			g.named()
+		}
+		do("partitions %d", parts)
 	}
 	for _, id := range slices.Sorted(maps.Keys(g.workers)) {
 		if w := g.workers[id]; !w.crashed {
