@@ -137,6 +137,9 @@ func (m *Machine) take(ps []plan.Partition) {
 				added++
 				p.listed = true
 			}
+			if p.blank && !p.placed && !p.aside {
+				m.lookLater() // it waited for this, and perhaps the windows are over in which it would have been placed
+			}
 			p.blank = false
 			if p.Load() != ps[j].Load() || !maps.Equal(p.Labels, ps[j].Labels) {
 				changed++
