@@ -775,3 +775,25 @@ func TestUnassigned(t *testing.T) {
 		}
 	})
 }
+
+// A group whose first plan waits, since nobody who is there may be given anything, is not well.
+func TestCordonedFromTheStart(t *testing.T) {
+	inBubble(t, 0, 4, func(t *testing.T, f *fleet) {
+		f.join("w0", parti.Config{})
+		if _, err := f.group.Cordon(t.Context(), "w0-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		s := f.snapshot()
+		if h := s.Health(admin.DefaultLimits()); h.Level != admin.Critical || s.Counts.Unassigned != 4 ||
+			!slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "every worker is cordoned") }) {
+			t.Errorf("%d unassigned, %+v", s.Counts.Unassigned, h)
+		}
+		if _, err := f.group.Uncordon(t.Context(), "w0-0"); err != nil {
+			t.Fatal(err)
+		}
+		if s = f.settled(); s.Counts.Unassigned != 0 || s.Health(admin.DefaultLimits()).Level != admin.OK {
+			t.Errorf("%+v, %+v", s.Counts, s.Alerts)
+		}
+	})
+}

@@ -230,7 +230,7 @@ func (m *Machine) counts() (c count) {
 // no plan is about to say them anyway: those who look at it should not think all is well.
 func (m *Machine) miscounted() bool {
 	w := &m.wishes
-	return w.cold == nil && w.planned == nil && !w.adopting && m.counts() != m.counted
+	return (w.cold == nil || m.stalled()) && w.planned == nil && !w.adopting && m.counts() != m.counted
 }
 
 // offer makes the commit of everything that was touched.

@@ -331,3 +331,37 @@ func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
 	}
 	return best
 }
+
+// barred says why none of those that are there may be given anything, where operators want
+// it so; empty: somebody may, or nobody is there.
+func (m *Machine) barred() string {
+	var cordoned, drained bool
+	for _, y := range m.roster.Members() {
+		switch id := y.Session.Worker; {
+		case y.State >= roster.Suspect || !y.Session.Owns || y.Session.Leaving:
+		case m.controls.drained[id]:
+			drained = true
+		case m.controls.cordoned[id]:
+			cordoned = true
+		default:
+			return ""
+		}
+	}
+	switch {
+	case cordoned && drained:
+		return "every worker is cordoned or drained"
+	case cordoned:
+		return "every worker is cordoned"
+	case drained:
+		return "every worker is drained"
+	default:
+		return ""
+	}
+}
+
+// stalled reports whether the window of a first plan, or of a restart of most, is over and
+// cannot close: nobody is there who could be given anything.
+func (m *Machine) stalled() bool {
+	w := m.wishes.cold
+	return w != nil && !m.now.Before(m.due(w)) && (m.owners() == 0 || m.barred() != "")
+}

@@ -133,7 +133,7 @@ func (m *Machine) banned(p *part, w int32) bool {
 func (m *Machine) unkept() {
 	c := &m.controls
 	var bans, drains []string
-	if (len(c.bans) > 0 || len(c.drained) > 0) && m.wishes.cold == nil {
+	if (len(c.bans) > 0 || len(c.drained) > 0) && (m.wishes.cold == nil || m.stalled()) {
 		left := map[string]int{} // on those that are drained
 		for i := range m.parts {
 			p := &m.parts[i]

@@ -399,7 +399,7 @@ func (m *Machine) watch() {
 	m.unkept()
 	var stuck map[string]int
 	var unplaced, full int
-	windowless := m.wishes.cold == nil && m.wishes.planned == nil // nothing new waits for a window
+	windowless := m.wishes.planned == nil && (m.wishes.cold == nil || m.stalled()) // nothing new waits for a window that closes by itself
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.state == releasing {
@@ -430,10 +430,13 @@ func (m *Machine) watch() {
 		m.alerts.set("stuck "+x.id, text)
 	}
 	text := ""
-	switch {
+	switch barred := m.barred(); {
+	case unplaced == 0 || m.wishes.cold != nil && m.owners() > 0 && !m.stalled():
+	case barred != "":
+		text = fmt.Sprintf("%d partitions are unassigned: %s", unplaced, barred)
 	case full > 0:
 		text = fmt.Sprintf("%d partitions are unassigned: no worker has room for them (%s)", full, m.full)
-	case unplaced > 0 && (m.wishes.cold == nil || m.owners() == 0):
+	default:
 		text = fmt.Sprintf("%d partitions are unassigned: no worker is there to take them", unplaced)
 	}
 	m.alerts.set("unassigned", text)

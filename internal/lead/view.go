@@ -77,12 +77,15 @@ func (m *Machine) Unassigned(most int) (some []plan.Partition) {
 func (m *Machine) opened(w *window, about string) Pending {
 	p := Pending{Why: w.why, About: about, Since: w.since, At: m.due(w)}
 	unlisted := w == m.wishes.cold && !m.listing.once
-	switch {
+	switch barred := m.barred(); {
 	case unlisted && w.why == plan.WhyFirstPlan:
 		p.About += "; the source has not answered yet"
 		p.At = time.Time{}
 	case m.owners() == 0:
 		p.About += "; no worker is there to take anything"
+		p.At = time.Time{}
+	case w == m.wishes.cold && barred != "":
+		p.About += "; " + barred
 		p.At = time.Time{}
 	case unlisted:
 		p.About += "; the source has not answered yet"
