@@ -11,7 +11,8 @@ const jumpAfter = 20 * time.Millisecond
 
 // A clock tells the time by which trust is measured: it counts the time for which
 // the machine was suspended, which package time does not on most systems. Its
-// readings carry the monotonic clock, put right, and so compare by that.
+// readings carry the monotonic clock, put right, and so compare by that; what they are
+// as dates [clock.date] tells.
 //
 // Where package time is not the machine's time, as in a testing/synctest bubble, it
 // is package time alone.
@@ -79,6 +80,12 @@ func (c *clock) elapsed() time.Duration {
 // now is the time as the machine is told it. It may be called from any goroutine.
 func (c *clock) now() time.Time {
 	return c.read().Add(time.Duration(c.suspended.Load()))
+}
+
+// date is what the wall clock says at t, a reading of now. It goes on by itself while the
+// machine is suspended, so that what now adds for that is wrong as a date.
+func (c *clock) date(t time.Time) time.Time {
+	return t.Add(-time.Duration(c.suspended.Load())).Round(0)
 }
 
 // since is how long t, a reading of now, is after the clock was made.

@@ -43,6 +43,9 @@ func TestClockCountsSuspension(t *testing.T) {
 		if got := c.now().Sub(before); got != time.Minute+time.Second {
 			t.Errorf("%v passed, want 1m1s", got)
 		}
+		if got, want := c.date(c.now()), time.Now(); !got.Equal(want) {
+			t.Errorf("the wall clock says %v, and it is %v", got, want)
+		}
 		if got := c.since(c.now()); got != c.elapsed() {
 			t.Errorf("now is %v after the start, elapsed %v", got, c.elapsed())
 		}

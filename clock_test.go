@@ -33,6 +33,27 @@ func TestShifted(t *testing.T) {
 	}
 }
 
+// A machine sleeps for an hour. Its wall clock has counted that, and its monotonic one has
+// not: time has passed, and the date is what the wall clock says.
+func TestDateAfterSuspension(t *testing.T) {
+	machine := &suspendable{begun: time.Now()}
+	c := newClockWith(machine.boot, time.Second, func() time.Time {
+		return shifted(time.Now(), machine.suspended.Load()/int64(time.Second))
+	})
+	before := c.now()
+	machine.suspended.Store(int64(time.Hour))
+	if !c.look() {
+		t.Error("no jump")
+	}
+	now := c.now()
+	if passed := now.Sub(before); (passed - time.Hour).Abs() > time.Minute {
+		t.Errorf("%v passed, want an hour", passed)
+	}
+	if off := c.date(now).Sub(time.Now().Round(0).Add(time.Hour)); off.Abs() > time.Minute {
+		t.Errorf("the date is off by %v", off)
+	}
+}
+
 // Somebody sets the wall clock of two workers of three, back or on, the leader's among
 // them: nothing moves. Back, nobody notices; on, it is taken for a pause of the machine, and
 // ownership is proved anew, which under Freeze stops nothing.

@@ -413,6 +413,7 @@ func (m *Manager) memberConfig(clock *clock) member.Config {
 			Cooldown: c.Cooldown, RestartGrace: c.RestartGrace, Coalesce: coalesce, Refresh: c.RefreshInterval,
 			StuckAfter: c.DrainTimeout + c.StuckAfter, // the worker's own alert comes first
 			MaxBatch:   limits.MaxBatch, MaxPayload: limits.MaxPayload,
+			Wall: clock.date,
 			Roster: roster.Config{
 				Heartbeat: c.HeartbeatInterval, ProbeInterval: c.ProbeInterval, ProbeAgain: probeAgain,
 				LostAfter: c.LostAfter, EmergencyGrace: c.EmergencyGrace, RecoveryGrace: c.RecoveryGrace, TTL: c.SessionTTL,
@@ -423,7 +424,7 @@ func (m *Manager) memberConfig(clock *clock) member.Config {
 		EmergencyGrace: c.EmergencyGrace, Reconcile: c.ReconcileInterval, LostAfter: c.LostAfter,
 		Listing: listPatience(m.patience()),
 		Nonce:   rand.Text, Random: mrand.Uint64,
-		FirstIncarnation: func() uint32 { return kv.FirstIncarnation(clock.now()) },
+		FirstIncarnation: func() uint32 { return kv.FirstIncarnation(clock.date(clock.now())) },
 	}
 }
 

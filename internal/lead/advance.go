@@ -278,7 +278,7 @@ func (m *Machine) offer(why plan.Why, about string) {
 
 func (m *Machine) decision(h *plan.Head, about string) *plan.Decision {
 	d := &plan.Decision{
-		Version: h.Version, Term: h.Term, Leader: h.Leader, At: m.now.UTC(), Why: h.Why, About: about,
+		Version: h.Version, Term: h.Term, Leader: h.Leader, At: m.cfg.Date(m.now).UTC(), Why: h.Why, About: about,
 		Strategy: m.account, Workers: h.Workers, Partitions: h.Partitions, Unassigned: h.Unassigned,
 	}
 	if !m.wishes.from.IsZero() && h.Why != plan.WhyReceipt {

@@ -21,7 +21,7 @@ type controls struct {
 	paused   bool
 	seen     map[string]bool // one-time requests that were acted upon, or stood before the term
 	told     bool
-	next     time.Time // the first to expire
+	next     time.Time // the first to expire, on the wall clock
 }
 
 // oneTime reports whether a kind is acted upon once for each Number.
@@ -50,7 +50,7 @@ func (m *Machine) controlled(all []plan.Control) {
 		}
 	}
 	for _, x := range all {
-		first := stood && m.now.Sub(x.When) > youngFor
+		first := stood && m.cfg.Date(m.now).Sub(x.When) > youngFor
 		if !oneTime(x.Kind) || c.seen[key(x)] {
 			continue
 		}
@@ -82,13 +82,13 @@ func key(x plan.Control) string {
 // apply derives what holds now, and opens a window when that changed.
 func (m *Machine) apply(wish bool) {
 	c := &m.controls
-	before := *c
+	before, date := *c, m.cfg.Date(m.now)
 	c.cordoned, c.drained, c.paused = map[string]bool{}, map[string]bool{}, false
 	c.pins, c.bans = map[string]string{}, map[string][]string{}
 	c.next = time.Time{}
 	for _, x := range c.all {
 		if !x.Until.IsZero() {
-			if !m.now.Before(x.Until) {
+			if !date.Before(x.Until) {
 				continue
 			}
 			if c.next.IsZero() || x.Until.Before(c.next) {
@@ -270,13 +270,12 @@ func (c *controls) expire(m *Machine) {
 	if c.next.IsZero() {
 		return
 	}
-	if m.now.Before(c.next) {
-		m.by(c.next)
-		return
+	date := m.cfg.Date(m.now)
+	if !date.Before(c.next) {
+		m.apply(true)
 	}
-	m.apply(true)
 	if !c.next.IsZero() {
-		m.by(c.next)
+		m.by(m.now.Add(c.next.Sub(date)))
 	}
 }
 

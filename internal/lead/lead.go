@@ -52,7 +52,21 @@ type Config struct {
 	MaxBatch   int // writes in one commit
 	MaxPayload int // bytes of one record
 
+	// Wall tells what the wall clock says at a time of Step. That time itself runs on while
+	// the machine is suspended, which a wall clock needs no help with: as a date it may be
+	// wrong by so much. Nil: it is the wall clock's.
+	Wall func(now time.Time) time.Time
+
 	Roster roster.Config
+}
+
+// Date is what the wall clock says at now, for what is compared with other machines' or
+// shown to people.
+func (c *Config) Date(now time.Time) time.Time {
+	if c.Wall == nil {
+		return now
+	}
+	return c.Wall(now)
 }
 
 // Found is what a new leader read: the head first, and then the rest. It is

@@ -77,6 +77,7 @@ type group struct {
 	cfg     Config
 	start   time.Time
 	now     time.Time
+	slept   time.Duration // of now, and the wall clock has counted it by itself
 	m       *Machine
 	workers map[string]*worker
 	rev     kv.Rev
@@ -144,6 +145,9 @@ func (g *group) adds() {
 	}
 }
 
+// date is what the wall clock says.
+func (g *group) date() time.Time { return g.now.Add(-g.slept) }
+
 func (g *group) sayf(format string, a ...any) {
 	g.trace = append(g.trace, fmt.Sprintf("%7.3f  ", g.now.Sub(g.start).Seconds())+fmt.Sprintf(format, a...))
 }
@@ -172,6 +176,9 @@ func (g *group) do(args []string) {
 				g.cfg.MaxPayload, _ = strconv.Atoi(v)
 			case "refresh":
 				g.cfg.Refresh = dur(v)
+			case "suspended": // the leader's machine was, for so long in all
+				g.slept = dur(v)
+				g.cfg.Wall = func(now time.Time) time.Time { return now.Add(-g.slept) }
 			case "strategy": // sticky, rather than one that only counts
 				g.cfg.Strategy = strategy.Sticky()
 			default:
@@ -518,6 +525,9 @@ func (g *group) commit(c *Commit) {
 	}
 	g.sayf("plan %v %v %v%s", c.Head.Version, c.Head.Phase, c.Head.Why, about)
 	if d := c.Decision; d != nil {
+		if now := g.date(); now.Sub(d.At).Abs() > time.Minute {
+			g.t.Errorf("it is decided at %v, and it is %v", d.At, now)
+		}
 		g.moves(d.Moves)
 	}
 	for _, s := range c.Slices {
@@ -621,10 +631,10 @@ func (g *group) control(rest []string) {
 			case "session":
 				c.Session = v
 			case "young":
-				c.When = g.now
+				c.When = g.date()
 			case "for":
 				d, _ := time.ParseDuration(v)
-				c.Until = g.now.Add(d)
+				c.Until = g.date().Add(d)
 			}
 		}
 		g.ctl = append(g.ctl, c)

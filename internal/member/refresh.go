@@ -26,7 +26,7 @@ func (m *Machine) refresh() {
 func (m *Machine) wish(tries int, wait *retry) {
 	key := Key{KindControl, string(plan.Refresh)}
 	m.get(&m.life, key, func(r Record) {
-		c := plan.Control{Kind: plan.Refresh, When: m.now.UTC().Round(time.Millisecond), Number: m.cfg.Nonce()}
+		c := plan.Control{Kind: plan.Refresh, When: m.cfg.Lead.Date(m.now).UTC().Round(time.Millisecond), Number: m.cfg.Nonce()}
 		if m.session != nil {
 			c.Who = m.session.base.Worker
 		}
