@@ -648,6 +648,66 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
+// Somebody who is elected and whose plans the store does not take leads nobody, however well
+// it answers.
+func TestElectedAndDoesNotLead(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		before := f.snapshot()
+		if h := before.Health(admin.DefaultLimits()); h.Level != admin.OK || led(h) != 1 {
+			t.Errorf("%+v", h)
+		}
+		for _, c := range f.clients {
+			c.Refuse(func(op memkv.Op) error {
+				if op.Kind == memkv.OpCommit {
+					return &kv.DeniedError{Op: "publish", Subject: "$KV.x." + op.Keys[0]}
+				}
+				return nil
+			})
+		}
+		if _, err := f.group.StepDown(t.Context(), admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		var seen, diagnosed bool
+		for range 20 {
+			time.Sleep(time.Second)
+			s := f.snapshot()
+			if s.Leader == nil || !s.Leader.Answers {
+				continue
+			}
+			seen = true
+			h := s.Health(admin.DefaultLimits())
+			if s.Leader.Leads || h.Level != admin.Warning || led(h) != 0 || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "has not taken its term") }) {
+				t.Errorf("%+v, %+v", s.Leader, h)
+			}
+			found, err := f.group.Doctor(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range found {
+				if x.About != "leader" {
+					continue
+				}
+				if x.Level == admin.Fine {
+					t.Errorf("%+v", x)
+				}
+				diagnosed = diagnosed || strings.Contains(x.What, "is elected and has not taken its term")
+			}
+		}
+		if !seen || !diagnosed {
+			t.Errorf("an elected one that answers is seen: %v, diagnosed: %v", seen, diagnosed)
+		}
+		for _, c := range f.clients {
+			c.Mend()
+		}
+		f.settled()
+	})
+}
+
+func led(h admin.Health) float64 {
+	i := slices.IndexFunc(h.Metrics, func(m admin.Metric) bool { return m.Name == "led" })
+	return h.Metrics[i].Value
+}
+
 // A loss of most is planned as well, together with other weights, and comes to an end.
 func TestPlanOfALargeLoss(t *testing.T) {
 	inBubble(t, 5, 20, func(t *testing.T, f *fleet) {

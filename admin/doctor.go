@@ -95,6 +95,9 @@ func (d *diagnosis) leader() {
 			"wait a few seconds; if it stays so, see that workers have a partition source (one without never leads) and may write $KV keys of the group")
 	case !l.Answers:
 		d.say("leader", Warn, l.Worker+" leads and does not answer", "it may be frozen: its key then lapses by itself", "if it stays so: parti step-down")
+	case !l.Leads:
+		d.say("leader", Warn, l.Worker+" is elected and has not taken its term", "it was elected only just now, or the store does not take its plans: nothing is placed anew then; what runs goes on",
+			"look again in a few seconds; if it stays so, see its last error, and that workers may write $KV keys of the group (parti permissions)")
 	default:
 		d.say("leader", Fine, fmt.Sprintf("%s leads term %d and answers", l.Worker, d.s.Term), "", "")
 	}

@@ -82,6 +82,8 @@ func (s *Snapshot) Health(l Limits) Health {
 		problem(Critical, "nobody leads")
 	case !s.Leader.Answers:
 		problem(Warning, "the leader, %s, does not answer", s.Leader.Worker)
+	case !s.Leader.Leads: // since when cannot be told: where none can take its term, each soon gives way to another
+		problem(Warning, "the leader, %s, has not taken its term: it was elected only just now, or the store does not take its plans", s.Leader.Worker)
 	}
 	if n := s.Counts.Workers; n < l.MinWorkers {
 		problem(Critical, "%d workers are there, and at least %d should be", n, l.MinWorkers)
@@ -113,7 +115,7 @@ func (s *Snapshot) Health(l Limits) Health {
 		h.Problems = append(h.Problems, found[level]...)
 	}
 	led := 0.0
-	if s.Leader != nil {
+	if s.Leader != nil && (s.Leader.Leads || !s.Leader.Answers) { // what does not answer may lead all the same
 		led = 1
 	}
 	h.Metrics = []Metric{
