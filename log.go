@@ -16,7 +16,8 @@ func (u urgent) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (u urgent) WithAttrs(attrs []slog.Attr) slog.Handler { return urgent{u.Handler.WithAttrs(attrs)} }
-func (u urgent) WithGroup(name string) slog.Handler       { return urgent{u.Handler.WithGroup(name)} }
+
+func (u urgent) WithGroup(name string) slog.Handler { return urgent{u.Handler.WithGroup(name)} }
 
 // logEvent writes an event to the log.
 func logEvent(log *slog.Logger, e Event) {
