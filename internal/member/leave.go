@@ -11,7 +11,8 @@ import (
 //	every handler returns ──► last words ──► Done
 //
 // The leadership goes first, so that somebody else places our partitions. It may
-// take LeaderTTL/4: a store that does not answer must not keep handlers running.
+// take LeaderTTL/4: a store that does not answer must not keep handlers running. On a
+// connection that is closed for good there is nothing to wait for.
 
 // leave begins a clean stop.
 func (m *Machine) leave() {
@@ -25,6 +26,10 @@ func (m *Machine) leave() {
 }
 
 func (m *Machine) handOver() {
+	if m.connection.Closed { // nobody is told of anything any more
+		m.drain()
+		return
+	}
 	m.after(m.session.life, "hand over", m.cfg.LeaderTTL/4, m.drain)
 	if m.term != nil {
 		m.term.finish()

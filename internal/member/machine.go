@@ -245,6 +245,9 @@ func (m *Machine) connected(c Connected) {
 	m.connection = c
 	if c.Closed && !was.Closed {
 		m.say(event.Alert{About: "connection", Text: "the connection to NATS is closed for good, and this worker cannot come back: it stops"})
+		if m.leaving {
+			m.drain()
+		}
 	}
 	if c != was && m.stand != nil {
 		m.stand.tell(elect.Interrupted{})
