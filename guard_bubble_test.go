@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -162,10 +163,21 @@ func TestFenceDoesNotDependOnTheLoopWhileStale(t *testing.T) {
 		f.settled(time.Second, 2, m)
 		time.Sleep(time.Minute)
 		e, lease := m.executor(), m.CurrentAssignment().Leases[0]
-		// No renewal is stored from now on, and the slice cannot be read.
+		// No renewal is stored from now on. When that was found out, by the session's key, the
+		// plan and the slice, the slice cannot be read any more.
+		var mu sync.Mutex
+		found := 0
 		m.store.Hang(func(op memkv.Op) bool {
-			return op.Kind == memkv.OpWrite && strings.HasPrefix(op.Keys[0], wire.Session.Prefix()) ||
-				op.Kind == memkv.OpGet && strings.HasPrefix(op.Keys[0], wire.Slice.Prefix())
+			mu.Lock()
+			defer mu.Unlock()
+			session, slice := strings.HasPrefix(op.Keys[0], wire.Session.Prefix()), strings.HasPrefix(op.Keys[0], wire.Slice.Prefix())
+			switch {
+			case op.Kind == memkv.OpGet && (session || slice && found == 1):
+				found++
+			case op.Kind == memkv.OpGet && slice:
+				return found > 1
+			}
+			return op.Kind == memkv.OpWrite && session
 		})
 		synctest.Wait() // a renewal that was under way may have extended the trust
 		trusted := time.Duration(e.trusted.Load())

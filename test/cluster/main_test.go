@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,6 +21,7 @@ import (
 const asNode = "PARTI_TEST_NODE"
 
 func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // what goes wrong here does so on purpose
 	if spec := os.Getenv(asNode); spec != "" {
 		os.Exit(node(spec))
 	}

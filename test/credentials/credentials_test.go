@@ -4,6 +4,7 @@ package credentials_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // what goes wrong here does so on purpose
 	natstest.Register()
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }

@@ -46,7 +46,7 @@ func atVersion(number uint32) plan.Version { return plan.Version(1_000_000<<32 |
 func settledGroup() admin.Snapshot {
 	s := admin.Snapshot{
 		Schema: 1, At: noon, Sentence: "Settled. 1 024 partitions on 4 workers. Nothing pending.", Settled: true,
-		Leader: &admin.Leader{Worker: "worker-0", Session: "n0", Answers: true}, Term: 3, Version: atVersion(217), Phase: plan.Stable, Why: plan.WhyJoined,
+		Leader: &admin.Leader{Worker: "worker-0", Session: "n0", Answers: true, Leads: true}, Term: 3, Version: atVersion(217), Phase: plan.Stable, Why: plan.WhyJoined,
 		Counts: admin.Counts{Workers: 4, Partitions: 1024, Running: 1024},
 	}
 	for i, id := range []string{"worker-0", "worker-1", "worker-2", "worker-3"} {
