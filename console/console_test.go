@@ -264,7 +264,7 @@ func TestSteer(t *testing.T) {
 // A nil option is as none.
 func TestNilOptions(t *testing.T) {
 	f := example()
-	c := open(t, f, nil, WithWho(nil), WithToken(""), nil)
+	c := open(t, f, nil, WithWho(nil), WithToken(""))
 	if a := ask(c, http.MethodPost, "/do", url.Values{"verb": {"pause"}}); a.StatusCode != http.StatusSeeOther || len(f.done) != 1 || !strings.Contains(f.done[0], `by "console, from 192.0.2.1"`) {
 		t.Errorf("%s, %v: %s", a.Status, f.done, a.body)
 	}

@@ -65,7 +65,7 @@ func TestDistinct(t *testing.T) {
 		{"*.{partition}.>", "a a.b", "a and a.b"},
 	} {
 		var ps []parti.Partition
-		for _, id := range strings.Fields(c.ids) {
+		for id := range strings.FieldsSeq(c.ids) {
 			ps = append(ps, parti.Partition{ID: id})
 		}
 		err := template(c.template).distinct(ps)

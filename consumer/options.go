@@ -173,7 +173,7 @@ func tell(f func(Trouble), x Trouble) {
 	defer func() {
 		if p := recover(); p != nil {
 			defer func() { _ = recover() }() // there is nobody else to tell
-			f(Trouble{Partition: x.Partition, Err: fmt.Errorf("consumer: the function of Observe has panicked when it was told of %q: %v\n%s", x.Err, p, debug.Stack())})
+			f(Trouble{Partition: x.Partition, Err: fmt.Errorf("consumer: the function of Observe has panicked, %v, when it was told of this: %w\n%s", p, x.Err, debug.Stack())})
 		}
 	}()
 	f(x)

@@ -38,9 +38,9 @@ func newStranger(t *testing.T, js jetstream.JetStream, group, subject string) *s
 }
 
 // run runs partition p until stop.
-func (s *stranger) run(token uint64) (ended chan error, stop func()) {
+func (s *stranger) run(token uint64) (<-chan error, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(s.t.Context())
-	ended = make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		ended <- s.cursor.Run(ctx, parti.NewLease(parti.Partition{ID: "p"}, token, s.t.Context(), func() error { return nil }))
 	}()

@@ -32,7 +32,7 @@ func TestRestartElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		t.Cleanup(func() { l.Close() })
 	}
 	c.Restart(t, 1)
 	c.Await(t)
