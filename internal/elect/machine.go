@@ -103,7 +103,8 @@ func (m *Machine) Step(now time.Time, f Fact) {
 	case Size:
 		m.size = max(f.Workers, 1)
 	case GiveUp:
-		m.giveUp(f.Back)
+		m.lose("given up")
+		m.back = m.now.Add(f.Back)
 	case Leave:
 		m.lose("leaving")
 		m.left = true
@@ -223,17 +224,6 @@ func (m *Machine) lose(why string) {
 	}
 	m.leading, m.why = false, why
 	m.back = m.now.Add(m.cfg.LeaderTTL / 2)
-}
-
-// giveUp ends the leadership, and stands back for so long. One that was lost before stands
-// back at least as long as for the loss.
-func (m *Machine) giveUp(back time.Duration) {
-	until := m.now.Add(back)
-	if !m.leading && until.Before(m.back) {
-		return
-	}
-	m.lose("given up")
-	m.back = until
 }
 
 // decide asks for what is to be done now.

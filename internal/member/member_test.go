@@ -648,23 +648,6 @@ func TestDeposed(t *testing.T) {
 	}
 }
 
-// Who has lost the leadership stands back for a while, so that somebody else gets a chance
-// first, also where there is nobody else.
-func TestDeposedStandsBack(t *testing.T) {
-	w := newWorld(t)
-	w.group(1, 2)
-	l, back := w.boxes[0], w.boxes[0].m.cfg.backOff()
-	key := Key{Kind: KindLeader}
-	rev, _ := w.store.rev(key)
-	w.store.do(&box{w: w}, Put{Record: Record{Key: key, Rev: rev, Gone: true}})
-	w.must("the end of the term", 100*time.Millisecond, func() bool { return !l.rd.Leading })
-	w.run(back - 100*time.Millisecond)
-	if _, gone := w.store.rev(key); !gone {
-		t.Error("it took the leadership back at once")
-	}
-	w.must("it leads again", time.Second, func() bool { return l.rd.Leading })
-}
-
 // Another leader has written the plan: the store refuses the old one, whatever it believes.
 func TestRefusedCommit(t *testing.T) {
 	w := newWorld(t)
