@@ -156,7 +156,7 @@ var All = []Mutant{
 			"internal/member/term.go", "\t\tcase Stale:\n\t\t\tt.missed(s)\n",
 			"\t\tcase Stale:\n\t\t\tt.get(t.life, rec.Key, func(r Record) { v.Rev = r.Rev; t.bury(v, s, tries) })\n",
 		}},
-		Profiles: "fence,network", Breaks: []int{1, 2, 3}, Seeds: 400,
+		Profiles: "network,fence", Breaks: []int{1, 2, 3}, Seeds: 400,
 	},
 	{
 		Rule:     "silence is not an end before its tombstone stands",
