@@ -23,7 +23,7 @@ func TestObserverPanics(t *testing.T) {
 			}
 		})(&o)
 		o.observe(Trouble{Partition: "p", Sequence: 3, Err: bad})
-		if len(told) != 2 || !errors.Is(told[0].Err, bad) || told[1].Partition != "p" || told[1].Sequence != 0 || !strings.Contains(told[1].Err.Error(), `told of "bad": oh`) {
+		if len(told) != 2 || !errors.Is(told[0].Err, bad) || told[1].Partition != "p" || told[1].Sequence != 0 || !strings.Contains(told[1].Err.Error(), "has panicked, oh, ") || !errors.Is(told[1].Err, bad) {
 			t.Errorf("%+v", told)
 		}
 	}
