@@ -111,21 +111,29 @@ func (h *hanging) Step(now time.Time, f member.Fact) {
 	h.brain.Step(now, f)
 }
 
+// fencing is a worker of two partitions under Fence, for a minute already, whose brain can
+// be made to hang.
+func fencing(t *testing.T) (*fleet, *mate, *hanging) {
+	t.Helper()
+	f := newFleet(t, parts(2)...)
+	m := f.make("a", Config{ExpectedWorkers: 1, Isolation: Fence}, nil)
+	h := &hanging{}
+	m.think = func(c member.Config, now time.Time) brain {
+		h.brain = member.New(c, now)
+		return h
+	}
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.settled(time.Second, 2, m)
+	time.Sleep(time.Minute)
+	return f, m, h
+}
+
 // Under Fence, Hard ends in time even when the goroutine that decides hangs.
 func TestFenceDoesNotDependOnTheLoop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, parts(2)...)
-		m := f.make("a", Config{ExpectedWorkers: 1, Isolation: Fence}, nil)
-		h := &hanging{}
-		m.think = func(c member.Config, now time.Time) brain {
-			h.brain = member.New(c, now)
-			return h
-		}
-		if err := m.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		f.settled(time.Second, 2, m)
-		time.Sleep(time.Minute)
+		f, m, h := fencing(t)
 		gate := make(chan struct{})
 		h.gate.Store(&gate)
 		synctest.Wait() // a renewal that was under way may have extended the trust
@@ -150,18 +158,7 @@ func TestFenceDoesNotDependOnTheLoop(t *testing.T) {
 // on then, and so does the time until Hard.
 func TestFenceDoesNotDependOnTheLoopWhileStale(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		f := newFleet(t, parts(2)...)
-		m := f.make("a", Config{ExpectedWorkers: 1, Isolation: Fence}, nil)
-		h := &hanging{}
-		m.think = func(c member.Config, now time.Time) brain {
-			h.brain = member.New(c, now)
-			return h
-		}
-		if err := m.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		f.settled(time.Second, 2, m)
-		time.Sleep(time.Minute)
+		f, m, h := fencing(t)
 		e, lease := m.executor(), m.CurrentAssignment().Leases[0]
 		// No renewal is stored from now on. When that was found out, by the session's key, the
 		// plan and the slice, the slice cannot be read any more.

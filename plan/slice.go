@@ -1,5 +1,7 @@
 package plan
 
+import "cmp"
+
 // A Slice is one worker's part of the plan. It is a permission addressed to one
 // session: that session runs exactly what is granted here and nothing else, and
 // nobody but the leader moves a partition from one slice to another.
@@ -57,6 +59,11 @@ type Release struct {
 type Lease struct {
 	Partition string  `json:"partition"`
 	Token     Version `json:"token"`
+}
+
+// Compare orders leases by partition, then by token, as package cmp does.
+func (l Lease) Compare(other Lease) int {
+	return cmp.Or(cmp.Compare(l.Partition, other.Partition), cmp.Compare(l.Token, other.Token))
 }
 
 // A Head is the small record that every commit replaces, on condition that it is

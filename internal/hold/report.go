@@ -43,7 +43,7 @@ func (m *Machine) report() Report {
 	}
 	if len(m.done) > 0 {
 		rep.Done = append(rep.Done, m.done...)
-		slices.SortFunc(rep.Done, compareLeases)
+		slices.SortFunc(rep.Done, plan.Lease.Compare)
 	}
 	// Last words: never over a running handler.
 	rep.Left = m.leaving && !m.lapsing && rep.Running == 0

@@ -137,7 +137,7 @@ func (m *Machine) exited(l plan.Lease, how How) {
 	}
 	r := m.slots.ended(s)
 	if !s.grants(l.Token) {
-		if i, said := slices.BinarySearchFunc(m.done, l, compareLeases); how == Done && !said && m.isAskedBack(l) {
+		if i, said := slices.BinarySearchFunc(m.done, l, plan.Lease.Compare); how == Done && !said && m.isAskedBack(l) {
 			m.done = slices.Insert(m.done, i, l)
 		}
 		return

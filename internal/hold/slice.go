@@ -1,7 +1,6 @@
 package hold
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -81,24 +80,20 @@ func (m *Machine) askedBack(releasing []plan.Release) {
 	for _, r := range releasing {
 		m.releasing = append(m.releasing, plan.Lease{Partition: r.ID, Token: r.Token})
 	}
-	slices.SortFunc(m.releasing, compareLeases)
+	slices.SortFunc(m.releasing, plan.Lease.Compare)
 	for _, s := range m.slots.all {
 		if s.granted && s.rest.final && s.rest.how == Done {
 			m.done = append(m.done, s.lease())
 		}
 	}
 	m.done = slices.DeleteFunc(m.done, func(l plan.Lease) bool { return !m.isAskedBack(l) })
-	slices.SortFunc(m.done, compareLeases)
+	slices.SortFunc(m.done, plan.Lease.Compare)
 	m.done = slices.Compact(m.done)
 }
 
 func (m *Machine) isAskedBack(l plan.Lease) bool {
-	_, ok := slices.BinarySearchFunc(m.releasing, l, compareLeases)
+	_, ok := slices.BinarySearchFunc(m.releasing, l, plan.Lease.Compare)
 	return ok
-}
-
-func compareLeases(a, b plan.Lease) int {
-	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Token, b.Token))
 }
 
 // announce keeps what is coming and has not been announced.

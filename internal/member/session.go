@@ -2,7 +2,6 @@ package member
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -119,16 +118,12 @@ func (s *session) letGo() {
 	if len(s.early) == 0 {
 		return
 	}
-	for _, l := range slices.SortedFunc(maps.Keys(s.early), compareLeases) {
+	for _, l := range slices.SortedFunc(maps.Keys(s.early), plan.Lease.Compare) {
 		if again, why := s.brain.Again(l); !again {
 			delete(s.early, l)
 			s.say(event.Released{Partition: l.Partition, Token: uint64(l.Token), Why: causeWord(why)})
 		}
 	}
-}
-
-func compareLeases(a, b plan.Lease) int {
-	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Token, b.Token))
 }
 
 // started tells the brain that a handler runs.
