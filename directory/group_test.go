@@ -170,7 +170,7 @@ type caller struct {
 func (g *group) open(t *testing.T, opts ...Option) *caller {
 	t.Helper()
 	c := &caller{t: t, link: g.server.Client("caller"), asks: make(chan string, 1<<16)}
-	c.count()
+	c.link.Overhear(func(op memkv.Op) { c.asks <- op.String() })
 	var err error
 	if c.Directory, err = Open(t.Context(), c.link, opts...); err != nil {
 		t.Fatal(err)
@@ -178,14 +178,6 @@ func (g *group) open(t *testing.T, opts ...Option) *caller {
 	t.Cleanup(c.Close)
 	synctest.Wait()
 	return c
-}
-
-// count notes every request; a Mend ends it.
-func (c *caller) count() {
-	c.link.Refuse(func(op memkv.Op) error {
-		c.asks <- op.String()
-		return nil
-	})
 }
 
 // asked is what the store was asked since the last time.

@@ -18,13 +18,14 @@ type Client struct {
 
 	// All of this is guarded by the server's mutex.
 	faults
-	closed  bool
-	conn    kv.Connection
-	changed chan struct{} // closed at the next change of conn
-	broken  chan struct{} // closed when the connection is lost
-	held    []func()      // requests held up by a black hole
-	episode int           // counts black holes
-	struck  map[Fault]int
+	closed   bool
+	conn     kv.Connection
+	overhear func(Op)
+	changed  chan struct{} // closed at the next change of conn
+	broken   chan struct{} // closed when the connection is lost
+	held     []func()      // requests held up by a black hole
+	episode  int           // counts black holes
+	struck   map[Fault]int
 }
 
 var _ kv.Store = (*Client)(nil)
@@ -266,6 +267,9 @@ func (c *Client) refused(op Op) error {
 	if !c.conn.Up {
 		s.strike(c, Unreachable)
 		return kv.ErrUnavailable
+	}
+	if c.overhear != nil {
+		c.overhear(op)
 	}
 	if c.refuse != nil {
 		if err := c.refuse(op); err != nil {

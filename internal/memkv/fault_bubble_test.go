@@ -3,6 +3,7 @@ package memkv_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,6 +342,8 @@ func TestDelayedAndRepeatedChanges(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	bubble(t, func(t *testing.T, _ *memkv.Server, a, _ *memkv.Client) {
 		wedged := errors.New("the disk is wedged")
+		var heard []string
+		a.Overhear(func(op memkv.Op) { heard = append(heard, op.String()) })
 		a.Refuse(func(op memkv.Op) error {
 			if op.Kind == memkv.OpList {
 				return wedged
@@ -352,6 +355,11 @@ func TestRefuse(t *testing.T) {
 			t.Error(err)
 		}
 		struck(t, a, memkv.Refused, 1)
+		a.Mend()
+		is(t, a, "k", "one")
+		if want := []string{"write k", "list ", "get k"}; !slices.Equal(heard, want) {
+			t.Errorf("overheard %q, want %q", heard, want)
+		}
 	})
 }
 

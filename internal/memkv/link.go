@@ -65,6 +65,10 @@ func (c *Client) Tamper(f func(kv.Entry) Fate) { c.set(func() { c.tamper = f }) 
 // not call memkv.
 func (c *Client) Refuse(f func(Op) error) { c.set(func() { c.refuse = f }) }
 
+// Overhear tells f of each request of this view that is made while it is connected, also after
+// Mend. f is called with a lock held, and must not call memkv.
+func (c *Client) Overhear(f func(Op)) { c.set(func() { c.overhear = f }) }
+
 // Hang loses each read or write of this view for which f says so, while others are
 // answered; for probes there is Lose. f is called with a lock held, and must not call memkv.
 func (c *Client) Hang(f func(Op) bool) { c.set(func() { c.hang = f }) }
