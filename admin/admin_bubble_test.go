@@ -320,6 +320,26 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// A group is paused once its leader has heard of it, also before the plan says so.
+func TestPausedBeforeThePlan(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		leader := f.snapshot().Leader.Worker
+		for _, m := range f.all {
+			if m.WorkerID() == leader {
+				f.clients[m].Hang(func(op memkv.Op) bool { return op.Kind == memkv.OpCommit })
+			}
+		}
+		if _, err := f.group.Pause(t.Context(), admin.Order{For: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s := f.snapshot()
+		if s.Phase != plan.Stable || s.Settled || !strings.HasPrefix(s.Sentence, "Paused. 4 partitions on 2 workers. ") {
+			t.Errorf("%v: %s", s.Phase, s.Sentence)
+		}
+	})
+}
+
 // A group is not at rest while its leader has not heard of an order.
 func TestUnheard(t *testing.T) {
 	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {

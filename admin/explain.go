@@ -231,7 +231,7 @@ func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition
 	for _, b := range p.Banned {
 		say("It is banned from %s.", b)
 	}
-	if s.Phase == plan.Paused {
+	if s.paused() {
 		say("The group is paused: nothing moves for evenness.")
 	}
 	if p.State != Owned {

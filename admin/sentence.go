@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return "A worker is lost, and its partitions are being placed. " + first(s, ""), false
 	}
 	text = "Settled. "
-	if s.Phase == plan.Paused {
+	if s.paused() {
 		text = "Paused. "
 	}
 	in := max(c.Partitions-c.Aside, 0)
@@ -56,7 +57,7 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return fmt.Sprintf("%s %s cannot be read.", text, s.Unreadable[0].Key), false
 	case idle(s) > 0:
 		return fmt.Sprintf("%s %s of them %s not running.", text, number(idle(s)), map[bool]string{true: "is", false: "are"}[idle(s) == 1]), false
-	case s.Phase == plan.Paused:
+	case s.paused():
 		return text + " Nothing moves for evenness" + until(s, plan.Pause) + ".", false
 	case s.Phase != plan.Stable:
 		return text + " The leader is " + strings.ToLower(s.Phase.String()) + ".", false
@@ -65,6 +66,16 @@ func sentence(s *Snapshot) (text string, settled bool) {
 		return fmt.Sprintf("%s Nothing pending; %d %s.", text, n, plural(n, "alert")), true
 	}
 	return text + " Nothing pending.", true
+}
+
+// paused is whether nothing moves for evenness since an operator wants it so. A leader writes
+// its phase a moment after it has heard of a pause.
+func (s *Snapshot) paused() bool {
+	if s.Phase != plan.Stable {
+		return s.Phase == plan.Paused
+	}
+	return s.Leader != nil && s.Leader.Leads && !s.Unheard &&
+		slices.ContainsFunc(s.Controls, func(c plan.Control) bool { return c.Kind == plan.Pause })
 }
 
 // unlessCutOff says what the records cannot know: one that freezes goes on while it does

@@ -392,6 +392,7 @@ func groupVerbs() []Verb {
 				return g.Pause(ctx, o)
 			},
 			done: func(plan.Control) string { return "Paused." },
+			wait: awaitPaused,
 		},
 		{
 			Name: "resume", Short: "Take a pause back", TakesBack: true,
@@ -465,6 +466,10 @@ func awaitSettled(ctx context.Context, g *Group, _ plan.Control, say func(string
 		return context.Cause(ctx)
 	}
 	return g.AwaitSettled(ctx, func(now Snapshot) { say(now.Sentence) })
+}
+
+func awaitPaused(ctx context.Context, g *Group, _ plan.Control, _ func(string)) error {
+	return g.Watch(ctx, func(now Snapshot, err error) bool { return err != nil || !now.paused() })
 }
 
 func awaitOwner(ctx context.Context, g *Group, c plan.Control, _ func(string)) error {
