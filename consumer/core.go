@@ -27,6 +27,7 @@ type core struct {
 	handle  Func
 	opts    options
 	slots   chan struct{} // of the worker; nil: no bound
+	refused refusals
 }
 
 // requestTime is how long one request to the server may take, with its repetitions.

@@ -130,6 +130,7 @@ func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
 	if err != nil {
 		return err
 	}
+	owned := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.Hard(), func() { cancel(context.Cause(l.Hard())) })()
@@ -144,6 +145,9 @@ func (c *Cursor) Run(ctx context.Context, l parti.Lease) error {
 	t.work(ctx, h)
 	h.leave(t)
 	t.release(h)
+	if owned.Err() != nil || l.Hard().Err() != nil {
+		c.refused.forget(l.Partition.ID)
+	}
 	if err := context.Cause(ctx); ended(err) {
 		return err
 	}

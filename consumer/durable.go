@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -16,9 +15,6 @@ import (
 // use, and may serve one Manager.
 type Durable struct {
 	*core
-
-	mu     sync.Mutex
-	spared map[string]map[uint64]int // of partitions that are owned: the tries of messages that do not count
 }
 
 var _ parti.Handler = (*Durable)(nil)
@@ -48,7 +44,7 @@ func NewDurable(ctx context.Context, js jetstream.JetStream, group, stream, subj
 	if after := c.stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold; after > 0 {
 		return nil, &StreamError{stream, fmt.Sprintf("removes each consumer that nobody pulls from for %v, and with it how far a partition is done", after), fmt.Sprintf("take inactive_threshold out of its consumer_limits, or use NewCursor, which does with %v", idleConsumer)}
 	}
-	d := &Durable{core: c, spared: map[string]map[uint64]int{}}
+	d := &Durable{core: c}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	if err := d.allowed(ctx, d.needs()...); err != nil {

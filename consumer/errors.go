@@ -38,18 +38,19 @@ type CursorError struct {
 
 func (e *CursorError) Error() string {
 	return fmt.Sprintf("consumer: key %s of bucket %s, for partition %s, is the cursor of group %s with subject %s, and this is group %s with subject %s; "+
-		"to share it would skip messages: give each a bucket of its own with CursorBucket, or delete the key (`nats kv del %s %s`) and let the partition begin anew",
+		"to share it would skip messages: give each a bucket of its own with CursorBucket, or, if the other is no more, delete the key (`nats kv del %s %s`) and let the partition begin anew",
 		e.Key, e.Bucket, e.Partition, e.HaveGroup, e.HaveSubject, e.Group, e.Subject, e.Bucket, e.Key)
 }
 
-// A fencedError ends a partition whose function says that a later lease has it.
+// A fencedError ends a partition whose function says that a later lease has it, for the time
+// being: see [believed].
 type fencedError struct {
 	partition string
 	err       error // the function's
 }
 
 func (e *fencedError) Error() string {
-	return fmt.Sprintf("consumer: partition %s has another owner, says its function: %v", e.partition, e.err)
+	return fmt.Sprintf("consumer: the function of partition %s was refused as by a later lease, although ownership can be proved: %v", e.partition, e.err)
 }
 
 // Unwrap is what the function has returned, a [parti.ErrFenced].

@@ -20,7 +20,10 @@ import (
 // says that the lease is over and nothing of the message: it is not given up, nor counted as
 // tried as far as this process can help it, and comes to the partition's owner. While
 // ownership cannot be proved it is kept until it can, and tried again. If it can be proved,
-// and a later lease was there all the same, Run ends with that error.
+// and the same is said a second time, Run ends with that error, and begins again after a
+// pause if the partition is still owned. Of one message this is believed three times under
+// one lease; then the error is like any other. So a message whose row is not there, which
+// fence.Rows cannot tell from a later lease, is given up in the end.
 //
 // ctx ends with the lease's Hard, and after [Timeout]. It does not end when the
 // partition is to move: what is in hand is finished.
@@ -45,7 +48,7 @@ type Msg struct {
 	Sequence uint64    // in the stream
 	Stored   time.Time // when the stream took it
 	// Tries counts how often the message was given out, this time included; not those times
-	// under this lease for which the Func returned [parti.ErrFenced].
+	// under this lease for which the Func returned [parti.ErrFenced] and was believed.
 	Tries int
 
 	lease parti.Lease

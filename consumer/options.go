@@ -113,7 +113,8 @@ func DeadLetter(subject string) Option { return func(o *options) { o.dead = subj
 // leaves no error: NewDurable buries it unrun when it is given out for more than 2n + 3
 // times, and NewCursor after n tries that were written down, once the partition has lost
 // more than two owners in a row without getting on. An error that is [parti.ErrFenced]
-// counts for none of this, see [Func]. Default, and 0: any number. Range: 0 to 1 000 000.
+// counts for none of this under the same lease, unless it comes again and again: see [Func].
+// Default, and 0: any number. Range: 0 to 1 000 000.
 func MaxDeliver(n int) Option { return func(o *options) { o.maxDeliver = n } }
 
 // StartAt is where a partition begins that never had a consumer. It says nothing about

@@ -57,7 +57,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 	r.wait.Wait()
 	r.arrived()
 	if owned.Err() != nil || l.Hard().Err() != nil {
-		d.forget(l.Partition.ID)
+		d.refused.forget(l.Partition.ID)
 	}
 	if fenced := (*fencedError)(nil); errors.As(context.Cause(ctx), &fenced) {
 		return fenced
@@ -152,48 +152,36 @@ func (r *run) process(ctx context.Context, m *Msg) {
 
 // try calls the function. It reports that the lease is over when the function says so:
 // then nothing is said of the message. It may say so for want of proof; this is waited for,
-// and the message, which is in hand all the time, tried again.
+// and the message, which is in hand all the time, tried again. Where ownership can be proved
+// it is called once more before it is believed, since the proof may have come while it
+// returned.
 func (r *run) try(ctx context.Context, m *Msg) (over bool, err error) {
+	var again bool
 	for {
 		err = r.call(m)
 		if !errors.Is(err, parti.ErrFenced) || m.isSettled() {
 			return false, err
 		}
 		proved := r.lease.Check() == nil
+		over = proved && again
+		if over && !r.durable.refused.believe(m) {
+			return false, err
+		}
+		again = proved
 		r.opts.observe(Trouble{Partition: m.Partition, Subject: m.Subject, Sequence: m.Sequence, Tries: m.Tries, Err: err})
-		if proved {
-			r.durable.spare(m)
+		if over {
 			r.end(&fencedError{m.Partition, err})
 			return true, err
 		}
-		if !r.proven(ctx) {
+		if !proved && !r.proven(ctx) {
 			return true, err
 		}
 	}
-}
-
-// spare does not count a message's last try.
-func (d *Durable) spare(m *Msg) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.spared[m.Partition] == nil {
-		d.spared[m.Partition] = map[uint64]int{}
-	}
-	d.spared[m.Partition][m.Sequence]++
 }
 
 // tries is how many tries of a message count that was given out so often.
 func (d *Durable) tries(partition string, seq, given uint64) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return max(int(given)-d.spared[partition][seq], 1) // a stream that is made anew begins anew
-}
-
-// forget forgets what was spared of a partition that is let go of.
-func (d *Durable) forget(partition string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.spared, partition)
+	return max(int(given)-d.refused.of(partition, seq), 1) // a stream that is made anew begins anew
 }
 
 func (r *run) message(msg jetstream.Msg) (*Msg, error) {

@@ -55,6 +55,7 @@ type letter struct {
 	tries  int // so far
 	done   bool
 	cause  error // of the last try of this process; nil: it has made none
+	again  bool  // the last try was refused as by a later lease, while this one could be proved
 }
 
 // A queue holds no more than so many messages and bytes, but one at least.
@@ -245,7 +246,7 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 	} else {
 		t.care(ctx, h)
 		if cause = t.call(m); !errors.Is(cause, parti.ErrFenced) {
-			x.cause = cmp.Or(cause, errGivenBack)
+			x.cause, x.again = cmp.Or(cause, errGivenBack), false
 		}
 	}
 	switch {
@@ -259,13 +260,9 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 			t.trouble(m, false, cause)
 		}
 		return 0, true
-	case errors.Is(cause, parti.ErrFenced):
-		proved := t.lease.Check() == nil
+	case errors.Is(cause, parti.ErrFenced) && !t.doubted(m, x, cause):
 		t.untried(h, x)
 		t.trouble(m, false, cause)
-		if proved {
-			t.end(&fencedError{m.Partition, cause})
-		}
 		return 0, false // as soon as ownership is proved
 	case t.lease.Hard().Err() != nil:
 		t.trouble(m, false, cause)
@@ -281,6 +278,25 @@ func (t *tenure) try(ctx context.Context, h *hub, x *letter) (wait time.Duration
 	}
 	t.trouble(m, false, cause)
 	return t.opts.pause(m.Tries), false
+}
+
+// doubted says whether a function is not believed any more that another owner has the
+// partition. Where it is, that ends the tenure; where ownership can be proved, it is called
+// once more before, since the proof may have come while it returned.
+func (t *tenure) doubted(m *Msg, x *letter, cause error) bool {
+	proved := t.lease.Check() == nil
+	over := proved && x.again
+	x.again = proved
+	switch {
+	case !over:
+		return false
+	case t.cursor.refused.believe(m):
+		t.end(&fencedError{m.Partition, cause})
+		return false
+	default:
+		x.cause = cause
+		return true
+	}
 }
 
 // untried does not count a message's last try.

@@ -62,7 +62,9 @@ const HeaderToken = "Parti-Token"
 //
 //	UPDATE leases SET token = ? WHERE partition = ? AND token <= ?
 //
-// which also holds back a later owner until this transaction has ended.
+// which also holds back a later owner until this transaction has ended. This form is the
+// better one also where the row of the first statement may be missing: Rows cannot tell that
+// from a later token.
 //
 // The driver must count the rows that the condition matches. MySQL and MariaDB count those
 // that the statement changes, and in the rightful owner's second transaction the token is
