@@ -266,16 +266,15 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) (l Leftover, err error) {
 	one, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
+	partition, odd := partitionOf(strings.TrimPrefix(key, c.name+"."))
 	m, err := c.stored(one, "KV_"+c.opts.bucket, which{Last: "$KV." + c.opts.bucket + "." + key})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
 		return l, nil
 	case err != nil:
-		return Leftover{Name: key}, fmt.Errorf("consumer: read %s of bucket %s: %w", key, c.opts.bucket, err)
-	}
-	partition, err := partitionOf(strings.TrimPrefix(key, c.name+"."))
-	if err != nil {
-		return Leftover{Name: key}, fmt.Errorf("consumer: key %s of bucket %s: %w", key, c.opts.bucket, err)
+		return Leftover{Partition: partition, Name: key}, fmt.Errorf("consumer: read %s of bucket %s: %w", key, c.opts.bucket, err)
+	case odd != nil:
+		return Leftover{Name: key}, fmt.Errorf("consumer: key %s of bucket %s: %w", key, c.opts.bucket, odd)
 	}
 	var rec record
 	if err := json.Unmarshal(m.Data, &rec); err != nil {
@@ -299,11 +298,15 @@ func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) 
 	del := nats.NewMsg(m.Subject)
 	del.Header.Set("KV-Operation", "DEL")
 	del.Header.Set(HeaderToken, m.Header.Get(HeaderToken))
-	if _, err := c.js.PublishMsg(ctx, del, jetstream.WithExpectLastSequencePerSubject(m.Sequence)); err != nil {
-		l.Why = "somebody has written it meanwhile, or it cannot be written: " + err.Error()
-		return l, nil // it says so, and the others are swept
+	var api *jetstream.APIError
+	switch _, err := c.js.PublishMsg(ctx, del, jetstream.WithExpectLastSequencePerSubject(m.Sequence)); {
+	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		l.Why = "somebody has written it meanwhile"
+	case err != nil:
+		return l, fmt.Errorf("consumer: remove key %s of bucket %s: %w", key, c.opts.bucket, err)
+	default:
+		l.Removed = true
 	}
-	l.Removed = true
 	return l, nil
 }
 
