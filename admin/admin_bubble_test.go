@@ -14,6 +14,7 @@ import (
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/memkv"
 	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/strategy"
 )
 
 func TestSnapshot(t *testing.T) {
@@ -324,11 +325,8 @@ func TestEvents(t *testing.T) {
 func TestPausedBeforeThePlan(t *testing.T) {
 	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
 		leader := f.snapshot().Leader.Worker
-		for _, m := range f.all {
-			if m.WorkerID() == leader {
-				f.clients[m].Hang(func(op memkv.Op) bool { return op.Kind == memkv.OpCommit })
-			}
-		}
+		client := f.clients[f.all[slices.IndexFunc(f.all, func(m *parti.Manager) bool { return m.WorkerID() == leader })]]
+		client.Hang(func(op memkv.Op) bool { return op.Kind == memkv.OpCommit })
 		if _, err := f.group.Pause(t.Context(), admin.Order{For: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
@@ -336,6 +334,29 @@ func TestPausedBeforeThePlan(t *testing.T) {
 		s := f.snapshot()
 		if s.Phase != plan.Stable || s.Settled || !strings.HasPrefix(s.Sentence, "Paused. 4 partitions on 2 workers. ") {
 			t.Errorf("%v: %s", s.Phase, s.Sentence)
+		}
+		for _, v := range admin.Verbs() {
+			if v.Name != "pause" {
+				continue
+			}
+			pause := admin.Change{Control: plan.Control{Kind: plan.Pause}}
+			began := time.Now()
+			if err := v.Await(t.Context(), f.group, pause, nil); err != nil || time.Since(began) > time.Second {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+			client.Tamper(func(kv.Entry) memkv.Fate { return memkv.Fate{Drop: true} })
+			over := make(chan error, 1)
+			if _, err := f.group.Pause(t.Context(), admin.Order{For: 2 * time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			go func() { over <- v.Await(t.Context(), f.group, pause, nil) }()
+			synctest.Wait()
+			if _, err := f.group.Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-over; err == nil || !strings.Contains(err.Error(), "the pause is over") {
+				t.Error(err)
+			}
 		}
 	})
 }
@@ -721,6 +742,48 @@ func TestElectedAndDoesNotLead(t *testing.T) {
 		}
 		f.settled()
 	})
+}
+
+// A leader whose brain is busy, as with a strategy that takes its time, leads, and does not
+// answer.
+func TestLeaderIsBusy(t *testing.T) {
+	inBubble(t, 0, 4, func(t *testing.T, f *fleet) {
+		slow := parti.WithStrategy(slowly{3 * time.Second})
+		f.join("w0", parti.Config{}, slow)
+		f.join("w1", parti.Config{}, slow)
+		f.settled()
+		if _, err := f.group.Drain(t.Context(), "w1-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		var busy int
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			s := f.snapshot()
+			if s.Leader == nil || s.Leader.Answers {
+				continue
+			}
+			busy++
+			h := s.Health(admin.DefaultLimits())
+			if !s.Leader.Leads || led(h) != 1 || !slices.ContainsFunc(h.Problems, func(p string) bool { return strings.Contains(p, "does not answer") }) {
+				t.Errorf("%+v, %+v", s.Leader, h)
+			}
+			if s.Settled || !strings.Contains(s.Sentence, "does not answer") {
+				t.Error(s.Sentence)
+			}
+		}
+		if busy == 0 {
+			t.Error("it was never busy")
+		}
+		f.settled()
+	})
+}
+
+// slowly is the default strategy with a pause before.
+type slowly struct{ pause time.Duration }
+
+func (s slowly) Assign(in plan.Input) ([]int, error) {
+	time.Sleep(s.pause)
+	return strategy.Sticky().Assign(in)
 }
 
 func led(h admin.Health) float64 {

@@ -74,7 +74,7 @@ func (s *Snapshot) paused() bool {
 	if s.Phase != plan.Stable {
 		return s.Phase == plan.Paused
 	}
-	return s.Leader != nil && s.Leader.Leads && !s.Unheard &&
+	return s.Leader != nil && s.Leader.Leads && s.Leader.Answers && !s.Unheard &&
 		slices.ContainsFunc(s.Controls, func(c plan.Control) bool { return c.Kind == plan.Pause })
 }
 

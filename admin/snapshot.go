@@ -75,8 +75,9 @@ type Counts struct {
 type Leader struct {
 	Worker  string `json:"worker"`
 	Session string `json:"session"`
-	// Answers says that it answered when it was asked, and Leads that it has taken its term:
-	// a moment after it is elected.
+	// Answers says that it answered when it was asked: one that leads, with what only it
+	// knows. Leads says that it has taken its term, a moment after it is elected; false where
+	// nothing came at all.
 	Answers bool `json:"answers"`
 	Leads   bool `json:"leads"`
 }
@@ -243,9 +244,13 @@ func (g *Group) snapshot(p *picture, all said) Snapshot {
 	var view *parti.Leading
 	if p.led {
 		a, answers := all[p.leader.Nonce]
-		s.Leader = &Leader{Worker: p.leader.Worker, Session: p.leader.Nonce, Answers: answers}
-		if view = a.Leading; view != nil {
-			s.Leader.Leads = true
+		view = a.Leading
+		s.Leader = &Leader{
+			Worker: p.leader.Worker, Session: p.leader.Nonce,
+			Answers: answers && (view != nil || !a.Leader),
+			Leads:   view != nil || a.Leader,
+		}
+		if view != nil {
 			s.Pending, s.Doubt, s.Unheard = view.Pending, view.Doubt, view.Orders != wire.Fingerprint(p.controls)
 		}
 	}

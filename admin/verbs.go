@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -468,9 +470,26 @@ func awaitSettled(ctx context.Context, g *Group, _ plan.Control, say func(string
 	return g.AwaitSettled(ctx, func(now Snapshot) { say(now.Sentence) })
 }
 
+// awaitPaused waits until the leader has heard of it: what moves by then comes to its end.
 func awaitPaused(ctx context.Context, g *Group, _ plan.Control, _ func(string)) error {
-	return g.Watch(ctx, func(now Snapshot, err error) bool { return err != nil || !now.paused() })
+	var seen bool
+	var over error
+	err := g.Watch(ctx, func(now Snapshot, err error) bool {
+		if err != nil {
+			return true
+		}
+		stands := slices.ContainsFunc(now.Controls, func(c plan.Control) bool { return c.Kind == plan.Pause })
+		if seen && !stands {
+			over = errPauseOver
+			return false
+		}
+		seen = stands
+		return !stands || now.Leader == nil || !now.Leader.Leads || !now.Leader.Answers || now.Unheard
+	})
+	return cmp.Or(err, over)
 }
+
+var errPauseOver = errors.New("the pause is over: it was taken back, or its time has come")
 
 func awaitOwner(ctx context.Context, g *Group, c plan.Control, _ func(string)) error {
 	return g.AwaitOwner(ctx, c.Partition, c.Worker)

@@ -246,7 +246,7 @@ func (s *Snapshot) unmoved(partition, worker string) error {
 			return c.Kind == kind && c.Partition == partition && c.Worker == worker
 		})
 	}
-	if s.Leader == nil || !s.Leader.Leads || s.Unheard || !ordered(plan.MoveTo) || ordered(plan.Pin) {
+	if s.Leader == nil || !s.Leader.Leads || !s.Leader.Answers || s.Unheard || !ordered(plan.MoveTo) || ordered(plan.Pin) {
 		return nil
 	}
 	for _, a := range s.Alerts {
