@@ -201,8 +201,9 @@ func (e *executor) carryOut(rd member.Ready) {
 		e.closed()
 		e.closed = nil
 	}
-	if rd.Closed && rd.State == member.ShuttingDown && !e.runner.busy() {
-		e.abandon(ErrConnectionClosed) // nobody takes the last words any more
+	// Nobody takes the last words any more, and whoever has none to say ends for the same cause.
+	if rd.Closed && !e.runner.busy() && (rd.State == member.ShuttingDown || rd.Done && rd.Err == nil) {
+		e.abandon(ErrConnectionClosed)
 	}
 }
 

@@ -143,6 +143,11 @@ func TestDoneWhileItMoves(t *testing.T) {
 				t.Errorf("%s was run %d times", p.ID, n)
 			}
 		}
+		for _, e := range happened[event.Released](a) {
+			if e.Err != "" {
+				t.Errorf("to be done is no error: %+v", e)
+			}
+		}
 		stopAll(a, b)
 	})
 }

@@ -212,6 +212,28 @@ func TestConnectionClosedForGood(t *testing.T) {
 	}
 }
 
+// One that has no session, here since all IDs are taken, has nothing to hand over, and says so.
+func TestConnectionClosedForGoodWithoutASession(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(6)...)
+		a := f.join("a", Config{MaxWorkers: 1})
+		f.settled(10*time.Second, 6, a)
+		b := f.join("b", Config{MaxWorkers: 1})
+		time.Sleep(time.Minute)
+		b.store.Close()
+		select {
+		case <-b.Done():
+		case <-time.After(time.Minute):
+			t.Fatalf("it goes on: %v", b.Status())
+		}
+		if err := b.Stop(t.Context()); !errors.Is(err, ErrConnectionClosed) {
+			t.Errorf("Stop says %v", err)
+		}
+		f.settled(time.Minute, 6, a)
+		stopAll(a)
+	})
+}
+
 // Its handler does not return: it ends all the same, and names it.
 func TestConnectionClosedForGoodAndStuck(t *testing.T) {
 	bubble(t, func(t *testing.T) {

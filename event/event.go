@@ -54,7 +54,7 @@ type (
 		Token     uint64
 		Why       string
 		Took      time.Duration // from the wish to the return
-		Err       string
+		Err       string        // the handler's; empty where it says that the partition is done
 	}
 	// Returned says that a handler returned while it owned the partition. It is run
 	// again after Backoff, which is 0 when it may run at once, unless Released comes first;

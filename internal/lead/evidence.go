@@ -228,6 +228,9 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 			p.why = plan.WhyLeaving
 		}
 	}
+	if p.state == releasing && p.next != p.target {
+		m.tellNext(p.next) // that it does not come
+	}
 	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
 }
 

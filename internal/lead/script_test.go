@@ -531,10 +531,10 @@ func (g *group) commit(c *Commit) {
 		g.moves(d.Moves)
 	}
 	for _, s := range c.Slices {
-		g.slices[s.Worker] = s
-		if len(s.Coming) > 0 {
-			g.sayf("  %s is told that %d come", s.Worker, len(s.Coming))
+		if n := len(s.Coming); n > 0 || len(g.slices[s.Worker].Coming) > 0 {
+			g.sayf("  %s is told that %d come", s.Worker, n)
 		}
+		g.slices[s.Worker] = s
 	}
 	for _, id := range c.Removed {
 		delete(g.slices, id)

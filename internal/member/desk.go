@@ -26,6 +26,8 @@ type desk struct {
 	set    int // counts timers, so that equal times fire in order
 
 	events []event.Event
+
+	gaveWay map[string]bool // nonces of sessions for whose sake this member has led no longer
 }
 
 // A call is an op that was not answered yet.

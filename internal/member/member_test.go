@@ -393,6 +393,41 @@ func TestDeniedForAWhile(t *testing.T) {
 	}
 }
 
+// A look that found nothing is forgotten when the key stands again: the next renewal that
+// fails is taken for what it is.
+func TestDeniedWhileTheKeyIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	b := w.other()
+	w.store.put(Put{Record: Record{Key: Key{KindSession, b.rd.WorkerID}, Gone: true}})
+	var fails error = errDenied
+	denied, reads := 0, 0
+	w.fault = func(x *box, op Op) fault {
+		switch do := op.Do.(type) {
+		case Put:
+			if x == b && do.Record.Key.Kind == KindSession && denied == 0 {
+				denied++
+				return fault{err: fails}
+			}
+		case Get:
+			if x == b && do.Key.Kind == KindSession {
+				reads++
+			}
+		}
+		return fault{}
+	}
+	w.must("the resumption", 5*time.Second, func() bool { return len(saw[event.SessionResumed](b)) == 1 })
+	w.run(5 * time.Second)
+	if denied != 1 || reads < 2 {
+		t.Fatalf("denied %d times, %d looks: nothing is shown", denied, reads)
+	}
+	fails, denied, reads = kv.ErrUnavailable, 0, 0
+	w.run(5 * time.Second)
+	if denied != 1 || reads > 0 {
+		t.Errorf("denied %d times, %d looks", denied, reads)
+	}
+}
+
 func TestKeyExpired(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)
@@ -875,6 +910,27 @@ func TestTombstoneThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where nobody may write tombstones, each gives way once; the next stays, and goes on trying.
+func TestNobodyMayDeclareLost(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l, b := w.leader(), w.other()
+	id, term := b.rd.WorkerID, l.m.Term()
+	w.fault = func(_ *box, op Op) fault {
+		if p, ok := op.Do.(Put); ok && p.Record.Key == (Key{KindSession, id}) {
+			return fault{err: errDenied}
+		}
+		return fault{}
+	}
+	b.kill()
+	w.run(5 * time.Minute)
+	if now := w.leader(); now == nil || now.m.Term()-term > 2 || len(saw[event.Failed](now)) < 3 {
+		t.Errorf("%v\n%s", now, w.tail())
+	}
+	w.fault = nil
+	w.must("all of it runs", 15*time.Second, w.settled)
 }
 
 func TestStepDown(t *testing.T) {

@@ -139,6 +139,9 @@ func (s *session) exited(e Exited) {
 	id, token := e.Lease.Partition, uint64(e.Lease.Token)
 	if x, asked := s.stopped[e.Lease]; asked {
 		delete(s.stopped, e.Lease)
+		if e.How == hold.Done {
+			e.Err = "" // it is no trouble
+		}
 		s.say(event.Released{Partition: id, Token: token, Why: x.why, Took: s.now.Sub(x.at), Err: e.Err})
 		return
 	}
@@ -176,7 +179,7 @@ func (s *session) renew(rep hold.Report) {
 		s.late.asked(class, s.now.Sub(a.Sent))
 		switch class {
 		case Fine:
-			s.rev = a.Rev
+			s.rev, s.vanished = a.Rev, false
 			s.inTime()
 			if a.proof { // the store went back: what it accepts now says nothing
 				s.tell(hold.RenewFailed{})
@@ -257,7 +260,7 @@ func (s *session) find() {
 func (s *session) found(own, head, slice Record) {
 	mine, _ := slice.Value.(plan.Slice)
 	f := hold.Found{Key: s.standing(own), Plan: stands(head), Mine: mine.Session == s.base.Nonce}
-	s.rev = own.Rev
+	s.rev, s.vanished = own.Rev, false
 	if f.Key == hold.Own && s.wrote.Resumed && !s.resumed {
 		s.resumed = true
 		s.say(event.SessionResumed{Worker: s.base.Worker, Session: s.base.Nonce})

@@ -390,7 +390,11 @@ func (t *term) bury(v roster.Verdict, s roster.Session, tries *retry) {
 			t.after(t.life, "bury "+s.Nonce, tries.pause(t.desk), func() { t.bury(v, s, tries) })
 		case Forbidden, Strange:
 			t.failed("declaring "+s.Worker+" lost", a.Err)
-			if _, denied := errors.AsType[*kv.DeniedError](a.Err); denied { // another may, perhaps
+			if _, denied := errors.AsType[*kv.DeniedError](a.Err); denied && !t.gaveWay[s.Nonce] { // another may, perhaps
+				if t.gaveWay == nil {
+					t.gaveWay = map[string]bool{}
+				}
+				t.gaveWay[s.Nonce] = true
 				t.end(fmt.Sprintf("it may not declare %s lost: %v", s.Worker, a.Err), t.cfg.LeaderTTL)
 				return
 			}
