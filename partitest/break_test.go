@@ -43,8 +43,8 @@ func TestPollerCrash(t *testing.T) {
 
 	a.Crash() // as SIGKILL does
 
-	fleet.Covered(10*time.Second, parts...)
-	fleet.Check(parti.Freeze, partitest.MaxGap(5*time.Second), partitest.MaxMoves(20))
+	fleet.Covered(time.Minute, parts...)
+	fleet.Check(parti.Freeze, partitest.MaxGap(15*time.Second), partitest.MaxMoves(20))
 	t.Log(fleet.Report())
 }
 
@@ -79,7 +79,7 @@ func TestPollerRollingUpdate(t *testing.T) {
 		fleet.Settled(time.Minute)
 	}
 
-	fleet.Check(parti.Freeze, partitest.MaxMoves(before.Moves), partitest.MaxGap(5*time.Second)) // nothing has moved
+	fleet.Check(parti.Freeze, partitest.MaxMoves(before.Moves), partitest.MaxGap(15*time.Second)) // nothing has moved
 }
 
 // The page shows tests that run.

@@ -33,16 +33,17 @@ func TestCrashWorker(t *testing.T) {
 	before := f.Report() // the second may have come too late for the first plan
 	a.Crash()
 	f.Settled(patience)
+	f.Await("all have begun", patience, func() bool { return f.Report().Accepted >= 18 })
 	if n := len(a.CurrentAssignment().Leases); n != 6 {
 		t.Errorf("%d handlers of the crashed worker run", n)
 	}
-	f.Check(parti.Fence, MaxGap(5*time.Second), MaxMoves(before.Moves+6))
-	if r := f.Report(); r.Crashes != 1 || r.Moves != before.Moves+6 || len(r.Gaps) != len(before.Gaps)+6 || r.LongestGap() < 500*time.Millisecond || r.Accepted < 18 {
+	f.Check(parti.Fence, MaxGap(15*time.Second), MaxMoves(before.Moves+6))
+	if r := f.Report(); r.Crashes != 1 || r.Moves != before.Moves+6 || len(r.Gaps) != len(before.Gaps)+6 || r.LongestGap() < 500*time.Millisecond {
 		t.Errorf("%v", r)
 	}
 	f.Join("a") // its successor
 	f.Settled(patience)
-	f.Check(parti.Fence, MaxGap(5*time.Second))
+	f.Check(parti.Fence, MaxGap(15*time.Second))
 }
 
 // Who is stopped or crashed as a Manager is no worker of the fleet any more: nobody waits

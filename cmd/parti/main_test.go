@@ -43,7 +43,7 @@ settle_time: 200ms
 scale_window: 400ms
 cold_start_window: 20s
 cooldown: -1ns
-emergency_grace: 200ms
+emergency_grace: 1s
 recovery_grace: 500ms
 `
 

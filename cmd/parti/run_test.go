@@ -88,9 +88,9 @@ func runFence(t *testing.T, script string) {
 	t.Helper()
 	const (
 		ttl    = 4 * time.Second
-		margin = 500 * time.Millisecond
+		margin = time.Second
 	)
-	s := newScene(t, "fence_margin: 500ms\n", "--partitions", "6", "--expected-workers", "2",
+	s := newScene(t, "fence_margin: 1s\n", "--partitions", "6", "--expected-workers", "2",
 		"--isolation", "fence", "--drain-timeout", "1s", "--session-ttl", ttl.String()).nats()
 	a, b := s.start("a", script), s.start("b", script)
 	lost := share(t, 3, a, b)[0]

@@ -192,7 +192,7 @@ func settle(t *testing.T, n *nodes, isolation parti.Isolation) *fleet {
 // even waits until every partition runs, and each worker has as many as the others.
 func (f *fleet) even() {
 	f.t.Helper()
-	eventually(f.t, "every partition runs, and evenly", time.Minute, func() bool {
+	eventually(f.t, "every partition runs, and evenly", 3*time.Minute, func() bool {
 		s := f.ledger.shares()
 		for _, k := range s {
 			if k != len(f.parts)/len(f.all) {
@@ -205,7 +205,7 @@ func (f *fleet) even() {
 
 // enter lets a worker join, at the node after the one before it; await takes it in.
 func (f *fleet) enter(i int) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 3*time.Minute)
 	defer cancel()
 	m, err := join(ctx, f.nodes, f.ledger, fmt.Sprintf("w%d", i), i%3, f.parts, f.isolation)
 	if err != nil {
@@ -251,9 +251,9 @@ func nodeLost(t *testing.T, isolation parti.Isolation) {
 	f := settle(t, n, isolation)
 	l, parts := f.ledger, f.parts
 
-	go f.enter(4)
-	eventually(t, "the joiner gets its first partition", 30*time.Second, func() bool { return l.shares()["w4"] > 0 })
 	lost := leaderOf(t, f.all[0])
+	go f.enter(4)
+	eventually(t, "the joiner gets its first partition", 3*time.Minute, func() bool { return l.shares()["w4"] > 0 })
 	n.kill(lost)
 	if k := l.shares()["w4"]; k >= len(parts)/5 {
 		t.Fatalf("the joiner had all of its %d partitions before the node was killed", k)

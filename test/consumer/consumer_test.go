@@ -344,10 +344,11 @@ func (o *owner) make(partitions ...string) {
 func TestBacklogFollows(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, w *world) {
-		stopAt := make(chan struct{})
+		stopAt, asked := make(chan struct{}), make(chan struct{})
 		a := w.owner("a", func(_ context.Context, m *consumer.Msg) error {
 			if m.Sequence == 20 {
 				close(stopAt)
+				<-asked
 			}
 			return nil
 		})
@@ -356,6 +357,8 @@ func TestBacklogFollows(t *testing.T) {
 		w.send("p", 60)
 		x := a.run("p", 1)
 		<-stopAt
+		x.stop()
+		close(asked)
 		x.release(t)
 		y := b.run("p", 2)
 		w.exactly("p", 60)

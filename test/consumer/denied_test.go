@@ -114,7 +114,7 @@ func TestDeaf(t *testing.T) {
 		case !heard && (!errors.As(err, &denied) || denied.Op != "subscribe" || denied.Subject != prefix+".>"):
 			t.Errorf("%s: %v", prefix, err)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 8*time.Second { // silence costs ten
 			t.Errorf("%s: it took %v", prefix, took)
 		}
 	}

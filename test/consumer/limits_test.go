@@ -136,7 +136,7 @@ func TestDeniedToManage(t *testing.T) {
 		if err := errors.Join(provided, swept); !errors.As(err, &denied) || denied.Subject != c.named {
 			t.Errorf("denied %s: %v", c.deny, err)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 8*time.Second { // silence costs ten
 			t.Errorf("denied %s: it took %v", c.deny, took)
 		}
 		if i > 1 {

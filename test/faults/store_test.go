@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,9 +71,11 @@ func outage(t *testing.T, on *partitest.NATS, nodes []*partitest.Node, isolation
 	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	f.Mark("%d nodes are gone", len(nodes))
-	for _, n := range nodes {
-		n.Kill()
+	var killed sync.WaitGroup
+	for _, n := range nodes { // at once, or who was at the first one has a while in which it is lost
+		killed.Go(n.Kill)
 	}
+	killed.Wait()
 	alone(t, all, isolation)
 	pass(f.Config.SessionTTL)
 	if n := f.Report().Starts; n != before.Starts {

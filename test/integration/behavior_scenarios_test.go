@@ -365,7 +365,7 @@ func TestIntegration_CascadingFailures_Contained(t *testing.T) {
 	f.Config.ExpectedWorkers = 0
 	f.Join(fleettest.Name(20))
 	f.Join(fleettest.Name(21))
-	f.Await("there is room again", fleettest.Patience, func() bool { return sum(f.Shares()) == 39 })
+	f.Await("there is room again", fleettest.Patience, func() bool { return sum(f.Shares()) >= 39 }) // the quarantine may be over
 	f.Over()
 	f.Check(parti.Freeze)
 }

@@ -220,8 +220,31 @@ func TestInspectOldServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, group := range []string{"new", "there"} {
-		all, err := natskv.Inspect(t.Context(), js, group, natskv.WithRequestTimeout(100*time.Millisecond))
+		all, err := natskv.Inspect(t.Context(), js, group, natskv.WithRequestTimeout(2*time.Second))
 		found(t, all, err).have("server", kv.Wrong, "API level 1, and level 2 is needed", "upgrade to nats-server")
+	}
+}
+
+// A leader that answers only the second time has answered.
+func TestInspectSecondAnswer(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, natstest.Start(t))
+	var asked atomic.Int64
+	if _, err := nc.Subscribe("LATE.API.STREAM.INFO.KV_parti-orders", func(m *nats.Msg) {
+		if asked.Add(1) > 1 {
+			_ = m.Respond([]byte(`{"config":{"metadata":{"_nats.level":"2"}}}`))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, "LATE.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := natskv.Inspect(t.Context(), js, "orders", natskv.WithRequestTimeout(2*time.Second))
+	found(t, all, err).have("server", kv.Fine, "API level 2")
+	if n := asked.Load(); n < 2 {
+		t.Errorf("asked %d times", n)
 	}
 }
 
@@ -250,7 +273,7 @@ func TestInspectClock(t *testing.T) {
 		{time.Hour, kv.Warn, "behind"},
 	} {
 		off.Store(int64(c.off))
-		all, err := natskv.Inspect(t.Context(), js, "orders", natskv.WithRequestTimeout(100*time.Millisecond))
+		all, err := natskv.Inspect(t.Context(), js, "orders", natskv.WithRequestTimeout(2*time.Second))
 		found(t, all, err).have("clock", c.level, c.says)
 	}
 }
@@ -289,7 +312,7 @@ func TestInspectPermissions(t *testing.T) {
 	as := func(user string) findings {
 		t.Logf("as %s", user)
 		nc := natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.UserInfo(user, "x"))...)
-		all, err := natskv.Inspect(t.Context(), jetStream(t, nc), group, natskv.WithRequestTimeout(time.Second))
+		all, err := natskv.Inspect(t.Context(), jetStream(t, nc), group, natskv.WithRequestTimeout(10*time.Second))
 		return found(t, all, err)
 	}
 	const note, fine = kv.Note, kv.Fine

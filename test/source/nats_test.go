@@ -215,7 +215,7 @@ func TestKVExpires(t *testing.T) {
 			t.Error(got)
 		}
 		x := watch(t, w)
-		if _, err := kv.Create(t.Context(), "z", nil, jetstream.KeyTTL(3*time.Second)); err != nil {
+		if _, err := kv.Create(t.Context(), "z", nil, jetstream.KeyTTL(10*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		x.becomes("a z")

@@ -39,9 +39,9 @@ var ttlCases = []testCase{
 	{"TTL/every write sets it anew", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		rev := s.putTTL("a", "one", 0, 2*time.Second)
+		rev := s.putTTL("a", "one", 0, 5*time.Second)
 		s.putTTL("one", "", 0, time.Second)
-		s.putTTL("two", "", 0, 2*time.Second)
+		s.putTTL("two", "", 0, 5*time.Second)
 		fo.goes("one")
 		rev = s.putTTL("a", "two", rev, time.Hour)
 		fo.goes("two") // and a would have gone with it
@@ -57,8 +57,8 @@ var ttlCases = []testCase{
 	{"TTL/a write without one is for good", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		rev := s.put("a", "two", s.putTTL("a", "one", 0, time.Second))
-		s.putTTL("one", "", 0, 2*time.Second)
+		rev := s.put("a", "two", s.putTTL("a", "one", 0, 3*time.Second))
+		s.putTTL("one", "", 0, 4*time.Second)
 		fo.goes("one")
 		s.has("a", "two", rev)
 	}},

@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"letgo":   scripted((*scene).letgo),
 			"settled": scripted((*scene).settled),
 			"parti":   scripted((*scene).parti),
+			"shows":   scripted((*scene).shows),
 			"code":    scripted((*scene).code),
 			"begin":   scripted((*scene).begin),
 			"end":     scripted((*scene).end),
@@ -98,7 +99,7 @@ func scripted(f func(*scene, *testscript.TestScript, bool, []string)) func(*test
 }
 
 // testTime is how long a script waits for anything.
-const testTime = 30 * time.Second
+const testTime = 2 * time.Minute
 
 func (sc *scene) server(ts *testscript.TestScript, _ bool, args []string) {
 	o := server.Options{}
@@ -199,6 +200,31 @@ func (sc *scene) settled(ts *testscript.TestScript, _ bool, args []string) {
 func (sc *scene) streams(ts *testscript.TestScript, out, talk interface{ Write(p []byte) (int, error) }) *Streams {
 	width, _ := strconv.Atoi(ts.Getenv("WIDTH"))
 	return &Streams{In: strings.NewReader(ts.Getenv("ANSWER") + "\n"), Out: out, Err: talk, Env: ts.Getenv, Width: width}
+}
+
+// shows runs a command until it says what matches: a worker that is busy for half a second is
+// silent to whoever looks just then.
+func (sc *scene) shows(ts *testscript.TestScript, _ bool, args []string) {
+	need(ts, args, 2, "REGEXP ARGS...")
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
+	defer cancel()
+	args = relative(ts, args[1:])
+	for {
+		var out, talk strings.Builder
+		sc.last = Run(ctx, args, sc.streams(ts, &out, &talk))
+		shown := pattern.MatchString(out.String())
+		if !shown && ctx.Err() == nil {
+			continue
+		}
+		_, _ = io.WriteString(ts.Stdout(), out.String())
+		_, _ = io.WriteString(ts.Stderr(), talk.String())
+		if !shown {
+			ts.Fatalf("it does not say %s", pattern)
+		}
+		return
+	}
 }
 
 func (sc *scene) parti(ts *testscript.TestScript, neg bool, args []string) {
