@@ -57,8 +57,10 @@ func inMemory() (store parti.Store, done func()) {
 func ExampleManager_Start() {
 	store, done := inMemory()
 	defer done()
+	running := make(chan struct{})
 	handler := parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
 		fmt.Println("running", l.Partition.ID)
+		close(running)
 		<-ctx.Done()
 		fmt.Println("returning:", context.Cause(ctx))
 		return nil
@@ -74,6 +76,7 @@ func ExampleManager_Start() {
 		return
 	}
 	fmt.Println("ready")
+	<-running
 	if err := mgr.Stop(ctx); err != nil {
 		fmt.Println(err)
 		return

@@ -70,9 +70,9 @@ func TestStartedAndStoppedAtOnce(t *testing.T) {
 func TestOneReadyForEachFact(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t)
-		var now, most atomic.Int32
+		var now atomic.Int32
 		m := f.make("a", Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
-			most.Store(max(most.Load(), now.Add(1)))
+			now.Add(1)
 			defer now.Add(-1)
 			return wait(ctx, l)
 		}))

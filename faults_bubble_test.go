@@ -229,10 +229,10 @@ func TestLeaderWhoseListsHang(t *testing.T) {
 		})
 		leader.leave()
 		time.Sleep(15 * time.Second)
-		well.store.Mend()
 		if broken.store.Struck(memkv.Hung) == 0 || well.IsLeader() || broken.IsLeader() {
 			t.Fatal("it was not the first to stand: the proof is hollow")
 		}
+		well.store.Mend()
 		f.settled(2*time.Minute, 12, broken, well)
 		if !well.IsLeader() {
 			t.Error("the one that is well does not lead")

@@ -107,10 +107,10 @@ func TestDoneAndReject(t *testing.T) {
 		})
 		time.Sleep(10 * time.Minute)
 		mu.Lock()
-		defer mu.Unlock()
 		if n := len(slices.DeleteFunc(slices.Clone(ran), func(s string) bool { return !strings.HasSuffix(s, "p-001") })); n != 1 {
 			t.Errorf("p-001 was run %d times though it was done: %v", n, ran)
 		}
+		mu.Unlock()
 		if o := f.ledger.owners(); len(o) != 3 || o["p-002"] != "b" {
 			t.Errorf("owners %v", o)
 		}
@@ -172,10 +172,10 @@ func TestALeaseIsOnesOwn(t *testing.T) {
 		b := f.joinWith("b", Config{ExpectedWorkers: 1}, h)
 		f.settled(30*time.Second, 1, b)
 		mu.Lock()
-		defer mu.Unlock()
 		if want := []string{id + " a", b.WorkerID() + " a"}; !slices.Equal(seen, want) {
 			t.Errorf("seen %q, want %q", seen, want)
 		}
+		mu.Unlock()
 		stopAll(b)
 	})
 }
@@ -213,6 +213,9 @@ func TestCausesOfTheEnd(t *testing.T) {
 		}
 		stopAll(b)
 		stopAll(a)
+		if len(causes) != 2 {
+			t.Errorf("%v", causes)
+		}
 		for id, err := range causes {
 			if !errors.Is(err, ErrStopped) {
 				t.Errorf("%s ended with %v", id, err)
@@ -304,7 +307,6 @@ func TestPrepareAheadOfTime(t *testing.T) {
 		f.settled(time.Minute, 40, a, b)
 		time.Sleep(time.Minute)
 		p.mu.Lock()
-		defer p.mu.Unlock()
 		twice := 0
 		for id, n := range p.calls {
 			if n > 2 {
@@ -317,6 +319,7 @@ func TestPrepareAheadOfTime(t *testing.T) {
 		if len(p.calls) != 20 || twice != 2 || p.most > 8 {
 			t.Errorf("%d partitions were prepared, %d of them twice, at most %d at a time", len(p.calls), twice, p.most)
 		}
+		p.mu.Unlock()
 		stopAll(a, b)
 	})
 }
@@ -549,13 +552,9 @@ func TestStuckHandlerIsSeen(t *testing.T) {
 
 func TestManyHandlersAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var now, most atomic.Int32
 		p := newPreparing(t)
 		p.takes = time.Second
-		p.HandlerFunc = func(ctx context.Context, l Lease) error {
-			most.Store(max(most.Load(), now.Add(1)))
-			return wait(ctx, l)
-		}
+		p.HandlerFunc = wait
 		f, m := alone(t, 100, Config{MovesInFlight: 10}, p)
 		took := f.settled(time.Minute, 100, m)
 		if p.most != 10 || took < 9*time.Second || took > 11*time.Second {

@@ -62,15 +62,14 @@ func TestFreezeForASecond(t *testing.T) {
 		f := newFleet(t, parts(12)...)
 		a, b := f.join("a", Config{ExpectedWorkers: 2}), f.join("b", Config{})
 		f.settled(40*time.Second, 12, a, b)
-		before := f.ledger.owners()
+		owners, starts := f.marks()
 		thaw := a.inside().Freeze()
 		time.Sleep(2 * time.Second)
 		thaw()
 		time.Sleep(time.Minute)
-		for id, owner := range f.ledger.owners() {
-			if owner != before[id] {
-				t.Errorf("%s moved from %s to %s", id, before[id], owner)
-			}
+		f.settled(0, 12, a, b)
+		for _, wrong := range f.unmoved(owners, starts) {
+			t.Error(wrong)
 		}
 		stopAll(a, b)
 	})

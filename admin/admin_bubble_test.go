@@ -76,10 +76,14 @@ func TestNoGroup(t *testing.T) {
 		if _, err := f.group.Pause(t.Context(), admin.Order{}); !errors.Is(err, admin.ErrNoGroup) {
 			t.Errorf("%v", err)
 		}
+		told := 0
 		for _, err := range f.group.History(t.Context(), admin.Query{}) {
-			if !errors.Is(err, admin.ErrNoGroup) {
+			if told++; !errors.Is(err, admin.ErrNoGroup) {
 				t.Errorf("%v", err)
 			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times", told)
 		}
 		found, err := f.group.Doctor(t.Context())
 		if err != nil || !slices.ContainsFunc(found, func(x admin.Finding) bool { return x.Level == admin.Wrong }) {
@@ -275,10 +279,14 @@ func TestHistory(t *testing.T) {
 		if n != 2 {
 			t.Errorf("%d, want the last 2", n)
 		}
+		n = 0
 		for d, err := range f.group.History(t.Context(), admin.Query{Worker: "w2-0"}) {
-			if err != nil || d.Why == plan.WhyFirstPlan {
+			if n++; err != nil || d.Why == plan.WhyFirstPlan {
 				t.Errorf("%+v, %v", d, err)
 			}
+		}
+		if n == 0 {
+			t.Error("nothing is told of it")
 		}
 	})
 }
@@ -748,7 +756,7 @@ func TestElectedAndDoesNotLead(t *testing.T) {
 // answer.
 func TestLeaderIsBusy(t *testing.T) {
 	inBubble(t, 0, 4, func(t *testing.T, f *fleet) {
-		slow := parti.WithStrategy(slowly{3 * time.Second})
+		slow := parti.WithStrategy(slowly{2 * time.Second})
 		f.join("w0", parti.Config{}, slow)
 		f.join("w1", parti.Config{}, slow)
 		f.settled()

@@ -12,7 +12,7 @@ var ttlCases = []testCase{
 	{"TTL/an expired key is gone, and Follow tells", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		rev := s.putTTL("a", "one", 0, time.Second)
+		rev := s.putTTL("a", "one", 0, 3*time.Second)
 		fo.tells(shown("a", "one", rev))
 		e := fo.next()
 		if e.Key != "a" || !e.Gone || e.Rev <= rev || e.Value != nil {
@@ -78,7 +78,7 @@ var ttlCases = []testCase{
 	{"TTL/expiry takes a revision above all before", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		s.putTTL("a", "one", 0, time.Second)
+		s.putTTL("a", "one", 0, 3*time.Second)
 		b := s.put("b", "one", 0)
 		gone := fo.goes("a")
 		if gone.Rev <= b {

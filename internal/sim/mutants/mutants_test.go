@@ -84,7 +84,7 @@ func build(t *testing.T, root, overlay, bin string) {
 // run tries seeds until one fails. It returns nothing when none does.
 func run(t *testing.T, bin, root, profile string, seeds int) string {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer stop()
 	cmd := exec.CommandContext(ctx, bin, "-test.run=^TestFleets$", "-sim.profile="+profile, "-sim.shrink=0")
 	cmd.Dir = filepath.Join(root, "internal", "sim")
