@@ -210,8 +210,7 @@ func TestCutAndBlackHole(t *testing.T) {
 		t.Error("it did not strike")
 	}
 	f.Heal()
-	for got := <-status; got != nats.CONNECTED; got = <-status { // attempts during the cut have failed
-	}
+	eventually(t, "it is connected again", func() bool { return len(status) > 0 && <-status == nats.CONNECTED }) // attempts during the cut have failed
 	publish(t, a, "x", "again")
 	in.await(1)
 

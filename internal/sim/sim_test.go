@@ -47,10 +47,14 @@ func env(t *testing.T, name string, otherwise int) int {
 func TestFleets(t *testing.T) {
 	each := 14 // of every profile; it takes as long as 2 under the race detector
 
-	if testing.Short() || raced { // other ones in each round
+	if testing.Short() || raced {
 		each = 1
 	}
-	seeds, minutes := env(t, "PARTI_SIM_SEEDS", each*len(sim.Profiles())), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
+	n := each * len(sim.Profiles())
+	if testing.Short() { // the next ones in each round
+		n = n/4 + 1
+	}
+	seeds, minutes := env(t, "PARTI_SIM_SEEDS", n), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
 	from := env(t, "PARTI_SIM_FROM", seeds*round)
 	round++
 	profiles := sim.Profiles()

@@ -40,10 +40,10 @@ func TestFunctionIsFenced(t *testing.T) {
 						return nil
 					}
 					told <- m.Tries
-					switch n := ended.Load(); {
-					case n == believed-1:
+					switch ended.Load() {
+					case believed - 1:
 						return errors.Join(consumer.ErrPermanent, fence.ErrFenced)
-					case n == believed:
+					case believed:
 						return last
 					default:
 						return fmt.Errorf("write it: %w", &fence.TokenError{What: "there", Have: 2, Mine: 1})
