@@ -1,6 +1,7 @@
 package partitest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -361,7 +362,7 @@ func (a *account) report() Report {
 			r.found = append(r.found, breach{partition: id, text: fmt.Sprintf("%s: nobody runs it since %s, for %v by now", id, b.cause, a.last.Sub(b.since).Round(time.Millisecond))})
 		}
 	}
-	slices.SortStableFunc(r.Gaps, func(x, y Gap) int { return int(y.Lasted - x.Lasted) })
+	slices.SortStableFunc(r.Gaps, func(x, y Gap) int { return cmp.Compare(y.Lasted, x.Lasted) })
 	return r
 }
 

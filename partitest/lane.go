@@ -2,6 +2,7 @@ package partitest
 
 import (
 	"bufio"
+	"cmp"
 	"net"
 	"slices"
 	"sync"
@@ -189,13 +190,16 @@ type pump struct {
 	ready   [][]byte
 	delayed map[*Fault][]item // in the order in which they came
 	queued  int
+	came    uint64 // counts frames
 	ended   bool
 }
 
 // An item is a frame that waits for a time, or for its fault's end.
 type item struct {
 	data []byte
+	came uint64
 	due  time.Time
+	rest []*Fault // that hold it as well
 }
 
 // suck reads frames and decides what becomes of them.
@@ -251,51 +255,105 @@ func (p *pump) hole() *Fault {
 
 // judge queues a frame, unless it is lost, as the faults on its way say.
 func (p *pump) judge(f frame) {
-	var by *Fault
-	times := 1
-	for _, fault := range active(p.wire.lanes) {
-		if !fault.hits(p.dir, f, p.asked) {
-			continue
+	faults := slices.DeleteFunc(active(p.wire.lanes), func(x *Fault) bool { return !x.hits(p.dir, f, p.asked) })
+	for _, x := range faults { // what is lost is neither counted nor repeated
+		if x.kind == drop && p.chance.below(x.rate) {
+			x.struck.Add(1)
+			return
 		}
-		switch fault.kind {
-		case drop:
-			if p.chance.below(fault.rate) {
-				fault.struck.Add(1)
-				return
-			}
+	}
+	var holds []*Fault // all of them
+	var late *Fault    // the newest
+	times := 1
+	for _, x := range faults {
+		switch x.kind {
 		case twice:
-			if p.chance.below(fault.rate) {
-				fault.struck.Add(1)
+			if p.chance.below(x.rate) {
+				x.struck.Add(1)
 				times++
 			}
 		case count:
-			fault.struck.Add(1)
-		case delay, hold:
-			if by == nil || by.kind == delay {
-				by = fault
-			}
-		case none, cut, hole, slow: // of the connection, not of one frame
+			x.struck.Add(1)
+		case delay:
+			late = x
+		case hold:
+			holds = append(holds, x)
+		case none, cut, hole, drop, slow: // of the connection, not of one frame, or done with
 		}
 	}
 	p.asked.note(p.dir, f)
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ripen(now) // what was held until now goes first
 	for range times {
 		p.queued += len(f.data)
-		if by == nil {
-			p.ready = append(p.ready, f.data)
-			continue
-		}
-		by.struck.Add(1)
-		it := item{data: f.data}
-		if by.kind == delay {
-			it.due = time.Now().Add(p.chance.between(by.least, by.most))
-			if before := p.delayed[by]; len(before) > 0 && it.due.Before(before[len(before)-1].due) {
+		p.came++
+		it := item{data: f.data, came: p.came}
+		switch {
+		case len(holds) > 0:
+			for _, x := range holds {
+				x.struck.Add(1)
+			}
+			it.rest = holds[1:]
+			p.delayed[holds[0]] = append(p.delayed[holds[0]], it)
+		case late != nil:
+			late.struck.Add(1)
+			it.due = now.Add(p.chance.between(late.least, late.most))
+			if before := p.delayed[late]; len(before) > 0 && it.due.Before(before[len(before)-1].due) {
 				it.due = before[len(before)-1].due // what came first goes first
 			}
+			p.delayed[late] = append(p.delayed[late], it)
+		default:
+			p.ready = append(p.ready, it.data)
 		}
-		p.delayed[by] = append(p.delayed[by], it)
 	}
+}
+
+// ripen makes ready what waits no more, in the order in which it came. It returns when the
+// next may, zero if no time is known, and how many wait.
+func (p *pump) ripen(now time.Time) (wait time.Duration, waiting int) {
+	var ripe, held []item
+	for fault, items := range p.delayed {
+		n := 0
+		switch {
+		case fault.isHealed():
+			n = len(items)
+		case fault.kind == delay:
+			for n < len(items) && !items[n].due.After(now) {
+				n++
+			}
+		}
+		for _, it := range items[:n] {
+			it.rest = slices.DeleteFunc(slices.Clone(it.rest), (*Fault).isHealed)
+			if len(it.rest) > 0 {
+				held = append(held, it)
+			} else {
+				ripe = append(ripe, it)
+			}
+		}
+		if p.delayed[fault] = items[n:]; n == len(items) {
+			delete(p.delayed, fault)
+		}
+	}
+	first := func(a, b item) int { return cmp.Compare(a.came, b.came) }
+	for _, it := range held {
+		by := it.rest[0]
+		it.rest = it.rest[1:]
+		p.delayed[by] = append(p.delayed[by], it)
+		slices.SortFunc(p.delayed[by], first)
+	}
+	slices.SortFunc(ripe, first)
+	for _, it := range ripe {
+		p.ready = append(p.ready, it.data)
+	}
+	for fault, items := range p.delayed {
+		waiting += len(items)
+		if d := items[0].due.Sub(now); fault.kind == delay && (wait == 0 || d < wait) {
+			wait = d
+		}
+	}
+	return wait, waiting
 }
 
 // next is what may go out now; nil: nothing may, before wait has passed (zero: before
@@ -303,26 +361,7 @@ func (p *pump) judge(f frame) {
 func (p *pump) next() (data []byte, wait time.Duration, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	waiting := 0
-	for fault, items := range p.delayed {
-		healed := fault.isHealed()
-		for len(items) > 0 && (healed || fault.kind == delay && !items[0].due.After(now)) {
-			p.ready = append(p.ready, items[0].data)
-			items = items[1:]
-		}
-		if len(items) == 0 {
-			delete(p.delayed, fault)
-			continue
-		}
-		p.delayed[fault] = items
-		waiting += len(items)
-		if fault.kind == delay {
-			if d := items[0].due.Sub(now); wait == 0 || d < wait {
-				wait = d
-			}
-		}
-	}
+	wait, waiting := p.ripen(time.Now())
 	if len(p.ready) > 0 {
 		data = p.ready[0]
 		p.ready = p.ready[1:]
