@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,9 +25,8 @@ type Publisher struct {
 	stream jetstream.Stream
 	fence  string
 	token  uint64
-	last   uint64 // the sequence of our message under fence
-
-	mu sync.Mutex
+	last   uint64        // the sequence of our message under fence
+	turn   chan struct{} // of one
 }
 
 // NewPublisher writes the token under the subject fence, from when on publishers of
@@ -48,7 +46,7 @@ func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence str
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{js: js, stream: s, fence: fence, token: token, last: last}, nil
+	return &Publisher{js: js, stream: s, fence: fence, token: token, last: last, turn: make(chan struct{}, 1)}, nil
 }
 
 // Publish publishes the message, with the token in a header, and waits until it is stored.
@@ -60,8 +58,12 @@ func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence str
 // A message can have one condition on the last sequence of a subject, and that is the
 // fence: an option that sets another is of no effect.
 func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx) // nothing was sent
+	}
 	if m.Header == nil {
 		m.Header = nats.Header{}
 	}

@@ -246,6 +246,52 @@ type rows struct {
 func (rows) LastInsertId() (int64, error)   { return 0, nil }
 func (r rows) RowsAffected() (int64, error) { return r.n, r.err }
 
+// Who waits for another's message waits no longer than it may.
+func TestPublisherWaitsForItsTurn(t *testing.T) {
+	js, err := jetstream.New(natstest.Connect(t, natstest.Start(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	held := heldJS{js, make(chan struct{}), make(chan struct{})}
+	p, err := fence.NewPublisher(within(t), held, "OUT", "fence.p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := p.Publish(within(t), nats.NewMsg("out.held"))
+		first <- err
+	}()
+	<-held.sent
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Publish(ctx, nats.NewMsg("out.p")); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(held.goes)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// A heldJS keeps messages for out.held back until goes is closed, and says when it has one.
+type heldJS struct {
+	jetstream.JetStream
+
+	sent, goes chan struct{}
+}
+
+func (h heldJS) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if m.Subject == "out.held" {
+		close(h.sent)
+		<-h.goes
+	}
+	return h.JetStream.PublishMsg(ctx, m, opts...)
+}
+
 func TestRows(t *testing.T) {
 	broken := errors.New("broken")
 	for _, c := range []struct {
