@@ -367,8 +367,14 @@ func TestSubjectsOfTheWrongStream(t *testing.T) {
 	}
 }
 
+// manySubjects counts the rounds of TestManySubjects.
+var manySubjects int
+
 // More subjects than a server says in one answer.
 func TestManySubjects(t *testing.T) {
+	if manySubjects++; testing.Short() && manySubjects%5 != 1 {
+		t.Skip("one round of five is enough")
+	}
 	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
 	stream := makeStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, Storage: jetstream.MemoryStorage})
 	const n = server.JSMaxSubjectDetails + 1500
