@@ -63,7 +63,6 @@ func startGuard(ctx context.Context) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.Close()
 	// Orphans of a guardian that was killed come here.
 	becomeReaper()
 	// It must outlive parti, so it is not bound to ctx, and is in a session of its own.
@@ -72,7 +71,10 @@ func startGuard(ctx context.Context) (*guard, error) {
 	process.ExtraFiles = []*os.File{theirs} // guardianFD
 	process.Stderr = os.Stderr
 	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := process.Start(); err != nil {
+	err = process.Start()
+	// From here on the guardian alone has it, so that its death is the end of the socket.
+	_ = theirs.Close()
+	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start the guardian: %w", err)
 	}

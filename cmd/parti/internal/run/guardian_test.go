@@ -4,6 +4,7 @@ package run
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -109,6 +110,37 @@ func gone(t *testing.T, c *child) end {
 		t.Errorf("something is left of group %d", c.pid)
 	}
 	return c.end
+}
+
+// A guardian that does not come up is given up: it says why, or parti does not wait for it.
+func TestNoGuardian(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for how, c := range map[string]struct {
+		ctx  context.Context
+		says string
+	}{
+		"3":      {t.Context(), "exit status 3"},
+		"silent": {cancelled, context.Canceled.Error()},
+	} {
+		t.Setenv(envGuardian, how)
+		failed := make(chan error, 1)
+		go func() {
+			g, err := startGuard(c.ctx)
+			if err == nil {
+				g.close()
+			}
+			failed <- err
+		}()
+		select {
+		case err := <-failed:
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: %v", how, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: it waits for ever", how)
+		}
+	}
 }
 
 func TestExit(t *testing.T) {
