@@ -285,6 +285,37 @@ func TestEscape(t *testing.T) {
 	}
 }
 
+// Nor does it help to leave the group and not to wait for a child in it: that one is dead, and
+// seems to be left of the group for as long as its parent lives.
+func TestEscapedParent(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("orphans are not seen here")
+	}
+	for how, end := range map[string]func(g try, c *child){
+		"killed": func(_ try, c *child) { c.kill() },
+		"untrusted": func(g try, _ *child) {
+			now := machineTime()
+			if err := g.tell(order{Do: doTrust, TermAt: now, KillAt: now}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			g := tryGuard(t)
+			c, out := g.sh(`(sleep 600 & exec setsid sleep 600) & echo $!; sleep 600`)
+			_, stray := said(t, out)
+			eventually(t, "it has left the group", func() bool {
+				group, err := syscall.Getpgid(stray)
+				return err == nil && group == stray
+			})
+			end(g, c)
+			if gone(t, c); alive(stray) {
+				t.Error("an escaped process goes on")
+			}
+		})
+	}
+}
+
 // When parti is gone, so is everything, at once.
 func TestPartiIsGone(t *testing.T) {
 	g := tryGuard(t)

@@ -95,6 +95,7 @@ type command struct {
 	patience time.Duration
 
 	asked   bool // to end
+	forced  bool // to end: its group was killed
 	ended   bool // its first process has, with this:
 	status  syscall.WaitStatus
 	endedAt time.Duration // when that was
@@ -192,7 +193,7 @@ func (c *command) term() {
 
 // kill ends all of the group. That nothing of it is left is seen by settle.
 func (c *command) kill() {
-	c.asked = true
+	c.asked, c.forced = true, true
 	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
 }
 
@@ -234,21 +235,26 @@ func (g *guardian) settle() (again bool) {
 		if !c.ended {
 			continue
 		}
-		if c.lives() {
+		lives := c.lives()
+		if lives {
 			g.endRest(c)
 			again = true
-			continue
+			// What is left of a group that was killed may be dead, and its parent one that has
+			// left the group and does not wait for it: that one has to end first.
+			if !c.forced {
+				continue
+			}
 		}
 		// What has left its group is ended as well, where it can be told whose it is.
 		if !looked {
 			orphans, looked = g.orphans(), true
 		}
 		found, doubt := g.killMarked(orphans, c.mark)
-		if doubt && c.doubts < maxDoubts {
+		if doubt && !lives && c.doubts < maxDoubts {
 			c.doubts++
 			found = true
 		}
-		if found {
+		if found || lives {
 			again = true
 			continue
 		}
