@@ -12,7 +12,8 @@
 // When the socket closes, parti is gone, however it ended, and the guardian kills
 // everything at once. Under Fence it is told, at every renewal, until when the worker
 // is trusted, and ends everything in time by itself: parti may be stopped, swapped out
-// or stuck by then. If the guardian is killed, Linux kills the commands.
+// or stuck by then. If the guardian is killed, Linux kills the commands, and parti kills what
+// is left of them before they are gone.
 //
 // A command is a whole process group. It is over when nothing of the group is left.
 package run

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,17 @@ type guard struct {
 	next     uint64
 	children map[uint64]*child // until they are gone
 	over     bool              // it takes no more
+	closing  bool              // parti ends
 }
+
+// guardians are the processes of all guardians that were not waited for yet. They are
+// children as well, and those of a parti run within a parti run have the mark of a command. The
+// lock is held where one starts, since it seems to be parti itself until it runs.
+var guardians = struct {
+	sync.Mutex
+
+	pids map[int]bool
+}{pids: map[int]bool{}}
 
 // A child is a command.
 type child struct {
@@ -37,6 +48,7 @@ type child struct {
 	guard   *guard
 	started chan struct{} // closed when it runs or could not be started
 	gone    chan struct{} // closed when nothing of it is left
+	mark    []byte        // what is in the environment of whatever it starts
 	pid     int           // valid after started; 0: it could not be
 	refused error         // why
 	end     end           // valid after gone
@@ -71,7 +83,11 @@ func startGuard(ctx context.Context) (*guard, error) {
 	process.ExtraFiles = []*os.File{theirs} // guardianFD
 	process.Stderr = os.Stderr
 	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = process.Start()
+	guardians.Lock()
+	if err = process.Start(); err == nil {
+		guardians.pids[process.Process.Pid] = true
+	}
+	guardians.Unlock()
 	// From here on the guardian alone has it, so that its death is the end of the socket.
 	_ = theirs.Close()
 	if err != nil {
@@ -119,9 +135,10 @@ func (g *guard) listen(ready chan<- struct{}) {
 	g.mu.Unlock()
 	_ = g.conn.Close()
 	_ = g.process.Wait()
-	for _, c := range left {
-		c.lost()
-	}
+	guardians.Lock()
+	delete(guardians.pids, g.process.Process.Pid)
+	guardians.Unlock()
+	g.endLost(left)
 }
 
 func (g *guard) heard(r report) {
@@ -152,7 +169,7 @@ func (g *guard) heard(r report) {
 // start starts a command that writes to out and complains to complaints. These stay
 // open; the command has its own.
 func (g *guard) start(o order, out, complaints *os.File) (*child, error) {
-	c := &child{guard: g, started: make(chan struct{}), gone: make(chan struct{})}
+	c := &child{guard: g, started: make(chan struct{}), gone: make(chan struct{}), mark: markOf(o.Env)}
 	g.mu.Lock()
 	if g.over {
 		g.mu.Unlock()
@@ -189,29 +206,108 @@ func (g *guard) tell(o order, files ...*os.File) error {
 func (c *child) term() { _ = c.guard.tell(order{Do: doTerm, ID: c.id}) }
 func (c *child) kill() { _ = c.guard.tell(order{Do: doKill, ID: c.id}) }
 
-// lostTime is how long to wait for commands that a dead guardian has left behind.
+// lostTime is how long parti tries to end what cannot be killed, once it ends itself.
 const lostTime = 5 * time.Second
 
-// lost ends a command that a dead guardian has left behind: its first process was
-// killed with the guardian, where the system does that.
-func (c *child) lost() {
-	select {
-	case <-c.started:
-		look := time.NewTicker(lookEvery)
-		defer look.Stop()
-		for until := machineTime() + lostTime; machineTime() < until; <-look.C {
-			_ = syscall.Kill(-c.pid, syscall.SIGKILL)
-			_, _ = syscall.Wait4(-c.pid, nil, syscall.WNOHANG, nil)
-			if errors.Is(syscall.Kill(-c.pid, 0), syscall.ESRCH) {
-				break
-			}
+// endLost ends commands that a dead guardian has left behind: their first processes were
+// killed with the guardian, where the system does that, and what has lost its parent is a
+// child of parti now. None is gone before nothing of it is left: others may have what it
+// worked on then.
+func (g *guard) endLost(left map[uint64]*child) {
+	for id, c := range left {
+		select {
+		case <-c.started:
+		default:
+			c.refused = errGuardianGone
+			close(c.started)
+			close(c.gone)
+			delete(left, id)
 		}
-		c.end = end{Lost: true, At: machineTime()}
-	default:
-		c.refused = errGuardianGone
-		close(c.started)
 	}
-	close(c.gone)
+	all := make([]*lost, 0, len(left))
+	for _, c := range left {
+		all = append(all, &lost{child: c})
+	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var until time.Duration // zero: for as long as it takes
+	for len(all) > 0 {
+		if until == 0 && g.isClosing() {
+			until = machineTime() + lostTime
+		}
+		late := until != 0 && machineTime() >= until
+		all = slices.DeleteFunc(all, func(l *lost) bool {
+			gone := l.kill() || late
+			if gone {
+				l.child.end = end{Lost: true, At: machineTime()}
+				close(l.child.gone)
+			}
+			return gone
+		})
+		<-look.C
+	}
+}
+
+// A lost is a command without a guardian.
+type lost struct {
+	child  *child
+	killed map[int]bool // what had left the group, until it is waited for
+	doubts int          // how often it could not be told whose an orphan is
+}
+
+// kill kills what is left, and reports whether nothing is.
+func (l *lost) kill() (gone bool) {
+	group := -l.child.pid
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	for ended := true; ended; {
+		ended = waitedFor(group)
+	}
+	lives := !errors.Is(syscall.Kill(group, 0), syscall.ESRCH)
+	// Only now, since the children of whatever has ended have come to parti.
+	found, doubt := l.killMarked()
+	if doubt && !found && !lives && l.doubts < maxDoubts {
+		l.doubts++
+		return false
+	}
+	return !found && !lives
+}
+
+// killMarked kills what has left the group, where it can be told that it has. It reports
+// whether there was any, and whether it could not be told of some.
+func (l *lost) killMarked() (found, doubt bool) {
+	guardians.Lock()
+	defer guardians.Unlock()
+	before := l.killed
+	l.killed = map[int]bool{}
+	for _, pid := range children() {
+		if guardians.pids[pid] {
+			continue
+		}
+		yes, known := marked(pid, l.child.mark)
+		switch {
+		case yes && syscall.Kill(pid, syscall.SIGKILL) == nil, before[pid]: // its environment goes before it does
+			found = true
+			if !waitedFor(pid) {
+				l.killed[pid] = true
+			}
+		case !known:
+			doubt = true
+		}
+	}
+	return found, doubt
+}
+
+// waitedFor waits for a child, or for one of a group, if there is one that has ended.
+func waitedFor(pid int) bool {
+	was, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	return err == nil && was > 0
+}
+
+// isClosing reports whether parti ends.
+func (g *guard) isClosing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closing
 }
 
 // isOver reports whether it takes no more commands.
@@ -224,7 +320,7 @@ func (g *guard) isOver() bool {
 // close lets the guardian end what is left, and itself, and waits for it.
 func (g *guard) close() {
 	g.mu.Lock()
-	g.over = true
+	g.over, g.closing = true, true
 	g.mu.Unlock()
 	_ = g.conn.CloseWrite()
 	<-g.dead

@@ -285,6 +285,18 @@ func TestEscape(t *testing.T) {
 	}
 }
 
+// escapedParent says what leaves the group, and does not wait for a child that it has there.
+const escapedParent = `(sleep 600 & exec setsid sleep 600) & echo $!; sleep 600`
+
+// leads waits until a process has a group of its own.
+func leads(t *testing.T, pid int) {
+	t.Helper()
+	eventually(t, "it has left the group", func() bool {
+		group, err := syscall.Getpgid(pid)
+		return err == nil && group == pid
+	})
+}
+
 // Nor does it help to leave the group and not to wait for a child in it: that one is dead, and
 // seems to be left of the group for as long as its parent lives.
 func TestEscapedParent(t *testing.T) {
@@ -302,12 +314,9 @@ func TestEscapedParent(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			g := tryGuard(t)
-			c, out := g.sh(`(sleep 600 & exec setsid sleep 600) & echo $!; sleep 600`)
+			c, out := g.sh(escapedParent)
 			_, stray := said(t, out)
-			eventually(t, "it has left the group", func() bool {
-				group, err := syscall.Getpgid(stray)
-				return err == nil && group == stray
-			})
+			leads(t, stray)
 			end(g, c)
 			if gone(t, c); alive(stray) {
 				t.Error("an escaped process goes on")
@@ -367,6 +376,36 @@ func TestGuardianIsKilled(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	eventually(t, "the inner process is gone", func() bool { return !alive(inner) })
+}
+
+// What had left its group goes on after that, and is ended like the rest: the command is not
+// gone before.
+func TestEscapeWithoutGuardian(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("orphans are not seen here")
+	}
+	// As in a command of another parti: guardians have its mark, and are not what is looked for.
+	t.Setenv(envPartition, "p")
+	g, next := tryGuard(t), tryGuard(t)
+	c, out := g.sh(`setsid sh -c 'echo $$; exec sleep 600' & sleep 600`)
+	_, stray := said(t, out)
+	other, otherOut := g.sh(escapedParent, func(o *order) { o.Env = job{Partition: "q"}.env() })
+	_, parent := said(t, otherOut)
+	leads(t, parent)
+	if err := g.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if e := gone(t, c); !e.Lost || alive(stray) {
+		t.Errorf("%+v, or an escaped process goes on", e)
+	}
+	if e := gone(t, other); !e.Lost || alive(parent) {
+		t.Errorf("%+v, or an escaped process goes on", e)
+	}
+	c, out = next.sh("echo here")
+	if line, _ := said(t, out); line != "here" {
+		t.Error(line)
+	}
+	gone(t, c)
 }
 
 // Trust ends commands at its times, and not before; later ones count for all. A start
