@@ -68,8 +68,10 @@ started again: after 1s at first, after up to 1m when that goes on. See --done-o
 --reject-code for other wishes.
 
 What it writes to its output and error output is passed on line by line, never mixed, after the
-name of the partition and "|"; a line above 64 KiB goes on in the next, after "+". Events are on
-the error output, with "parti:". With --json all of it is an object a line.
+name of the partition and "|"; a line above 64 KiB goes on in the next, after "+". With
+--prefix=false, where nothing says so, a line is whole up to 1 MiB; a longer one ends where
+another comes in between, and goes on after that. Events are on the error output, with "parti:".
+With --json all of it is an object a line.
 
 --partitions N is 0 to N-1, as the partition function of NATS has them. A file has one on each
 line, an ID and possibly a weight; or .json or .yaml, a list of IDs and of objects with id, weight

@@ -8,13 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine is where a longer line is broken, in bytes.
-const maxLine = 64 << 10
+// Where a longer line is broken, in bytes. A bare one has nothing that says that it goes on in
+// the next: who reads it needs it whole for as long as there is memory for it.
+const (
+	maxLine = 64 << 10
+	maxBare = 1 << 20
+)
 
 // A lines cuts what is written to it into lines, and hands each over without its end:
 // more says that the line goes on in the next. It is for one goroutine.
 type lines struct {
 	emit func(line []byte, more bool)
+	max  int // where to break
 	rest []byte
 }
 
@@ -28,7 +33,9 @@ func (l *lines) Write(p []byte) (int, error) {
 		}
 		l.add(p[:i])
 		l.emit(l.rest, false)
-		l.rest = l.rest[:0]
+		if l.rest = l.rest[:0]; cap(l.rest) > 4*maxLine {
+			l.rest = nil // such a line is rare
+		}
 		p = p[i+1:]
 	}
 	l.add(p)
@@ -38,8 +45,8 @@ func (l *lines) Write(p []byte) (int, error) {
 // add lengthens the line that has no end yet, and breaks it where it is too long:
 // before a character rather than within it.
 func (l *lines) add(p []byte) {
-	for len(l.rest)+len(p) > maxLine {
-		n := maxLine - len(l.rest)
+	for len(l.rest)+len(p) > l.max {
+		n := l.max - len(l.rest)
 		l.rest = append(l.rest, p[:n]...)
 		p = p[n:]
 		cut := boundary(l.rest)
@@ -70,9 +77,26 @@ func (l *lines) close() {
 	}
 }
 
+// A place is where lines are written, and events. Its lock is held for each.
+type place struct {
+	sync.Mutex
+
+	open *lines // whose line has not ended
+}
+
+// begin is what is written before a line, or a piece of one, so that it is not in the midst of
+// another's.
+func (p *place) begin(from *lines) string {
+	if p.open == nil || p.open == from {
+		return ""
+	}
+	p.open = nil
+	return "\n"
+}
+
 // A printer writes lines of many commands, whole, to one place.
 type printer struct {
-	mu     *sync.Mutex
+	place  *place
 	w      io.Writer
 	stream string // its name, in JSON
 	style  Style
@@ -100,10 +124,11 @@ type outputRecord struct {
 }
 
 // print writes one line in one piece.
-func (p *printer) print(j job, line []byte, more, first bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *printer) print(j job, from *lines, line []byte, more, first bool) {
+	p.place.Lock()
+	defer p.place.Unlock()
 	b := p.buf[:0]
+	b = append(b, p.place.begin(from)...)
 	switch {
 	case p.style.JSON:
 		text, err := json.Marshal(outputRecord{1, "output", j.Partition, j.Token, p.stream, string(line), more})
@@ -113,7 +138,10 @@ func (p *printer) print(j job, line []byte, more, first bool) {
 		b = append(append(b, text...), '\n')
 	case p.style.Bare:
 		b = append(b, line...)
-		if !more {
+		if more {
+			p.place.open = from
+		} else {
+			p.place.open = nil
 			b = append(b, '\n')
 		}
 	default:
@@ -150,8 +178,13 @@ func paint(b []byte, partition, bar string, color bool) []byte {
 // of makes what cuts the output of one command into lines for this place.
 func (p *printer) of(j job) *lines {
 	first := true
-	return &lines{emit: func(line []byte, more bool) {
-		p.print(j, line, more, first)
+	l := &lines{max: maxLine}
+	if p.style.Bare && !p.style.JSON {
+		l.max = maxBare
+	}
+	l.emit = func(line []byte, more bool) {
+		p.print(j, l, line, more, first)
 		first = !more
-	}}
+	}
+	return l
 }

@@ -26,7 +26,7 @@ func TestLines(t *testing.T) {
 	} {
 		for _, size := range []int{1, 7, 32 << 10, 1 << 20} {
 			var got strings.Builder
-			l := &lines{emit: func(line []byte, more bool) {
+			l := &lines{max: maxLine, emit: func(line []byte, more bool) {
 				got.Write(line)
 				got.WriteByte(map[bool]byte{true: '+', false: ';'}[more])
 			}}
@@ -50,7 +50,7 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		var got []byte
-		l := &lines{emit: func(line []byte, more bool) {
+		l := &lines{max: maxLine, emit: func(line []byte, more bool) {
 			if len(line) > maxLine || bytes.IndexByte(line, '\n') >= 0 {
 				t.Errorf("a line of %d bytes", len(line))
 			}
@@ -80,7 +80,7 @@ func FuzzLines(f *testing.F) {
 // Lines of many commands stay whole, each after the name of its own.
 func TestPrinter(t *testing.T) {
 	var b bytes.Buffer
-	p := &printer{readers: newReaders(), mu: &sync.Mutex{}, w: &b, stream: "stdout"}
+	p := &printer{readers: newReaders(), place: &place{}, w: &b, stream: "stdout"}
 	var all sync.WaitGroup
 	for _, id := range []string{"a", "b", "c"} {
 		all.Go(func() {
@@ -108,7 +108,7 @@ func TestStyles(t *testing.T) {
 	text := strings.Repeat("x", maxLine) + "y\nz"
 	write := func(s Style) string {
 		var b bytes.Buffer
-		l := (&printer{readers: newReaders(), mu: &sync.Mutex{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
+		l := (&printer{readers: newReaders(), place: &place{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
 		_, _ = l.Write([]byte(text))
 		l.close()
 		return strings.ReplaceAll(b.String(), strings.Repeat("x", maxLine), "xx")
@@ -126,6 +126,49 @@ func TestStyles(t *testing.T) {
 	line, _, _ := strings.Cut(write(Style{JSON: true}), "\n")
 	if err := json.Unmarshal([]byte(line), &got); err != nil || got != (outputRecord{1, "output", "p.1", 1 << 60, "stderr", "xx", true}) {
 		t.Errorf("%s: %+v, %v", line, got, err)
+	}
+}
+
+// A bare line stays whole while others write, up to where it is broken; a longer one ends
+// before theirs, also before an event, and before what comes by the other stream.
+func TestBareLines(t *testing.T) {
+	var b bytes.Buffer
+	place := &place{}
+	printer := func() *printer {
+		return &printer{readers: newReaders(), place: place, w: &b, style: Style{Bare: true}}
+	}
+	out := printer()
+	one, two, complaints := out.of(job{Partition: "one"}), out.of(job{Partition: "two"}), printer().of(job{Partition: "one"})
+	talk := &talk{err: place, w: &b, readers: newReaders()}
+	long, piece := strings.Repeat("x", 70<<10), strings.Repeat("x", maxBare)
+	for _, c := range []struct {
+		steps []any
+		want  string
+	}{
+		{[]any{one, long, two, "b\n", one, "c\n"}, "b\n" + long + "c\n"},
+		{[]any{one, piece + "y", one, "z\n", two, "b\n"}, piece + "yz\nb\n"},
+		{[]any{one, piece + "y", two, "b\n", one, "z\n"}, piece + "\nb\nyz\n"},
+		{[]any{one, piece + "y", complaints, "b\n", one, "z\n"}, piece + "\nb\nyz\n"},
+		{[]any{one, piece + "y", talk, "e", one, "z\n"}, piece + "\nparti: e\nyz\n"},
+		{[]any{one, piece + "y", two, piece + "b", one, "z\n", two, "c\n"}, piece + "\n" + piece + "\nyz\nbc\n"},
+	} {
+		b.Reset()
+		for i := 0; i < len(c.steps); i += 2 {
+			text, _ := c.steps[i+1].(string)
+			switch from := c.steps[i].(type) {
+			case *lines:
+				_, _ = from.Write([]byte(text))
+			default:
+				talk.write(record{Text: text})
+			}
+		}
+		short := strings.NewReplacer(piece, "PIECE", long, "LONG")
+		if got := b.String(); got != c.want {
+			t.Errorf("%.200q, want %q", short.Replace(got), short.Replace(c.want))
+		}
+	}
+	if cap(one.rest) > 4*maxLine {
+		t.Errorf("it keeps %d bytes", cap(one.rest))
 	}
 }
 

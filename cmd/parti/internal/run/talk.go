@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,18 +36,18 @@ const maxPending = 1 << 14
 
 // A talk tells of events, a line each. To tell never waits for who reads.
 type talk struct {
-	out, mu *sync.Mutex // of the places where lines and events are written
-	w       io.Writer
-	json    bool
-	pending atomic.Int64
-	box     *mailbox[record]
-	written chan struct{}
-	readers *readers // of this and of what commands write
+	out, err *place // where lines are written; events are on the error output
+	w        io.Writer
+	json     bool
+	pending  atomic.Int64
+	box      *mailbox[record]
+	written  chan struct{}
+	readers  *readers // of this and of what commands write
 }
 
 func newTalk(out, w io.Writer, style Style) *talk {
 	t := &talk{w: w, json: style.JSON, box: newMailbox[record](), written: make(chan struct{}), readers: newReaders()}
-	t.out, t.mu = locks(out, w)
+	t.out, t.err = places(out, w)
 	go func() {
 		defer close(t.written)
 		t.box.each(t.write)
@@ -76,9 +75,9 @@ func (t *talk) write(r record) {
 		}
 		line = string(text)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, err := fmt.Fprintln(t.w, line)
+	t.err.Lock()
+	defer t.err.Unlock()
+	_, err := fmt.Fprintln(t.w, t.err.begin(nil)+line)
 	t.readers.note(err)
 }
 
@@ -93,9 +92,9 @@ func (t *talk) close() {
 	}
 }
 
-// locks are the mutexes of two places: one and the same where they are one file.
-func locks(out, err io.Writer) (o, e *sync.Mutex) {
-	o, e = &sync.Mutex{}, &sync.Mutex{}
+// places are two, or one and the same where they are one file.
+func places(out, err io.Writer) (o, e *place) {
+	o, e = &place{}, &place{}
 	if out == err {
 		return o, o
 	}

@@ -30,8 +30,8 @@ func Run(ctx context.Context, o Options) error {
 	h := &handler{
 		group: o.Group, path: path, words: o.Command, done: o.DoneOnSuccess, reject: o.RejectCode,
 		patience: cmp.Or(o.Config.DrainTimeout, defaultDrain),
-		out:      &printer{mu: talk.out, w: o.Out, stream: "stdout", style: o.OutStyle, readers: talk.readers},
-		err:      &printer{mu: talk.mu, w: o.Err, stream: "stderr", style: o.ErrStyle, readers: talk.readers},
+		out:      &printer{place: talk.out, w: o.Out, stream: "stdout", style: o.OutStyle, readers: talk.readers},
+		err:      &printer{place: talk.err, w: o.Err, stream: "stderr", style: o.ErrStyle, readers: talk.readers},
 		talk:     talk,
 	}
 	early := &earlyHandler{talk: talk}
