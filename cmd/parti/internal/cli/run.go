@@ -255,6 +255,10 @@ func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.
 	if f.group = s.group(f.group); f.group == "" {
 		return usage(errNoGroup, tryGroup)
 	}
+	// Before --embedded makes a directory of that name.
+	if err := badGroup(f.group); err != nil {
+		return usage(err, "parti run --group orders ...")
+	}
 	cfg, err := f.settings(flags, s.Env)
 	if err != nil {
 		return usage(err, tryRun)

@@ -128,8 +128,8 @@ var errNoGroup = errors.New("no group is named")
 // which says which group it is: the one that is named, or the only one.
 func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, error) {
 	if name := t.named(); name != "" {
-		if strings.Trim(name, letters) != "" {
-			return "", usage(fmt.Errorf("--group %q: a name is letters, digits, - and _", name), "parti status --group orders")
+		if err := badGroup(name); err != nil {
+			return "", usage(err, "parti status --group orders")
 		}
 		return name, nil
 	}
@@ -146,6 +146,14 @@ func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, err
 	default:
 		return "", &Error{Code: Usage, What: "no group is named", Why: errors.New("there is " + strings.Join(there, ", ")), Try: tryGroup}
 	}
+}
+
+// badGroup is what is wrong with the name of a group, if anything is.
+func badGroup(name string) error {
+	if strings.Trim(name, letters) != "" {
+		return fmt.Errorf("--group %q: a name is letters, digits, - and _", name)
+	}
+	return nil
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
