@@ -59,6 +59,7 @@ type held struct {
 type heading struct {
 	rev     kv.Rev
 	version plan.Version
+	slices  int  // how many stand as of it; 0: it does not say
 	stands  bool // there is a plan, and it is not being rebuilt
 }
 
@@ -154,11 +155,21 @@ func (b *book) heard(rev kv.Rev, h *plan.Head) {
 	default:
 		b.whole = false // there were others in between
 	}
-	b.head = heading{rev, h.Version, h.Started && !h.Adopting}
+	b.head = heading{rev, h.Version, h.Slices, h.Started && !h.Adopting}
 }
 
 // headless says that there is no plan at all: the group is new, or its store was made anew.
 func (b *book) headless() { b.whole, b.head.stands = false, false }
+
+// lacking is how many slices a list of that revision, which has so many, lacks of those that
+// stand as of the head. Of a head that is newer it says nothing.
+func (b *book) lacking(at kv.Rev, has int) int {
+	h := b.head
+	if h.rev > at || h.version.Incarnation() != at.Incarnation() {
+		return 0
+	}
+	return max(h.slices-has, 0)
+}
 
 // listed says that the slices of these workers are all there were at that revision. They
 // were taken before.

@@ -24,12 +24,21 @@ type Directory struct {
 	readers map[*reader]struct{}
 	agreed  time.Duration // after start: when what is known was all there is
 	failed  error         // why the last look found no agreement
+	lacks   lack
 
 	first    chan struct{} // closed at the first agreement
 	looked   chan struct{} // holds one: a look has failed
 	stranger chan struct{} // holds one: a slice names a session that is not known
 	stop     context.CancelFunc
 	done     chan struct{} // closed when nothing runs any more
+}
+
+// A lack is what is made of lists that have fewer slices than stand.
+type lack struct {
+	believed int           // how many are taken for deleted by hand
+	lasts    bool          // more are lacking
+	since    time.Duration // after start: in every list
+	last     time.Duration // after start: of these
 }
 
 var errNoStore = errors.New("directory: a nil store: give Open one, such as natskv.Open returns")

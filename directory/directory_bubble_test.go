@@ -381,6 +381,94 @@ func TestStoreWentBack(t *testing.T) {
 	})
 }
 
+// A server that cannot read says that what it has is not there. Nobody is forgotten, and the
+// directory says that it is not certain.
+func TestServerThatCannotRead(t *testing.T) {
+	for _, counted := range []int{0, 2} { // an older leader does not count slices
+		synctest.Test(t, func(t *testing.T) {
+			g := newGroup(t)
+			g.head.Slices = counted
+			g.commit(map[string]share{"w1": {"a:1"}, "w2": {"b:1"}})
+			d := g.open(t)
+			d.link.Omit(func(key string) bool { return key == "slice.w2" })
+			d.link.Refuse(func(op memkv.Op) error {
+				if op.Kind == memkv.OpGet && op.Keys[0] == planKey {
+					return kv.ErrMissing
+				}
+				return nil
+			})
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			d.says(says{"a": "w1:1", "b": "w2:1"})
+			if s := d.Staleness(); s < 5*time.Second || !errors.Is(d.Err(), errHidden) {
+				t.Errorf("stale for %v; %v", s, d.Err())
+			}
+			d.link.Mend()
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			d.says(says{"a": "w1:1", "b": "w2:1"})
+			d.fresh(5 * time.Second)
+		})
+	}
+}
+
+// A list that lacks slices is no first picture, nor any other, unless it lacks them for long:
+// then somebody has deleted them by hand.
+func TestListThatLacksSlices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		g.head.Slices = 2
+		g.commit(map[string]share{"w1": {"a:1"}, "w2": {"b:1"}})
+		link := g.server.Client("caller")
+		omit := func() { link.Omit(func(key string) bool { return key == "slice.w2" }) }
+		omit()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+		defer cancel()
+		if _, err := Open(ctx, link); !errors.Is(err, errHidden) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		link.Mend()
+		c := &caller{t: t, link: link}
+		var err error
+		if c.Directory, err = Open(t.Context(), link); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		both := says{"a": "w1:1", "b": "w2:1"}
+		c.says(both)
+		for range 2 { // each time a list is needed, since two heads are not told
+			omit()
+			link.Tamper(func(kv.Entry) memkv.Fate { return memkv.Fate{Drop: true} })
+			g.commit(map[string]share{"w1": {"a:1"}})
+			g.commit(map[string]share{"w1": {"a:1"}})
+			time.Sleep(50 * time.Second)
+			synctest.Wait()
+			c.says(both)
+			if !errors.Is(c.Err(), errHidden) {
+				t.Errorf("%v", c.Err())
+			}
+			link.Mend()
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			c.says(both)
+			c.fresh(5 * time.Second)
+		}
+		g.commit(map[string]share{"w1": {"a:1"}})
+		if _, err := g.client.Write(t.Context(), kv.Write{Key: "slice.w2", Last: g.revs["w2"], Remove: true}); err != nil {
+			t.Fatal(err)
+		}
+		for _, wait := range []time.Duration{80 * time.Second, 10 * time.Second} { // what was believed is believed again
+			link.Tamper(func(kv.Entry) memkv.Fate { return memkv.Fate{Drop: true} })
+			g.commit(map[string]share{"w1": {"a:1"}})
+			g.commit(map[string]share{"w1": {"a:1"}})
+			time.Sleep(wait)
+			synctest.Wait()
+			c.says(says{"a": "w1:1"})
+			c.fresh(5 * time.Second)
+		}
+	})
+}
+
 // The leases that a store which was made anew adopts may be older than what was known.
 func TestOlderLeaseIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

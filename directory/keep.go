@@ -171,6 +171,9 @@ func (d *Directory) look(ctx context.Context) error {
 	e, err := d.store.Get(ctx, planKey)
 	switch {
 	case errors.Is(err, kv.ErrMissing):
+		if err := d.hides(ctx, known, e.Rev); err != nil {
+			return err
+		}
 		d.mu.Lock()
 		d.book.headless()
 		d.mu.Unlock()
@@ -192,6 +195,27 @@ func (d *Directory) look(ctx context.Context) error {
 		return err
 	}
 	return d.greet(ctx)
+}
+
+// errHidden says that the store does not show what must be in it. A server that cannot read
+// its disk says that what it has is not there.
+var errHidden = errors.New("the store does not show all that it holds; waiting until it does (if that lasts, see the log of the server)")
+
+// hides says whether the head of the plan is there and only not shown, where it has no value
+// and its marker has that revision; 0: it has none. Nobody removes the head, least of all
+// without a trace: so it is gone only from a store that was made anew.
+func (d *Directory) hides(ctx context.Context, known heading, gone kv.Rev) error {
+	if known.version == 0 || gone != 0 {
+		return nil
+	}
+	now, err := d.store.Incarnation(ctx)
+	if err != nil {
+		return err
+	}
+	if now > known.version.Incarnation() {
+		return nil
+	}
+	return fmt.Errorf("%w: the head of plan %v", errHidden, known.version)
 }
 
 // complete reads the slices that are missing.
@@ -271,10 +295,37 @@ func (d *Directory) listNow(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.believe(d.book.lacking(at, len(present))); err != nil {
+		return err
+	}
 	if err := d.book.listed(at, present); err != nil {
 		return err
 	}
 	return unreadable
+}
+
+// lackFor is for how long a list that lacks slices is not believed. Then an operator must
+// have deleted them by hand. A leader waits as long.
+const lackFor = time.Minute
+
+// believe says whether a list may be taken for all there is that lacks so many slices. The
+// mutex is held.
+func (d *Directory) believe(lacks int) error {
+	now := time.Since(d.start)
+	switch {
+	case lacks == 0:
+		d.lacks = lack{}
+		return nil
+	case lacks <= d.lacks.believed:
+		return nil
+	case !d.lacks.lasts || now-d.lacks.last > lackFor/2:
+		d.lacks.lasts, d.lacks.since = true, now
+	case now-d.lacks.since >= lackFor:
+		d.lacks = lack{believed: lacks}
+		return nil
+	}
+	d.lacks.last = now
+	return fmt.Errorf("%w: slices are lacking, %d of them", errHidden, lacks)
 }
 
 // greet reads the sessions whose process is not known. One that is gone, or has had a
@@ -351,7 +402,7 @@ func heals(err error) bool {
 		return false
 	}
 	for _, passing := range []error{
-		kv.ErrUnavailable, kv.ErrLost, kv.ErrHole, kv.ErrMissing, errWentBack, errRebuilding, errBehind,
+		kv.ErrUnavailable, kv.ErrLost, kv.ErrHole, kv.ErrMissing, errWentBack, errRebuilding, errBehind, errHidden,
 		context.DeadlineExceeded,
 	} {
 		if errors.Is(err, passing) {
