@@ -99,7 +99,7 @@ func (b *kvBucket) values(ctx context.Context, keys []string) ([]plan.Partition,
 	for range min(abreast, len(keys)) {
 		wg.Go(func() {
 			for i := range work {
-				data, gone, err := b.get(ctx, keys[i])
+				data, gone, err := b.surely(ctx, keys[i])
 				if err != nil {
 					cancel(fmt.Errorf("key %q: %w", keys[i], err))
 				}
@@ -134,7 +134,32 @@ func (b *kvBucket) values(ctx context.Context, keys []string) ([]plan.Partition,
 	return c.list(b.name)
 }
 
-// get reads the last value of a key, or that it has none.
+// surely reads the last value of a key that was listed, or that it has none any more. A
+// server also says that there is none when it cannot read it, for want of files or of a disk,
+// and lists its keys from memory: what it still lists is no partition that is gone.
+func (b *kvBucket) surely(ctx context.Context, key string) (data []byte, gone bool, err error) {
+	data, gone, err = b.get(ctx, key)
+	if !errors.Is(err, errNoValue) {
+		return data, gone, err
+	}
+	info, err := b.info(ctx, b.keys+key, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(info.State.Subjects) == 0 {
+		return nil, true, nil
+	}
+	data, gone, err = b.get(ctx, key) // it may have been written again
+	if errors.Is(err, errNoValue) {
+		err = errors.New("the server lists it and cannot read it: see its log")
+	}
+	return data, gone, err
+}
+
+// errNoValue says that a key has not even a marker.
+var errNoValue = errors.New("it has no value")
+
+// get reads the last value of a key, or that it was removed.
 func (b *kvBucket) get(ctx context.Context, key string) (data []byte, gone bool, err error) {
 	request := struct {
 		Last string `json:"last_by_subj"`
@@ -147,8 +172,8 @@ func (b *kvBucket) get(ctx context.Context, key string) (data []byte, gone bool,
 	}
 	if err := b.call(ctx, requestTime, "STREAM.MSG.GET", request, &answer); err != nil {
 		var refused *apiError
-		if errors.As(err, &refused) && refused.Code == codeNoMessage { // removed since
-			return nil, true, nil
+		if errors.As(err, &refused) && refused.Code == codeNoMessage {
+			return nil, false, errNoValue
 		}
 		return nil, false, err
 	}

@@ -491,6 +491,51 @@ func TestSubjectsThatComeAndGo(t *testing.T) {
 	})
 }
 
+// A server says of a key that it cannot read that it has no value, and goes on listing it.
+// Its partition is not gone.
+func TestKVThatCannotBeRead(t *testing.T) {
+	nc := natstest.Connect(t, natstest.Start(t))
+	var gone atomic.Bool // b was removed after it was listed
+	answer := func(op string, f func(request map[string]string) string) {
+		t.Helper()
+		sub, err := nc.Subscribe("PRETEND."+op+".KV_tools", func(m *nats.Msg) {
+			var request map[string]string
+			must(t, json.Unmarshal(m.Data, &request))
+			must(t, m.Respond([]byte(f(request))))
+		})
+		must(t, err, nc.Flush())
+		t.Cleanup(func() { must(t, sub.Unsubscribe()) })
+	}
+	answer("STREAM.INFO", func(request map[string]string) string {
+		switch filter := request["subjects_filter"]; {
+		case filter == "$KV.tools.>":
+			return `{"state": {"subjects": {"$KV.tools.a": 1, "$KV.tools.b": 1}}, "total": 2}`
+		case filter == "$KV.tools.b" && !gone.Load():
+			return `{"state": {"subjects": {"$KV.tools.b": 1}}, "total": 1}`
+		}
+		return `{"state": {"messages": 2}}`
+	})
+	answer("STREAM.MSG.GET", func(request map[string]string) string {
+		if request["last_by_subj"] == "$KV.tools.b" {
+			return `{"error": {"code": 404, "err_code": 10037, "description": "no message found"}}`
+		}
+		return `{"message": {}}`
+	})
+	js, err := jetstream.NewWithAPIPrefix(nc, "PRETEND")
+	must(t, err)
+	w, err := source.KV(js, "tools")
+	must(t, err)
+	for range 2 { // what failed is not kept
+		if got, want := listed(t, w), `source: bucket tools: key "b": the server lists it and cannot read it: see its log`; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	gone.Store(true)
+	if got := listed(t, w); got != "a" {
+		t.Error(got)
+	}
+}
+
 // What the user may not do is named.
 func TestDenied(t *testing.T) {
 	t.Parallel() // it waits for an answer that does not come
