@@ -108,6 +108,7 @@ const (
 	codeStale           = 10071
 	codeNoReplicas      = 10074
 	codeNotEnabled      = 10076
+	codeOffline         = 10118 // all servers that have the stream are away
 	codeInFlight        = 10164 // another write to that subject is in flight
 	codeTTLDisabled     = 10166
 	codeBatchDisabled   = 10174
@@ -128,7 +129,7 @@ func (e *apiError) class() error {
 		return kv.ErrMissing
 	case codeNotForAccount, codeNotEnabled:
 		return fmt.Errorf("%w: %w", kv.ErrUnavailable, ErrNoJetStream)
-	case codeInFlight, codeBatchTooMany, codeBatchIncomplete:
+	case codeOffline, codeInFlight, codeBatchTooMany, codeBatchIncomplete:
 		return kv.ErrUnavailable
 	}
 	if e.Code == http.StatusServiceUnavailable {

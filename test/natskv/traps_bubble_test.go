@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
@@ -137,4 +140,48 @@ func TestBlackHole(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A bucket with one replica is offline while its server of a cluster restarts: that passes.
+// The others of the cluster say so.
+func TestBucketIsOffline(t *testing.T) {
+	for _, passes := range []bool{true, false} {
+		t.Run(fmt.Sprint(passes), func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				link := natstest.NewLink(natstest.InBubble(t))
+				open(t, link.Connect(t), "g", natskv.WithMemory())
+				api := link.Connect(t)
+				asked := 0
+				if _, err := api.Subscribe("AWAY.API.STREAM.INFO.>", func(m *nats.Msg) {
+					if asked++; asked <= 3 || !passes {
+						_ = m.Respond([]byte(`{"error":{"code":500,"err_code":10118,"description":"stream is offline"}}`))
+						return
+					}
+					_ = api.PublishRequest("$JS.API."+strings.TrimPrefix(m.Subject, "AWAY.API."), m.Reply, m.Data)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if err := api.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				js, err := jetstream.NewWithAPIPrefix(link.Connect(t), "AWAY.API")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := natskv.Open(t.Context(), js, "g")
+				if passes {
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.Close()
+					return
+				}
+				if !errors.Is(err, natskv.ErrUnavailable) || !strings.Contains(err.Error(), "stream is offline") {
+					t.Errorf("%v", err)
+				}
+				all, err := natskv.Inspect(t.Context(), js, "g")
+				found(t, all, err).have("replicas", kv.Wrong, "the stream KV_parti-g is offline")
+			})
+		})
+	}
 }
