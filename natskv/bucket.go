@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -230,8 +231,9 @@ func (s *Store) createStream(ctx context.Context, incarnation uint32) error {
 		err := s.manage(ctx, "STREAM.CREATE."+s.stream, cfg, nil)
 		switch {
 		case err == nil, isCode(err, codeNameInUse):
+			s.forming.over()
 			return nil
-		case isCode(err, codeNoPeers) && clustered && try < formTries:
+		case isCode(err, codeNoPeers) && clustered && s.forming.lasts(time.Now()) < formTries*formWait:
 			// A cluster that has just come up refuses replicas until its leader has
 			// heard of all nodes.
 			if err := sleep(ctx, formWait); err != nil {
@@ -259,6 +261,34 @@ const (
 	formTries = 20
 	formWait  = 250 * time.Millisecond
 )
+
+// forming is the wait for a cluster to come together. It is as long whatever the time for
+// one call: who may not wait so long calls again, and the wait goes on.
+type forming struct {
+	mu          sync.Mutex
+	since, last time.Time // of refusals in a row
+}
+
+// formGap is how long after a refusal another one belongs to the same wait.
+const formGap = time.Minute
+
+// lasts notes a refusal, and returns for how long there was nothing else.
+func (f *forming) lasts(now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.since.IsZero() || now.Sub(f.last) > formGap {
+		f.since = now
+	}
+	f.last = now
+	return now.Sub(f.since)
+}
+
+// over ends the wait.
+func (f *forming) over() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.since = time.Time{}
+}
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

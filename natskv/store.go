@@ -34,6 +34,7 @@ type Store struct {
 	moved    atomic.Int64 // when the connection was last moved, UnixNano
 	maxBatch atomic.Int64
 	wedged   wedged
+	forming  forming
 
 	close sync.Once
 	quit  chan struct{}

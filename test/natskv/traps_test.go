@@ -258,3 +258,28 @@ func TestSilentServerIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// A cluster without three nodes makes a lost bucket anew with one replica, also when each
+// call that asks for it has less time than a cluster gets to come together.
+func TestRenewOnTwoNodes(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 2)
+	nc := c.Connect(t, 0, natskv.ConnectOptions()...)
+	s := open(t, nc, "g")
+	now, err := s.Incarnation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleteBucket(t, jetStream(t, nc), "g")
+	for try := 1; ; try++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		_, err := s.Renew(ctx, now+1)
+		cancel()
+		if err == nil {
+			return
+		}
+		if try == 20 {
+			t.Fatal(err)
+		}
+	}
+}
