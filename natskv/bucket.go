@@ -74,6 +74,7 @@ func (s *Store) wrong(have jetstream.StreamConfig) []Setting {
 	check("max_msg_size", have.MaxMsgSize, want.MaxMsgSize, false)
 	check("max_age", have.MaxAge, want.MaxAge, false)
 	check("discard", have.Discard, want.Discard, false)
+	check("discard_new_per_subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject, false)
 	check("deny_delete", have.DenyDelete, want.DenyDelete, true)
 	check("deny_purge", have.DenyPurge, want.DenyPurge, true)
 	check("allow_rollup_hdrs", have.AllowRollup, want.AllowRollup, false)

@@ -251,6 +251,38 @@ func TestAtomicIsSwitchedOffUnderUs(t *testing.T) {
 	}
 }
 
+// A stream that keeps the old message of a subject, rather than the new one, refuses every
+// update as if there were no room.
+func TestUpdatesAreSwitchedOffUnderUs(t *testing.T) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			nc := start(t)
+			s := open(t, nc, "orders")
+			rev, err := s.Write(t.Context(), kv.Write{Key: "a"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			js := jetStream(t, nc)
+			st, err := js.Stream(t.Context(), "KV_parti-orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := st.CachedInfo().Config
+			cfg.DiscardNewPerSubject = true
+			if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			const says = "discard_new_per_subject"
+			_ = openFails[*natskv.SettingsError](t, js, "orders", []string{says + " is true and must be false", "WithRepair"})
+			inspect(t, s).have("settings", kv.Wrong, says)
+			open(t, nc, "orders", natskv.WithRepair())
+			if _, err := s.Write(t.Context(), kv.Write{Key: "a", Last: rev}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func replicas(t *testing.T, nc *nats.Conn, group string) int {
 	t.Helper()
 	st, err := jetStream(t, nc).Stream(t.Context(), "KV_parti-"+group)
