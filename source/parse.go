@@ -151,7 +151,14 @@ func jsonValue(dec *json.Decoder, depth int) (any, error) {
 		_, err := dec.Token()
 		return object, err
 	case json.Delim('['):
-		return []any{}, nil // whatever is in it, it does not belong there
+		for dec.More() { // whatever is in it, it does not belong there
+			var skipped json.RawMessage
+			if err := dec.Decode(&skipped); err != nil {
+				return nil, err
+			}
+		}
+		_, err := dec.Token()
+		return []any{}, err
 	}
 	return token, nil
 }
