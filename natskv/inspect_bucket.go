@@ -152,6 +152,9 @@ const (
 	reached = 98
 )
 
+// percent is so many percent of a limit, also of the largest there is.
+func percent(n, of int64) int64 { return of/100*n + of%100*n/100 }
+
 // tier looks at one set of limits.
 func (i *inspection) tier(about string, t tier, info *streamInfo) {
 	if t.Limits.MaxBytesRequired && info == nil {
@@ -169,9 +172,9 @@ func (i *inspection) tier(about string, t tier, info *streamInfo) {
 	} {
 		level := kv.Warn
 		switch {
-		case use.max <= 0 || use.used < use.max*near/100: // 0 and -1: no limit
+		case use.max <= 0 || use.used < percent(near, use.max): // 0 and -1: no limit
 			continue
-		case use.used >= use.max*reached/100:
+		case use.used >= percent(reached, use.max):
 			level = kv.Wrong
 		}
 		i.say(about, level, fmt.Sprintf("%d of %d %s are used", use.used, use.max, use.what), use.harm, "raise the account's limit, or remove what nobody needs")

@@ -386,6 +386,26 @@ func TestInspectAccount(t *testing.T) {
 	f.have("account", kv.Warn, "bytes of storage", fmt.Sprint(100<<10), "heartbeat")
 }
 
+// A limit that is the largest there is, is no limit that is near.
+func TestInspectHugeLimit(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, natstest.Start(t))
+	for subject, answer := range map[string]string{
+		"HUGE.API.INFO":                        `{"api":{"level":2},"limits":{"max_storage":9223372036854775807,"max_memory":9223372036854775807}}`,
+		"HUGE.API.STREAM.INFO.KV_parti-orders": `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`,
+	} {
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(answer)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, "HUGE.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := natskv.Inspect(t.Context(), js, "orders", natskv.WithRequestTimeout(2*time.Second))
+	found(t, all, err).have("account", kv.Fine, "none of its limits is near")
+}
+
 func TestInspectDisconnected(t *testing.T) {
 	t.Parallel()
 	ns := natstest.Start(t)
