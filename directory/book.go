@@ -189,7 +189,8 @@ func (b *book) listed(at kv.Rev, present map[string]bool) error {
 		}
 	}
 	for id, since := range b.due {
-		if b.has(id, since+1) {
+		// Of a worker that came and went unnoticed there is nothing.
+		if b.has(id, since+1) || b.workers[id] == nil && !present[id] && at > since {
 			delete(b.due, id)
 		}
 	}

@@ -284,6 +284,29 @@ func TestListIsOlder(t *testing.T) {
 	}
 }
 
+// The slice of a worker that came and went before anybody read it is not waited for.
+func TestDueOfAWorkerThatIsGone(t *testing.T) {
+	d := &Directory{}
+	d.book = newBook(d.tell)
+	v := func(n uint32) plan.Version { return plan.MakeVersion(1, n) }
+	d.book.heard(kv.Floor(1)+1, &plan.Head{Version: v(1), Started: true})
+	d.book.whole = true
+	d.book.heard(kv.Floor(1)+2, &plan.Head{Version: v(2), Changed: []string{"x"}, Started: true})
+	if err := d.book.listed(kv.Floor(1)+2, nil); err != nil {
+		t.Fatal(err)
+	}
+	if due := d.book.dues(); len(due) != 1 {
+		t.Errorf("the list may be from before the slice, and due are %v", due)
+	}
+	d.book.heard(kv.Floor(1)+9, &plan.Head{Version: v(5), Started: true})
+	if err := d.book.listed(kv.Floor(1)+9, nil); err != nil {
+		t.Fatal(err)
+	}
+	if due := d.book.dues(); len(due) > 0 {
+		t.Errorf("due are %v", due)
+	}
+}
+
 // A table keeps what it is told, whatever comes and goes.
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
