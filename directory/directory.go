@@ -72,11 +72,12 @@ func Open(ctx context.Context, store parti.Store, opts ...Option) (*Directory, e
 		case <-d.first:
 			return d, nil
 		case <-d.looked:
-			if err := d.Err(); err == nil || heals(err) {
+			err := d.Err() // a look that is under way may put an end to it
+			if err == nil || heals(err) {
 				continue
 			}
 			d.Close()
-			return nil, fmt.Errorf("directory: %w", d.Err())
+			return nil, fmt.Errorf("directory: %w", err)
 		case <-ctx.Done():
 			d.Close()
 			if err := d.Err(); err != nil {
