@@ -166,14 +166,18 @@ const samples = 5
 func (i *inspection) reach(ctx context.Context) *streamInfo {
 	s := i.store
 	var info *streamInfo
+asking:
 	for range samples {
 		sent := time.Now()
 		got, err := s.info(ctx, "", 0)
 		took := time.Since(sent)
 		switch {
 		case err == nil:
-		case info != nil || ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return info
+		case info != nil:
+			i.say("bucket", kv.Warn, "its leader has answered, and then not: "+err.Error(), "a heartbeat that gets no answer is as good as none", "see `nats server report jetstream`, and whether the network loses what is sent")
+			break asking
 		default:
 			if errors.Is(err, errSilence) { // having asked again and again; once says why
 				sent = time.Now()

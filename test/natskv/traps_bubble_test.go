@@ -185,3 +185,31 @@ func TestBucketIsOffline(t *testing.T) {
 		})
 	}
 }
+
+// A leader that answers once, and then not, is told of, and how far it is.
+func TestInspectNoSecondAnswer(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		link := natstest.NewLink(natstest.InBubble(t))
+		api := link.Connect(t)
+		asked := 0
+		if _, err := api.Subscribe("MUTE.API.STREAM.INFO.>", func(m *nats.Msg) {
+			if asked++; asked == 1 {
+				_ = m.Respond([]byte(`{"config":{"metadata":{"_nats.level":"2"}}}`))
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := api.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.NewWithAPIPrefix(link.Connect(t), "MUTE.API")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := natskv.Inspect(t.Context(), js, "orders")
+		f := found(t, all, err)
+		f.have("bucket", kv.Warn, "has answered, and then not", "no answer in time")
+		f.have("bucket", kv.Fine, "answers within")
+		f.have("server", kv.Fine, "API level 2")
+	})
+}
