@@ -31,22 +31,12 @@ func (s *Store) Follow(ctx context.Context, prefixes []string, ready func(), f f
 	if life.Err() != nil {
 		return errUnsent
 	}
-	before := s.nc.LastError()
-	changes := make(chan *nats.Msg, backlog)
-	var subs []*nats.Subscription
-	defer func() {
-		for _, sub := range subs {
-			_ = sub.Unsubscribe() // fails only where the connection is closed
-		}
-	}()
-	for _, subject := range s.subjects(prefixes) {
-		sub, err := s.nc.ChanSubscribe(subject, changes)
-		if err != nil {
-			return fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
-		}
-		subs = append(subs, sub)
+	changes, subs, err := s.subscribe(ctx, s.subjects(prefixes))
+	if err != nil {
+		return err
 	}
-	start, err := s.begin(ctx, before, subs)
+	defer unsubscribe(subs)
+	start, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -86,22 +76,59 @@ func (s *Store) Follow(ctx context.Context, prefixes []string, ready func(), f f
 	}
 }
 
-// begin waits until the server has taken the subscriptions, and returns the last
-// revision then.
-func (s *Store) begin(ctx context.Context, before error, subs []*nats.Subscription) (kv.Rev, error) {
+// subscribe subscribes to the subjects, and waits until the server has taken that.
+func (s *Store) subscribe(ctx context.Context, subjects []string) (<-chan *nats.Msg, []*nats.Subscription, error) {
+	for try := 1; ; try++ {
+		before := s.nc.LastError()
+		changes := make(chan *nats.Msg, backlog)
+		subs, err := s.subscribeOnce(ctx, before, subjects, changes)
+		if err == nil && (try == deniedTries || !s.overheard(before)) {
+			return changes, subs, nil
+		}
+		unsubscribe(subs)
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (s *Store) subscribeOnce(ctx context.Context, before error, subjects []string, changes chan *nats.Msg) (subs []*nats.Subscription, _ error) {
+	for _, subject := range subjects {
+		sub, err := s.nc.ChanSubscribe(subject, changes)
+		if err != nil {
+			return subs, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
+		}
+		subs = append(subs, sub)
+	}
+	bounded, cancel, err := s.bounded(ctx)
+	if err != nil {
+		return subs, err
+	}
+	defer cancel()
+	if err := s.flush(bounded); err != nil {
+		return subs, err
+	}
+	for _, subject := range subjects {
+		if err := s.denied(before, subject); err != nil {
+			return subs, err
+		}
+	}
+	return subs, nil
+}
+
+func unsubscribe(subs []*nats.Subscription) {
+	for _, sub := range subs {
+		_ = sub.Unsubscribe() // fails only where the connection is closed
+	}
+}
+
+// begin returns the last revision as of when the subscriptions are in force everywhere.
+func (s *Store) begin(ctx context.Context) (kv.Rev, error) {
 	bounded, cancel, err := s.bounded(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer cancel()
-	if err := s.flush(bounded); err != nil {
-		return 0, err
-	}
-	for _, sub := range subs {
-		if err := s.denied(before, sub.Subject); err != nil {
-			return 0, err
-		}
-	}
 	if s.fenced {
 		s.fence(bounded)
 	}

@@ -119,6 +119,16 @@ func (s *Store) denied(before error, subject string) error {
 	return nil
 }
 
+// overheard says whether the connection has had a denial since that is about something
+// else. It keeps only the last, which may have taken the place of one that is about us: so
+// who subscribes does it again then, up to deniedTries times.
+func (s *Store) overheard(before error) bool {
+	err := s.nc.LastError()
+	return err != before && errors.Is(err, nats.ErrPermissionViolation) //nolint:errorlint // is it that very one
+}
+
+const deniedTries = 3
+
 func (s *Store) inbox() string {
 	if p := s.nc.Opts.InboxPrefix; p != "" {
 		return p

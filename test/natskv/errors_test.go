@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -379,6 +380,45 @@ func TestDenied(t *testing.T) {
 	defer stop()
 	if b, err := s.Probe(ctx, "w1"); err != nil || string(b) != "here" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Who is denied at the same time as another hears of its own denial.
+func TestDeniedSideBySide(t *testing.T) {
+	ns := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "admin", Password: "p"},
+			{Username: "deaf", Password: "p", Permissions: &server.Permissions{
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+			}},
+		}
+	})
+	user := func(name string) *nats.Conn {
+		return natstest.Connect(t, ns, append(natskv.ConnectOptions(), nats.UserInfo(name, "p"))...)
+	}
+	open(t, user("admin"), "orders")
+	s := open(t, user("deaf"), "orders", natskv.WithRequestTimeout(time.Minute))
+	for range 50 {
+		var wg sync.WaitGroup
+		var following, answering error
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			following = s.Follow(ctx, []string{"slice."}, cancel, nil)
+		})
+		wg.Go(func() {
+			stop, err := s.Answer("w1", func() []byte { return nil })
+			if answering = err; err == nil {
+				stop()
+			}
+		})
+		wg.Wait()
+		for want, err := range map[string]error{"$PARTI.orders.kv.slice.>": following, "$PARTI.orders.probe.w1": answering} {
+			var e *natskv.DeniedError
+			if !errors.As(err, &e) || e.Subject != want {
+				t.Fatalf("%v; want to be denied to subscribe to %s", err, want)
+			}
+		}
 	}
 }
 
