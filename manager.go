@@ -313,11 +313,13 @@ func (m *Manager) live(values context.Context) {
 	}()
 }
 
-// exit ends the process, or has it ended.
+// exit ends the process, or has it ended: by the user's function on a goroutine of its own,
+// since that may wait for this worker, whose loop calls this. That a panic there ends the
+// process is right.
 func (m *Manager) exit(why string) {
 	m.leave.Do(func() {
-		if m.opts.exit != nil {
-			m.opts.exit(why)
+		if f := m.opts.exit; f != nil {
+			go f(why)
 			return
 		}
 		fmt.Fprintln(os.Stderr, "parti: this process ends: "+why)

@@ -68,10 +68,13 @@ func WithObserver(f func(Event)) Option {
 
 // WithExit says how this process ends when an operator asks for it, because a handler
 // ignores Hard and blocks its partition: `parti release --force`. What runs in this process
-// ends with it, and that is the only safe way to let go of the partition. f is called by the
-// worker's own goroutine, must end the process, and soon; meanwhile the worker goes on as
-// before. Nil, or without this option: the reason is written to standard error, and the
-// process exits with the code 1.
+// ends with it, and that is the only safe way to let go of the partition.
+//
+// f is called once, on a goroutine of its own, and must end the process, soon; meanwhile the
+// worker goes on as before. f may call the Manager's methods, Stop included, to let the other
+// handlers end well; the one that ignores Hard keeps Stop until its context ends. A panic of f
+// is not recovered: it ends the process, too. Nil, or without this option: the reason is
+// written to standard error, and the process exits with the code 1.
 func WithExit(f func(why string)) Option {
 	return option(func(o *options) { o.exit = f })
 }

@@ -616,8 +616,8 @@ func TestDenied(t *testing.T) {
 func TestRelease(t *testing.T) {
 	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
 		ctx := t.Context()
-		var ended []string
-		victim := f.join("w2", parti.Config{}, parti.WithExit(func(why string) { ended = append(ended, why) }))
+		ended := make(chan string, 2)
+		victim := f.join("w2", parti.Config{}, parti.WithExit(func(why string) { ended <- why }))
 		s := f.settled()
 		mine := ""
 		for _, p := range s.Partitions {
@@ -635,7 +635,7 @@ func TestRelease(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		if _, err := f.group.Release(ctx, mine, admin.Order{}); !errors.As(err, new(*admin.RefusedError)) || len(ended) > 0 {
-			t.Errorf("it has time until Hard: %v, %q", err, ended)
+			t.Errorf("it has time until Hard: %v, ended %d times", err, len(ended))
 		}
 		time.Sleep(time.Minute)
 		late, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -643,8 +643,11 @@ func TestRelease(t *testing.T) {
 		if _, err := f.group.Release(late, mine, admin.Order{Why: "it hangs"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("its process goes on: %v", err)
 		}
-		if len(ended) != 1 || !strings.Contains(ended[0], "the handler of "+mine+" ignores Hard, and ada asked for this process to end: it hangs") {
-			t.Errorf("%q", ended)
+		if n := len(ended); n != 1 {
+			t.Fatalf("ended %d times", n)
+		}
+		if why := <-ended; !strings.Contains(why, "the handler of "+mine+" ignores Hard, and ada asked for this process to end: it hangs") {
+			t.Errorf("%q", why)
 		}
 		if cs := f.snapshot().Controls; slices.ContainsFunc(cs, func(c plan.Control) bool { return c.Kind == plan.ForceRelease }) {
 			t.Errorf("%+v", cs)
@@ -664,6 +667,39 @@ func TestRelease(t *testing.T) {
 			t.Errorf("it has returned after all: %v", err)
 		}
 		_ = victim
+	})
+}
+
+// Who ends the process may stop the worker first, so that its other handlers end well.
+func TestReleaseStopsTheWorkerFirst(t *testing.T) {
+	inBubble(t, 2, 6, func(t *testing.T, f *fleet) {
+		stopped := make(chan error, 1)
+		var victim *parti.Manager
+		victim = f.join("w2", parti.Config{}, parti.WithExit(func(string) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			stopped <- victim.Stop(ctx)
+		}))
+		s := f.settled()
+		i := slices.IndexFunc(s.Partitions, func(p admin.Partition) bool { return p.Owner == "w2-0" })
+		mine := s.Partitions[i].ID
+		free := f.stick(mine)
+		defer free()
+		if _, err := f.group.Ban(t.Context(), mine, "w2-0", admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		late, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _ = f.group.Release(late, mine, admin.Order{Why: "it hangs"}) // this process goes on
+		select {
+		case err := <-stopped:
+			if stuck := (*parti.StuckError)(nil); !errors.As(err, &stuck) || !slices.Equal(stuck.Partitions, []string{mine}) {
+				t.Errorf("stopped: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("Stop does not return")
+		}
 	})
 }
 
