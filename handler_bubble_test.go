@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"math"
@@ -177,6 +178,110 @@ func TestALeaseIsOnesOwn(t *testing.T) {
 		}
 		mu.Unlock()
 		stopAll(b)
+	})
+}
+
+// A lost is an error whose methods need a pointer that is not nil.
+type lost struct{ why error }
+
+func (l *lost) Error() string { return l.why.Error() }
+
+// errNothing is what a function returns that declares a *lost and never sets it.
+func errNothing() error {
+	var err *lost
+	return err
+}
+
+// errInside hides such a thing where only errors.Is comes upon it.
+func errInside() error {
+	var err *fs.PathError
+	return fmt.Errorf("it is in here: %w", err)
+}
+
+// The methods of an error are its author's code, too: a nil pointer as an error is the
+// failure of whoever returned it, and not the process's.
+func TestAnErrorThatCannotBeRead(t *testing.T) {
+	for name, unreadable := range map[string]func() error{"Error": errNothing, "Unwrap": errInside} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFleet(t, parts(1)...)
+				var well atomic.Bool
+				f.source = &unread{
+					list: func(context.Context) ([]Partition, error) {
+						if !well.Load() {
+							return nil, unreadable()
+						}
+						return parts(1), nil
+					},
+					watch: func(context.Context) error { return unreadable() },
+				}
+				m := f.joinWith("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(ctx context.Context, l Lease) error {
+					_ = wait(ctx, l)
+					return unreadable()
+				}))
+				time.Sleep(time.Minute)
+				well.Store(true)
+				f.eventually(5*time.Minute, "it runs", func() bool { return f.ledger.counts()["a"] == 1 })
+				stopAll(m)
+				is := func(text string) bool { return strings.Contains(text, "its error") }
+				if all := happened[event.SourceFailed](m); !slices.ContainsFunc(all, func(e event.SourceFailed) bool { return is(e.Err) }) {
+					t.Errorf("ListPartitions: %+v", all)
+				}
+				if all := happened[event.Failed](m); !slices.ContainsFunc(all, func(e event.Failed) bool { return is(e.Err) }) {
+					t.Errorf("Watch: %+v", all)
+				}
+				if all := happened[event.Released](m); len(all) == 0 || !is(all[len(all)-1].Err) {
+					t.Errorf("Run: %+v", all)
+				}
+			})
+		})
+	}
+}
+
+// unread is a source of functions.
+type unread struct {
+	list  func(context.Context) ([]Partition, error)
+	watch func(context.Context) error
+}
+
+func (u *unread) ListPartitions(ctx context.Context) ([]Partition, error) { return u.list(ctx) }
+
+func (u *unread) Watch(ctx context.Context, _ func()) error { return u.watch(ctx) }
+
+// full is a log that takes nothing about panics until it is closed, as a pipe that nobody
+// reads.
+type full chan struct{}
+
+func (f full) Enabled(context.Context, slog.Level) bool { return true }
+
+func (f full) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "panic" {
+		<-f
+	}
+	return nil
+}
+
+func (f full) WithAttrs([]slog.Attr) slog.Handler { return f }
+
+func (f full) WithGroup(string) slog.Handler { return f }
+
+// That a handler has returned is known, and it is run again, though the log takes nothing.
+func TestAPanicIsReportedBeforeItIsLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		log := make(full)
+		var panicked atomic.Bool
+		f, m := alone(t, 1, Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			if panicked.CompareAndSwap(false, true) {
+				panic("boo")
+			}
+			return wait(ctx, l)
+		}), WithLogger(slog.New(log)))
+		defer stopAll(m)
+		defer close(log)
+		f.eventually(time.Minute, "it is run again", func() bool { return f.ledger.started("p-000") == 2 })
+		if all := happened[event.Returned](m); len(all) != 1 || !all[0].Panicked {
+			t.Errorf("%+v", all)
+		}
 	})
 }
 

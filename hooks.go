@@ -3,6 +3,7 @@ package parti
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -323,13 +324,44 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// guarded calls f and turns a panic into a *panicError. That f ends its goroutine
-// by runtime.Goexit, as t.FailNow does, is told apart by the caller's own defers.
-func guarded(f func() error) (err error) {
+// guarded calls f and turns a panic into a *panicError, and an error that cannot be read into
+// another one. That f ends its goroutine by runtime.Goexit, as t.FailNow does, is told apart
+// by the caller's own defers.
+func guarded(f func() error) error {
+	err := recovered(f)
+	if err == nil {
+		return nil
+	}
+	return readable(err)
+}
+
+// recovered calls f and turns a panic into a *panicError.
+func recovered(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{value: v, stack: string(debug.Stack())}
 		}
 	}()
 	return f()
+}
+
+// readable is err, or a *panicError if its methods panic, as those of a nil pointer do that
+// was returned as an error: they are the user's code, too, and whoever reads the error later
+// has no guard.
+func readable(err error) error {
+	said := recovered(func() error {
+		_ = err.Error()
+		_ = howOf(err)
+		_ = errors.As(err, new(*panicError))
+		return nil
+	})
+	p, ok := said.(*panicError) //nolint:errorlint // it is that, or nil
+	if !ok {
+		return err
+	}
+	p.value = fmt.Sprintf("in a method of its error, a %T", err) // not the panic's value, which may be another such error
+	if hollow(err) {
+		p.value = fmt.Sprintf("its error is a nil %T, and not nil: return nil where there is no error", err)
+	}
+	return p
 }

@@ -91,12 +91,14 @@ func (r *runner) run(run *run) {
 		}
 		if p := (*panicError)(nil); errors.As(err, &p) {
 			exited.How, exited.Panicked = hold.Failed, true
-			logPanic(r.log, "handler of "+key.Partition, err)
 		}
 		r.mu.Lock()
 		delete(r.runs, key)
 		r.mu.Unlock()
 		r.report(exited)
+		if exited.Panicked { // last, since the log may hang
+			logPanic(r.log, "handler of "+key.Partition, err)
+		}
 	}()
 	err = r.callHandler(run)
 }
