@@ -236,6 +236,7 @@ func TestArguments(t *testing.T) {
 	store := server.Client("a")
 	for want, err := range map[string]error{
 		"a nil parti.HandlerFunc": second(NewManager(store, source.Static(), HandlerFunc(nil), Config{})),
+		"without a handler":       second(NewManager(store, source.Static(), HandlerFunc(wait), Config{}, WithLogger(new(slog.Logger)))),
 		"a nil source.Func":       second(NewManager(store, source.Func(nil), HandlerFunc(wait), Config{})),
 		"store":                   second(NewManager((*memkv.Client)(nil), nil, HandlerFunc(wait), Config{})),
 	} {

@@ -282,3 +282,28 @@ func TestAnObserverPanics(t *testing.T) {
 		}
 	})
 }
+
+// broken is a log whose every line panics.
+type broken struct{ slog.Handler }
+
+func (broken) Enabled(context.Context, slog.Level) bool { return true }
+
+func (broken) Handle(context.Context, slog.Record) error { panic("no log") }
+
+// A log that panics takes nothing down, whoever writes to it.
+func TestALogPanics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var panicked atomic.Bool
+		f, m := alone(t, 3, Config{}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			if panicked.CompareAndSwap(false, true) {
+				panic("boo")
+			}
+			return wait(ctx, l)
+		}),
+			WithLogger(slog.New(broken{slog.DiscardHandler})),
+			WithObserver(func(Event) { panic("boo") }),
+			WithHooks(Hooks{OnStateChanged: func(context.Context, State, State) error { return errSomething }}))
+		f.settled(time.Minute, 3, m)
+		stopAll(m)
+	})
+}

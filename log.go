@@ -95,11 +95,15 @@ func logEvent(log *slog.Logger, e Event) {
 }
 
 // logPanic writes an error of the user's code to the log, with the stack if it was
-// a panic.
+// a panic. The log's handler is such code, too, and may be the very one that panicked: then
+// nobody is left to be told.
 func logPanic(log *slog.Logger, what string, err error) {
-	if p := (*panicError)(nil); errors.As(err, &p) {
-		log.Error("panic", "in", what, "err", err, "stack", p.stack)
-		return
-	}
-	log.Warn("failed", "what", what, "err", err)
+	_ = recovered(func() error {
+		if p := (*panicError)(nil); errors.As(err, &p) {
+			log.Error("panic", "in", what, "err", err, "stack", p.stack)
+			return nil
+		}
+		log.Warn("failed", "what", what, "err", err)
+		return nil
+	})
 }

@@ -86,6 +86,7 @@ func NewManager(store Store, source PartitionSource, handler Handler, cfg Config
 	k.must(source != nil || handler != nil, "handler", "nil", "a Handler, or else there must be a source: a worker with neither does nothing")
 	k.must(source == nil || !hollow(source), "source", fmt.Sprintf("a nil %T", source), "a PartitionSource, or plain nil for a worker that never leads")
 	k.must(handler == nil || !hollow(handler), "handler", fmt.Sprintf("a nil %T", handler), "a Handler, or plain nil for a worker that never owns a partition")
+	k.must(m.opts.log.Handler() != nil, "logger", "a *slog.Logger without a handler", "one that slog.New made, or plain nil for slog.Default")
 	if hollow(m.opts.strategy) {
 		k.must(false, "strategy", fmt.Sprintf("a nil %T", m.opts.strategy), "an AssignmentStrategy, or plain nil for strategy.Sticky")
 	} else if s, ok := m.opts.strategy.(interface{ Check() error }); ok {
