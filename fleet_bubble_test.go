@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -201,6 +202,30 @@ func TestSourceThatWatches(t *testing.T) {
 		}
 		a.leave()
 		w.tell() // late, and harmless
+	})
+}
+
+// A Watch that ends its goroutine, as t.FailNow does, has failed, and is called again.
+func TestAWatchEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		var watches atomic.Int32
+		f.source = &unread{
+			list: func(context.Context) ([]Partition, error) { return parts(2), nil },
+			watch: func(ctx context.Context) error {
+				if watches.Add(1) == 1 {
+					runtime.Goexit()
+				}
+				<-ctx.Done()
+				return nil
+			},
+		}
+		a := f.join("a", Config{ExpectedWorkers: 1})
+		f.eventually(time.Minute, "it is watched again", func() bool { return watches.Load() == 2 })
+		if all := happened[event.Failed](a); len(all) != 1 || all[0].Err != errGoexit.Error() {
+			t.Errorf("%+v", all)
+		}
+		stopAll(a)
 	})
 }
 

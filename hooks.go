@@ -17,13 +17,13 @@ import (
 // Hooks are called when something has changed. All are optional.
 //
 // Order: each is called in the order in which things happened. Concurrency: one at
-// a time, never two of them at once, on a goroutine of their own. Speed: a slow hook
+// a time, never two of them at once, on goroutines of their own. Speed: a slow hook
 // delays nothing but other hooks, and finds what happened meanwhile merged: states
 // it never saw are skipped, a partition that came and went is not mentioned, of
 // alerts the last remains. Context: ctx has the values of the one that the Manager
 // was started with, and ends when the Manager has stopped, except for the last
-// hooks, which tell of that. Errors: an error returned, or a panic, goes to OnError
-// and to the log. All methods of the Manager may be called, Stop included.
+// hooks, which tell of that. Errors: an error returned, a panic, or runtime.Goexit
+// goes to OnError and to the log. All methods of the Manager may be called, Stop included.
 type Hooks struct {
 	// OnAssignmentChanged tells which partitions were started here and which have
 	// ended here, each sorted by ID. A handler that is run again after an early
@@ -295,7 +295,7 @@ func (f *hookFeed) deliver(ctx context.Context) {
 }
 
 func (f *hookFeed) call(ctx context.Context, hook func(context.Context) error) {
-	if err := guarded(func() error { return hook(ctx) }); err != nil {
+	if err := apart(func() error { return hook(ctx) }); err != nil {
 		logPanic(f.log, "hook", err)
 		f.onError(ctx, fmt.Errorf("parti: hook: %w", err))
 	}
@@ -305,7 +305,7 @@ func (f *hookFeed) onError(ctx context.Context, err error) {
 	if f.hooks.OnError == nil {
 		return
 	}
-	if err := guarded(func() error { return f.hooks.OnError(ctx, err) }); err != nil {
+	if err := apart(func() error { return f.hooks.OnError(ctx, err) }); err != nil {
 		logPanic(f.log, "hook OnError", err)
 	}
 }
@@ -324,9 +324,22 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
+// apart is guarded on a goroutine of its own, so that runtime.Goexit, as t.FailNow calls it,
+// ends no other, and is an error, too.
+func apart(f func() error) error {
+	err := errGoexit // unless it returns
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = guarded(f)
+	}()
+	<-ended
+	return err
+}
+
 // guarded calls f and turns a panic into a *panicError, and an error that cannot be read into
-// another one. That f ends its goroutine by runtime.Goexit, as t.FailNow does, is told apart
-// by the caller's own defers.
+// another one. That f ends its goroutine by runtime.Goexit is told apart by the caller's own
+// defers, where it does not run [apart].
 func guarded(f func() error) error {
 	err := recovered(f)
 	if err == nil {

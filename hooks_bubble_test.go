@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -239,13 +241,13 @@ func TestStreamKeepsOrderAndCountsWhatItDrops(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var got []Event
 		gate := make(chan struct{})
-		s := newStream(func(e Event) {
+		s := newStream(slog.New(slog.DiscardHandler), func(e Event) {
 			<-gate
 			got = append(got, e)
 			if _, ok := e.(event.Led); ok {
 				panic("boo")
 			}
-		}, slog.New(slog.DiscardHandler))
+		})
 		s.room = 3
 		go s.run()
 		num := func(i int) Event { return event.Stuck{Token: uint64(i)} }
@@ -305,5 +307,63 @@ func TestALogPanics(t *testing.T) {
 			WithHooks(Hooks{OnStateChanged: func(context.Context, State, State) error { return errSomething }}))
 		f.settled(time.Minute, 3, m)
 		stopAll(m)
+	})
+}
+
+// An observer that ends its goroutine, as t.FailNow does, ends neither the others nor itself.
+func TestAnObserverEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(3)...)
+		var first, second atomic.Int32
+		var once sync.Once
+		m := f.join("a", Config{ExpectedWorkers: 1},
+			WithObserver(func(Event) { first.Add(1); once.Do(runtime.Goexit) }),
+			WithObserver(func(Event) { second.Add(1) }),
+			WithHooks(Hooks{
+				OnStateChanged: func(context.Context, State, State) error { runtime.Goexit(); return nil },
+			}))
+		f.settled(5*time.Second, 3, m)
+		stopAll(m)
+		if n := first.Load(); n < 3 || n != second.Load() || int(n) != len(happened[Event](m)) {
+			t.Errorf("of %d events the first observer was told %d, the second %d", len(happened[Event](m)), n, second.Load())
+		}
+	})
+}
+
+// A log that ends the goroutine of whoever writes to it hides nothing from observers.
+func TestALogEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(3)...)
+		m := f.join("a", Config{ExpectedWorkers: 1}, WithLogger(slog.New(leaving{slog.DiscardHandler})),
+			WithObserver(func(Event) { panic("boo") }))
+		f.settled(5*time.Second, 3, m)
+		stopAll(m)
+	})
+}
+
+// leaving is a log whose every line ends its goroutine.
+type leaving struct{ slog.Handler }
+
+func (leaving) Enabled(context.Context, slog.Level) bool { return true }
+
+func (leaving) Handle(context.Context, slog.Record) error {
+	runtime.Goexit()
+	return nil
+}
+
+// So it is with hooks, and OnError is told.
+func TestAHookEndsItsGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newHookScript(t, func(call string) error {
+			if strings.Contains(call, "[a]") || strings.Contains(call, "first") {
+				runtime.Goexit()
+			}
+			return nil
+		})
+		s.tell(came("a")).tell(came("b"))
+		s.feed.tell([]Event{event.SourceFailed{Err: "first"}, event.SourceFailed{Err: "second"}})
+		synctest.Wait()
+		wantCalls(t, s.end(), "+[a] -[]", "error parti: hook: "+errGoexit.Error(), "+[b] -[]",
+			"error parti: list partitions: first", "error parti: list partitions: second")
 	})
 }

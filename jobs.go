@@ -205,7 +205,7 @@ func (j *jobs) watchSource(ctx context.Context) {
 	pause := watchSoon
 	for ctx.Err() == nil {
 		begun := time.Now()
-		err := guarded(func() error { return j.watch(telling, changed) })
+		err := apart(func() error { return j.watch(telling, changed) })
 		if ctx.Err() != nil {
 			return
 		}

@@ -95,10 +95,10 @@ func logEvent(log *slog.Logger, e Event) {
 }
 
 // logPanic writes an error of the user's code to the log, with the stack if it was
-// a panic. The log's handler is such code, too, and may be the very one that panicked: then
+// a panic. The log's handler is such code, too, and may be the very one that failed: then
 // nobody is left to be told.
 func logPanic(log *slog.Logger, what string, err error) {
-	_ = recovered(func() error {
+	_ = apart(func() error {
 		if p := (*panicError)(nil); errors.As(err, &p) {
 			log.Error("panic", "in", what, "err", err, "stack", p.stack)
 			return nil

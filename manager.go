@@ -352,17 +352,11 @@ func (m *Manager) tellers(hooks, values context.Context) []func([]Event) {
 	}
 	log := m.opts.log
 	if log.Handler() != slog.DiscardHandler {
-		s := newStream(func(e Event) { logEvent(log, e) }, log)
+		s := newStream(log, func(e Event) { logEvent(log, e) })
 		begin("the log's handler", &s.courier, s.tell, s.run)
 	}
 	if observers := m.opts.observers; len(observers) > 0 {
-		s := newStream(func(e Event) {
-			for _, observe := range observers {
-				if err := guarded(func() error { observe(e); return nil }); err != nil {
-					logPanic(log, "observer", err) // its own failure, and not the others'
-				}
-			}
-		}, log)
+		s := newStream(log, observers...)
 		begin("an observer", &s.courier, s.tell, s.run)
 	}
 	if !m.opts.hooks.none() {

@@ -57,7 +57,8 @@ func WithLogger(l *slog.Logger) Option {
 // A slow observer delays nothing: up to [EventBuffer] events wait for it; beyond
 // that the latest are dropped, and an [event.Dropped] in their place says how many.
 // The last event, that this worker has stopped, is never dropped. A panic of f is
-// logged. f may call the Manager's methods, Stop included.
+// logged, and so is that it ends its goroutine, as t.FailNow does: it is told the next event
+// all the same. f may call the Manager's methods, Stop included.
 func WithObserver(f func(Event)) Option {
 	return option(func(o *options) {
 		if f != nil {
