@@ -2,12 +2,18 @@ package parti
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
+	"github.com/parti-go/parti/source"
 )
 
 // A worker says what it does to whoever asks, its leader also what is pending; one that
@@ -65,4 +71,52 @@ func TestAbout(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	})
+}
+
+// However long the errors of a handler and a source are, a worker can say what it does: that
+// is one message.
+func TestAboutLongErrors(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		long := errors.New("é" + strings.Repeat("é", 1<<20))
+		var bad atomic.Bool
+		f := newFleet(t)
+		f.source = source.Func(func(context.Context) ([]Partition, error) {
+			if bad.Load() {
+				return nil, long
+			}
+			return parts(1), nil
+		})
+		m := f.joinWith("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(context.Context, Lease) error { return long }))
+		short := func(what string) {
+			t.Helper()
+			text := m.aboutText(t.Context())
+			var a About
+			if err := json.Unmarshal(text, &a); err != nil || len(text) > 64<<10 || !strings.Contains(a.LastError, "left out") || strings.ContainsRune(a.LastError, utf8.RuneError) {
+				t.Errorf("%s: %d bytes, %v, the last error has %d", what, len(text), err, len(a.LastError))
+			}
+		}
+		f.eventually(time.Minute, "its handler has failed", func() bool { return len(happened[event.Returned](m)) > 0 })
+		short("handler")
+		bad.Store(true)
+		if err := m.RefreshPartitions(t.Context()); err != nil {
+			t.Error(err)
+		}
+		f.eventually(time.Minute, "its source has failed", func() bool { return len(happened[event.SourceFailed](m)) > 0 })
+		short("source")
+		stopAll(m)
+	})
+}
+
+func TestCut(t *testing.T) {
+	whole := strings.Repeat("é", maxSaid/2)
+	for text, want := range map[string]string{
+		whole:             whole,
+		whole + "x":       whole + "… (1 of 4097 bytes left out)",
+		"x" + whole:       "x" + whole[:maxSaid-2] + "… (2 of 4097 bytes left out)",
+		whole[:maxSaid-2]: whole[:maxSaid-2],
+	} {
+		if got := cut(text); got != want {
+			t.Errorf("%d bytes became %d that end with %q", len(text), len(got), got[len(got)-40:])
+		}
+	}
 }

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/member"
@@ -55,7 +57,8 @@ type Status struct {
 
 	// Alerts are what people should know of now, sorted.
 	Alerts []Alert `json:"alerts,omitempty"`
-	// LastError is the last failure of anything that is tried again, and when it was.
+	// LastError is the last failure of anything that is tried again, and when it was. It is
+	// cut after 4 KiB, as the texts of Alerts and Err are; events have all of it.
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 	// Err is why the worker has stopped, when it was not asked to, or could not cleanly.
@@ -205,7 +208,7 @@ func (b *board) fold(events []Event) {
 			if e.Text == "" {
 				delete(b.texts, e.About)
 			} else {
-				b.texts[e.About] = e.Text
+				b.texts[e.About] = cut(e.Text)
 			}
 		case event.Stuck:
 			b.failed("handler of " + e.Partition + " ignores Hard")
@@ -230,8 +233,24 @@ func (b *board) fold(events []Event) {
 	}
 }
 
+// maxSaid is how long a text of a [Status] may be. Handlers and sources put into an error what
+// they like, and what a worker says of itself is one message, which the server limits.
+const maxSaid = 4 << 10
+
+// cut is the beginning of a text that is too long, and says so.
+func cut(text string) string {
+	if len(text) <= maxSaid {
+		return text
+	}
+	at := maxSaid
+	for !utf8.RuneStart(text[at]) && at > maxSaid-utf8.UTFMax {
+		at--
+	}
+	return fmt.Sprintf("%s… (%d of %d bytes left out)", text[:at], len(text)-at, len(text))
+}
+
 func (b *board) failed(text string) {
-	b.present.lastError, b.present.lastErrorAt = text, time.Now().UTC().Truncate(time.Millisecond)
+	b.present.lastError, b.present.lastErrorAt = cut(text), time.Now().UTC().Truncate(time.Millisecond)
 }
 
 func (b *board) set(s State) {
@@ -246,7 +265,7 @@ func (b *board) ended(err error) {
 	defer b.mu.Unlock()
 	b.present.state = StateStopped
 	if err != nil {
-		b.present.err = err.Error()
+		b.present.err = cut(err.Error())
 	}
 }
 
