@@ -3,6 +3,7 @@ package parti
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -178,6 +179,30 @@ func TestALeaseIsOnesOwn(t *testing.T) {
 		}
 		mu.Unlock()
 		stopAll(b)
+	})
+}
+
+// So are the leases of CurrentAssignment: they are read while handlers change theirs.
+func TestAnAssignmentIsOnesOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, Partition{ID: "p", Labels: map[string]string{"line": "a"}})
+		m := f.joinWith("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			for ctx.Err() == nil {
+				l.Partition.Labels["line"] += "b"
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		}))
+		f.settled(10*time.Second, 1, m)
+		for range 100 {
+			time.Sleep(time.Millisecond)
+			l := m.CurrentAssignment().Leases[0]
+			if text, err := json.Marshal(l.Partition.Labels); err != nil || l.Partition.Labels["line"] != "a" {
+				t.Fatalf("%s, %v", text, err)
+			}
+			l.Partition.Labels["line"] = "changed"
+		}
+		stopAll(m)
 	})
 }
 

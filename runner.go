@@ -33,8 +33,9 @@ type runner struct {
 // A run is one call of the handler.
 type run struct {
 	key      plan.Lease
-	lease    Lease
-	ctx      context.Context //nolint:containedctx // of one call
+	lease    Lease             // the handler's own
+	labels   map[string]string // as the lease had them, whatever its handler does with its own
+	ctx      context.Context   //nolint:containedctx // of one call
 	stop     context.CancelCauseFunc
 	stopHard context.CancelCauseFunc
 
@@ -58,7 +59,8 @@ func (r *runner) add(g plan.Grant, worker string) *run {
 	key := plan.Lease{Partition: g.ID, Token: g.Token}
 	hard, stopHard := context.WithCancelCause(r.values)
 	ctx, stop := context.WithCancelCause(hard)
-	g.Labels = maps.Clone(g.Labels) // the brain keeps its own
+	labels := g.Labels
+	g.Labels = maps.Clone(labels) // the brain keeps its own
 	lease := NewLease(g.Partition, uint64(g.Token), hard, func() error {
 		if hard.Err() != nil {
 			return context.Cause(hard)
@@ -66,7 +68,7 @@ func (r *runner) add(g plan.Grant, worker string) *run {
 		return r.check()
 	})
 	lease.Worker = worker
-	run := &run{key: key, lease: lease, ctx: ctx, stop: stop, stopHard: stopHard, preparing: r.warmer != nil}
+	run := &run{key: key, lease: lease, labels: labels, ctx: ctx, stop: stop, stopHard: stopHard, preparing: r.warmer != nil}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, twice := r.runs[key]; twice {
@@ -182,14 +184,17 @@ func (r *runner) forget(id string) {
 	}
 }
 
-// leases are those that run and were not asked to stop, sorted by partition.
+// leases are those that run and were not asked to stop, sorted by partition. They are the
+// caller's own, as those of handlers are theirs.
 func (r *runner) leases() []Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]Lease, 0, len(r.runs))
 	for _, run := range r.runs {
 		if run.runs() {
-			all = append(all, run.lease)
+			l := run.lease
+			l.Partition.Labels = maps.Clone(run.labels)
+			all = append(all, l)
 		}
 	}
 	slices.SortFunc(all, func(a, b Lease) int { return cmp.Compare(a.Partition.ID, b.Partition.ID) })
