@@ -229,6 +229,73 @@ func TestAWatchEndsItsGoroutine(t *testing.T) {
 	})
 }
 
+// Many wishes for a refresh, over slow links or while the store is away, are few requests, and
+// none fails because there are others. The last is fulfilled like the first.
+func TestManyWishesAreFew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		set := f.changeable(parts(4))
+		mates := []*mate{f.join("a", Config{ExpectedWorkers: 3}), f.join("b", Config{}), f.join("c", Config{})}
+		f.settled(40*time.Second, 4, mates...)
+		followers := slices.DeleteFunc(slices.Clone(mates), func(m *mate) bool { return m.IsLeader() })
+		wish := func(op memkv.Op) bool {
+			return len(op.Keys) == 1 && strings.HasSuffix(op.Keys[0], string(plan.Refresh))
+		}
+		var asked atomic.Int32
+		for _, m := range followers {
+			m.store.Slow(func() time.Duration { return 200 * time.Millisecond })
+			m.store.Overhear(func(op memkv.Op) {
+				if wish(op) {
+					asked.Add(1)
+				}
+			})
+		}
+		wishes := func(n int, pause time.Duration) {
+			for range n {
+				for _, m := range followers {
+					if err := m.RefreshPartitions(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(pause)
+			}
+		}
+		wishes(100, 20*time.Millisecond)
+		set(parts(7))
+		wishes(1, time.Minute)
+		f.settled(0, 7, mates...)
+		if n := asked.Load(); n < 4 || n > 60 { // two at a time, for two seconds
+			t.Errorf("%d requests for 200 wishes", n)
+		}
+
+		for _, m := range followers {
+			m.store.Refuse(func(op memkv.Op) error {
+				if wish(op) {
+					return kv.ErrUnavailable
+				}
+				return nil
+			})
+		}
+		asked.Store(0)
+		wishes(600, time.Second)
+		if n := asked.Load(); n > 600 { // one in five seconds, and more at first
+			t.Errorf("%d requests in ten minutes without an answer", n)
+		}
+		set(parts(9))
+		for _, m := range followers {
+			m.store.Mend()
+		}
+		time.Sleep(time.Minute)
+		f.settled(0, 9, mates...)
+		for _, m := range mates {
+			if all := happened[event.Failed](m); len(all) > 0 {
+				t.Errorf("%s: %d failures, such as %+v", m.name, len(all), all[0])
+			}
+		}
+		stopAll(mates...)
+	})
+}
+
 func TestIdentityOfALiveProcessIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, parts(4)...)

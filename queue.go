@@ -8,14 +8,15 @@ import (
 
 // A queue holds the facts that the machine was not told yet, in order. It is the
 // only way to tell it anything. It has no limit, so that no teller ever waits and no
-// fact is lost, and yet it stays small: each request has one answer, and of changes
-// to one key that were followed, only the newest is kept.
+// fact is lost, and yet it stays small: each request has one answer, of changes
+// to one key that were followed, only the newest is kept, and wishes for a refresh are one.
 type queue struct {
 	signal chan struct{} // holds one: there is something
 
 	mu    sync.Mutex
 	facts []member.Fact
 	told  map[member.Key]int // where in facts the last change of a key is
+	wish  bool               // a Refresh is in facts: what is listed for it is listed after all that wish so by then
 	shut  bool
 }
 
@@ -47,8 +48,13 @@ func (q *queue) add(f member.Fact) {
 		q.told[f.Record.Key] = len(q.facts)
 	case member.Following, member.Hole:
 		clear(q.told) // what comes now belongs to another following
+	case member.Refresh:
+		if q.wish {
+			return
+		}
+		q.wish = true
 	case member.Tick, member.Answer, member.Connected, member.Started, member.Exited, member.Jumped,
-		member.Refresh, member.StepDown, member.Leave, member.Abandon:
+		member.StepDown, member.Leave, member.Abandon:
 	}
 	q.facts = append(q.facts, f)
 }
@@ -58,7 +64,7 @@ func (q *queue) take() []member.Fact {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	facts := q.facts
-	q.facts = nil
+	q.facts, q.wish = nil, false
 	clear(q.told)
 	return facts
 }

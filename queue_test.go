@@ -49,6 +49,18 @@ func TestQueueStaysSmall(t *testing.T) {
 	}
 }
 
+func TestQueueMergesRefreshes(t *testing.T) {
+	q := newQueue()
+	for range 2 {
+		for range 1000 {
+			q.push(member.Refresh{})
+		}
+		if n := len(q.take()); n != 1 {
+			t.Errorf("%d facts wait for one listing", n)
+		}
+	}
+}
+
 func TestQueueIsDeafAtLast(t *testing.T) {
 	q := newQueue()
 	q.push(member.Tick{})

@@ -146,7 +146,8 @@ func (m *Manager) Status() Status {
 
 // RefreshPartitions asks for the source to be listed again, by whichever worker
 // leads. It returns at once. Where another one leads, the wish goes through the store; it
-// is tried three times, and a failure is told to Hooks.OnError and the log.
+// is tried three times, and a failure is told to Hooks.OnError and the log. Calls cost little:
+// as long as a wish is not on its way, it stands for all that come.
 func (m *Manager) RefreshPartitions(ctx context.Context) error {
 	select {
 	case <-m.done:

@@ -43,6 +43,7 @@ type Machine struct {
 	state      State
 	connection Connected
 
+	wish wish          // for a refresh
 	exit *plan.Control // why the process is to end at once; nil: it is not
 
 	leaving   bool
