@@ -55,6 +55,7 @@ func (m *Machine) giveUp() {
 	if !m.cfg.Fence {
 		return
 	}
+	m.givenUp++
 	for _, s := range m.slots.all {
 		if s.granted && !s.rest.final {
 			s.rest = rest{final: true, how: gaveUp}

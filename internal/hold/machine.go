@@ -25,6 +25,7 @@ type Machine struct {
 	stale bool
 	// unplanned: resumed where no plan stands. What runs goes on, nothing starts.
 	unplanned bool
+	givenUp   int // counts how often leases were given up
 }
 
 // New is the brain of a session whose claim is stored. Sent is when the claim's

@@ -184,6 +184,17 @@ func (m *Machine) Again(l plan.Lease) (yes bool, why Cause) {
 	return true, Revoked
 }
 
+// A Turn tells one state of what [Machine.Again] goes by from another: while it is the same, so
+// is the answer for every lease that has returned and was not started again.
+type Turn struct {
+	applied       plan.Version
+	lost, leaving bool
+	givenUp       int
+}
+
+// Turn is the present one.
+func (m *Machine) Turn() Turn { return Turn{m.applied, m.lost, m.leaving, m.givenUp} }
+
 // run is the slot in which l runs, or nil when it does not any more. That l was
 // never granted is impossible.
 func (m *Machine) run(l plan.Lease, what string) *slot {

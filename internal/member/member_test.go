@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti/event"
+	"github.com/parti-go/parti/internal/hold"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/roster"
 	"github.com/parti-go/parti/plan"
@@ -254,6 +255,38 @@ func TestReleasedInBackOff(t *testing.T) {
 			}
 			here[e.Partition] = true
 		}
+	}
+}
+
+// However many handlers wait for their back-off, a fact costs what it costs when all run.
+func TestManyInBackOff(t *testing.T) {
+	w := newWorld(t)
+	w.parts = parts(1000)
+	cfg := w.config("first")
+	cfg.Hold.RestartMin, cfg.Hold.RestartMax, cfg.Hold.MovesInFlight = time.Hour, time.Hour, len(w.parts)
+	b := w.start(cfg)
+	w.must("all run", time.Minute, func() bool { return len(b.run) == len(w.parts) })
+	cost := func() float64 {
+		return testing.AllocsPerRun(100, func() {
+			b.m.session.tell(hold.Tick{})
+			b.m.session.pump()
+		})
+	}
+	running := cost()
+	for l := range b.run {
+		b.end(l)
+	}
+	w.run(time.Second)
+	if n := len(b.m.session.early); n != len(w.parts) {
+		t.Fatalf("%d wait for a back-off", n)
+	}
+	if waiting := cost(); waiting > running+1 {
+		t.Errorf("%v allocations, %v when all run", waiting, running)
+	}
+	b.step(Leave{})
+	w.run(time.Second)
+	if n := len(saw[event.Released](b)); n != len(w.parts) {
+		t.Errorf("%d released", n)
 	}
 }
 

@@ -47,6 +47,8 @@ type session struct {
 
 	stopped map[plan.Lease]stopped // asked to end
 	early   map[plan.Lease]bool    // returned early, and to be run again
+	fresh   []plan.Lease           // of these, since the last look whether they are
+	turn    hold.Turn              // the brain's, at that look
 	slow    map[string]bool        // partitions whose run was told of, since it does not come to run
 }
 
@@ -113,16 +115,24 @@ func (s *session) order(rd hold.Ready) {
 }
 
 // letGo tells people of what had returned early and is not run again: nothing runs of it
-// whose return would tell.
+// whose return would tell. There may be many, and there is a look after each fact: so those
+// that were looked at before wait until the brain's answer can be another one.
 func (s *session) letGo() {
-	if len(s.early) == 0 {
-		return
+	look := s.fresh
+	s.fresh = nil
+	if turn := s.brain.Turn(); turn != s.turn {
+		s.turn = turn
+		look = slices.Collect(maps.Keys(s.early))
 	}
-	for _, l := range slices.SortedFunc(maps.Keys(s.early), plan.Lease.Compare) {
-		if again, why := s.brain.Again(l); !again {
-			delete(s.early, l)
-			s.say(event.Released{Partition: l.Partition, Token: uint64(l.Token), Why: causeWord(why)})
-		}
+	look = slices.DeleteFunc(look, func(l plan.Lease) bool {
+		again, _ := s.brain.Again(l)
+		return again || !s.early[l]
+	})
+	slices.SortFunc(look, plan.Lease.Compare)
+	for _, l := range slices.Compact(look) {
+		_, why := s.brain.Again(l)
+		delete(s.early, l)
+		s.say(event.Released{Partition: l.Partition, Token: uint64(l.Token), Why: causeWord(why)})
 	}
 }
 
@@ -148,6 +158,7 @@ func (s *session) exited(e Exited) {
 	final := e.How == hold.Done || e.How == hold.Rejected
 	if !final {
 		s.early[e.Lease] = true
+		s.fresh = append(s.fresh, e.Lease)
 	}
 	s.say(event.Returned{
 		Partition: id, Token: token, Err: e.Err, Panicked: e.Panicked,
