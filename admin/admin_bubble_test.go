@@ -13,6 +13,7 @@ import (
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/strategy"
 )
@@ -489,6 +490,67 @@ func TestOrders(t *testing.T) {
 		}
 		if _, err := g.Drain(ctx, "w7-0", admin.Order{}); !errors.As(err, new(*admin.NotFoundError)) {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Whoever orders something about nobody is told so, and it does not stand. What an earlier
+// release has let stand is taken back.
+func TestOrdersAboutNobody(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		ctx := t.Context()
+		g, o := f.group, admin.Order{}
+		for name, order := range map[string]func() (admin.Change, error){
+			"cordon":      func() (admin.Change, error) { return g.Cordon(ctx, "", o) },
+			"drain":       func() (admin.Change, error) { return g.Drain(ctx, "", o) },
+			"pin to":      func() (admin.Change, error) { return g.Pin(ctx, "p-000", "", o) },
+			"pin of":      func() (admin.Change, error) { return g.Pin(ctx, "", "w0-0", o) },
+			"ban from":    func() (admin.Change, error) { return g.Ban(ctx, "p-000", "", o) },
+			"ban of":      func() (admin.Change, error) { return g.Ban(ctx, "", "w0-0", o) },
+			"move to":     func() (admin.Change, error) { return g.Move(ctx, "p-000", "", o) },
+			"move of":     func() (admin.Change, error) { return g.Move(ctx, "", "w0-0", o) },
+			"lift":        func() (admin.Change, error) { return g.Lift(ctx, "", o) },
+			"release":     func() (admin.Change, error) { return g.Release(ctx, "", o) },
+			"not drained": func() (admin.Change, error) { return g.Undrain(ctx, "") },
+		} {
+			if _, err := order(); !errors.As(err, new(*admin.NotFoundError)) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if s := f.snapshot(); len(s.Controls) != 0 {
+			t.Errorf("%+v", s.Controls)
+		}
+
+		value, err := wire.Encode(plan.Control{Kind: plan.Drain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.client.Write(ctx, kv.Write{Key: wire.Key{Kind: wire.Control, Name: "drain."}.String(), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		s := f.snapshot()
+		if err := s.Exists(plan.Control{Kind: plan.Drain}); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Undrain(ctx, ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Also where a partition has no owner, and so may have any name but none.
+func TestMoveOfNothing(t *testing.T) {
+	inBubble(t, 0, 4, func(t *testing.T, f *fleet) {
+		f.join("w0", parti.Config{Capacity: 3})
+		time.Sleep(time.Minute)
+		if n := f.snapshot().Counts.Unassigned; n != 1 {
+			t.Fatalf("%d unassigned", n)
+		}
+		for _, id := range []string{"", "p-003"} {
+			_, err := f.group.Ban(t.Context(), id, "w0-0", admin.Order{})
+			if missing := errors.As(err, new(*admin.NotFoundError)); missing != (id == "") {
+				t.Errorf("%q: %v", id, err)
+			}
 		}
 	})
 }

@@ -180,6 +180,20 @@ func keyOf(c plan.Control) wire.Key {
 	return wire.Key{Kind: wire.Control, Name: name}
 }
 
+// concerns says what a control of that kind is about, and so must name.
+func concerns(k plan.ControlKind) (worker, partition bool) {
+	switch k {
+	case plan.Cordon, plan.Drain:
+		return true, false
+	case plan.Pin, plan.Ban, plan.MoveTo, plan.ForceRelease:
+		return true, true
+	case plan.Lift:
+		return false, true
+	case plan.Pause, plan.Refresh, plan.Rebalance, plan.StepDown: // whoever leads is found, not named
+	}
+	return false, false
+}
+
 func oneTime(k plan.ControlKind) bool {
 	return slices.Contains([]plan.ControlKind{plan.Refresh, plan.Rebalance, plan.StepDown, plan.Lift, plan.MoveTo, plan.ForceRelease}, k)
 }
@@ -229,13 +243,14 @@ func (g *Group) sensible(ctx context.Context, c plan.Control) error {
 	if err != nil {
 		return err
 	}
-	ids := p.workerIDs()
-	if c.Worker != "" && c.Kind != plan.StepDown && !slices.Contains(ids, c.Worker) {
+	// By kind, since an empty name is one that nobody has: a variable that was not set.
+	ofOne, ofPart := concerns(c.Kind)
+	if ids := p.workerIDs(); ofOne && !slices.Contains(ids, c.Worker) {
 		return notFound("worker", c.Worker, ids)
 	}
-	if c.Partition != "" {
-		known := p.partitionIDs()
-		if !slices.Contains(known, c.Partition) && (p.head.Unassigned == 0 || !slices.Contains([]plan.ControlKind{plan.Pin, plan.Ban, plan.MoveTo}, c.Kind)) { // one without an owner is in no record
+	if known := p.partitionIDs(); ofPart && !slices.Contains(known, c.Partition) {
+		unowned := p.head.Unassigned > 0 && c.Partition != "" && slices.Contains([]plan.ControlKind{plan.Pin, plan.Ban, plan.MoveTo}, c.Kind)
+		if !unowned { // such a one is in no record
 			return notFound("partition", c.Partition, known)
 		}
 	}

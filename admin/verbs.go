@@ -98,16 +98,27 @@ func (v Verb) Await(ctx context.Context, g *Group, c Change, say func(string)) e
 	return v.wait(ctx, g, c.about(), say)
 }
 
-// Exists returns a [NotFoundError] for the name in c that there is not. Where the leader
-// does not name all partitions without an owner, a partition is left to be judged by the group.
+// Exists returns a [NotFoundError] for the name in c that there is not; an empty one is such
+// a name where the kind needs one. What an order names that stands can always be taken back.
+// Where the leader does not name all partitions without an owner, a partition is left to be
+// judged by the group.
 func (s *Snapshot) Exists(c plan.Control) error {
-	if c.Worker != "" {
-		if _, err := s.Worker(c.Worker); err != nil && !slices.ContainsFunc(s.Controls, func(o plan.Control) bool { return o.Worker == c.Worker }) {
+	named := func(name func(plan.Control) string) bool {
+		return slices.ContainsFunc(s.Controls, func(o plan.Control) bool {
+			return name(o) == name(c) && (name(c) != "" || o.Kind == c.Kind) // others name none since they need none
+		})
+	}
+	ofOne, ofPart := concerns(c.Kind)
+	if c.Kind == plan.Pin || c.Kind == plan.ForceRelease {
+		ofOne = false // taken back by its partition alone; and whose process it is, is found out
+	}
+	if c.Worker != "" || ofOne {
+		if _, err := s.Worker(c.Worker); err != nil && !named(func(o plan.Control) string { return o.Worker }) {
 			return err
 		}
 	}
-	if c.Partition != "" && s.Unnamed() == 0 {
-		if _, err := s.Partition(c.Partition); err != nil && !slices.ContainsFunc(s.Controls, func(o plan.Control) bool { return o.Partition == c.Partition }) {
+	if c.Partition != "" && s.Unnamed() == 0 || c.Partition == "" && ofPart {
+		if _, err := s.Partition(c.Partition); err != nil && !named(func(o plan.Control) string { return o.Partition }) {
 			return err
 		}
 	}

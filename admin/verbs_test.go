@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -63,5 +64,40 @@ func TestVerbs(t *testing.T) {
 	}
 	if err := now.Exists(plan.Control{Kind: plan.Drain, Worker: "x"}); err == nil {
 		t.Error("there is a worker x")
+	}
+}
+
+// An empty name is nobody's, such as that of a variable which was not set. Only what stands
+// under it can be taken back.
+func TestEmptyNames(t *testing.T) {
+	now := Snapshot{
+		Counts:     Counts{Partitions: 3}, // two of which have no name here
+		Workers:    []Worker{{ID: "w", Owns: true}},
+		Partitions: []Partition{{ID: "p", State: Owned, Owner: "w"}},
+		Controls:   []plan.Control{{Kind: plan.Pause}, {Kind: plan.Ban, Partition: "p", Worker: "w"}},
+	}
+	for _, c := range []plan.Control{
+		{Kind: plan.Drain},
+		{Kind: plan.Cordon},
+		{Kind: plan.Lift},
+		{Kind: plan.ForceRelease},
+		{Kind: plan.Pin},
+		{Kind: plan.Pin, Worker: "w"},
+		{Kind: plan.Ban, Partition: "p"},
+		{Kind: plan.Ban, Worker: "w"},
+		{Kind: plan.MoveTo, Partition: "p"},
+		{Kind: plan.MoveTo, Worker: "w"},
+	} {
+		if err := now.Exists(c); !errors.As(err, new(*NotFoundError)) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, c := range []plan.Control{{Kind: plan.Drain}, {Kind: plan.Pin, Worker: "w"}, {Kind: plan.Ban, Partition: "p"}} {
+		was := now.Controls
+		now.Controls = append(slices.Clip(was), c)
+		if err := now.Exists(c); err != nil {
+			t.Errorf("%+v stands, and cannot be taken back: %v", c, err)
+		}
+		now.Controls = was
 	}
 }
