@@ -145,7 +145,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	group := "bench-" + strings.ToLower(rand.Text()[:8])
 	fmt.Fprintf(s.Err, "Run %s with %s on %s, in a group of their own, %s; its bucket is removed at the end.\n",
-		show.Plural(b.workers, "worker"), show.Plural(b.partitions, "partition"), redactAll(nc.ConnectedUrl()), group)
+		show.Plural(b.workers, "worker"), show.Plural(b.partitions, "partition"), show.Redacted(nc.ConnectedUrl()), group)
 	if !b.yes {
 		if err := s.confirm(ctx); err != nil {
 			return err

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/pflag"
+
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // A connection is how a command reaches NATS, and as whom: what flags say comes
@@ -273,7 +275,7 @@ func (a access) ended(ctx context.Context) *Error {
 		return &Error{Code: Failed, What: "interrupted"}
 	}
 	return &Error{
-		Code: TimedOut, What: redactAll(a["url"].value) + " did not answer", Why: cause,
+		Code: TimedOut, What: show.Redacted(a["url"].value) + " did not answer", Why: cause,
 		Try: "a longer --timeout, or say with --nats or --context where it is",
 	}
 }
@@ -298,7 +300,7 @@ func (c *connection) jetstream(nc *nats.Conn) (jetstream.JetStream, error) {
 
 // failed says what to do about a connection that there is none of.
 func (a access) failed(err error) error {
-	at := redactAll(a["url"].value)
+	at := show.Redacted(a["url"].value)
 	e := &Error{Code: Failed, What: "cannot connect to " + at, Why: err}
 	unknown := x509.UnknownAuthorityError{}
 	badName := x509.HostnameError{}
@@ -337,24 +339,4 @@ func (a access) who() string {
 		}
 	}
 	return ""
-}
-
-// redactAll takes passwords out of a list of URLs.
-func redactAll(urls string) string {
-	var all []string
-	for one := range strings.SplitSeq(urls, ",") {
-		one = strings.TrimSpace(one)
-		u, err := url.Parse(one)
-		switch {
-		case err != nil && strings.Contains(one, "@"):
-			_, one, _ = strings.Cut(one, "@")
-		case err == nil && u.User != nil:
-			if _, has := u.User.Password(); !has {
-				u.User = url.User("xxxxx") // a token
-			}
-			one = u.Redacted()
-		}
-		all = append(all, one)
-	}
-	return strings.Join(all, ",")
 }

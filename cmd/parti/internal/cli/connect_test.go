@@ -93,6 +93,7 @@ func TestConnect(t *testing.T) {
 		want string
 		says []string // of an error
 		code Code
+		hide string // what it must not say
 	}{
 		{name: "a flag", args: []string{"--nats", open}, want: open},
 		{name: "several servers", args: []string{"--nats", "127.0.0.1:1, " + open}, want: open},
@@ -112,6 +113,8 @@ func TestConnect(t *testing.T) {
 		{name: "who it is comes from one source", env: env("NATS_CREDS", "/not/there"), args: []string{"--context", "named"}, want: named},
 
 		{name: "nobody", args: []string{"--nats", "nats://me:pw@127.0.0.1:1"}, code: Failed, says: []string{"cannot connect to nats://me:xxxxx@127.0.0.1:1: nobody listens there", "--nats"}},
+		{name: "nobody, and no scheme", args: []string{"--nats", "me:s3cret@127.0.0.1:1"}, code: Failed, says: []string{"cannot connect to me:xxxxx@127.0.0.1:1: nobody listens there"}, hide: "s3cret"},
+		{name: "nobody, and a token", args: []string{"--nats", "t0ken@127.0.0.1:1,nats://t0ken@127.0.0.1:1"}, code: Failed, says: []string{"cannot connect to xxxxx@127.0.0.1:1,nats://xxxxx@127.0.0.1:1: nobody listens there"}, hide: "t0ken"},
 		{name: "the default", code: Failed, says: []string{"nats://127.0.0.1:4222", "nats-server -js"}},
 		{name: "not let in", env: env(), args: []string{"--context", "url"}, code: Forbidden, says: []string{"does not let this user in", "--creds"}},
 		{name: "a wrong password", args: []string{"--nats", named, "--user", "me", "--password", "x"}, code: Forbidden, says: []string{"it was shown --user"}},
@@ -140,6 +143,9 @@ func TestConnect(t *testing.T) {
 			var b bytes.Buffer
 			if code := report(&b, err); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if c.hide != "" && strings.Contains(b.String(), c.hide) {
+				t.Errorf("it says %q:\n%s", c.hide, b.String())
 			}
 			for _, says := range append(c.says, "try: ") {
 				if !strings.Contains(b.String(), says) {

@@ -128,7 +128,7 @@ func flagWord(f *pflag.Flag) string {
 	case f.Value.Type() == "bool":
 		return "--" + f.Name + "=" + value
 	case f.Name == "nats":
-		value = redactAll(value)
+		value = show.Redacted(value)
 	case f.Name == "user", f.Name == "password": // a user without a password is a token
 		value = "xxxxx"
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -229,12 +228,4 @@ func (f *fleet) leader() *worker {
 		}
 	}
 	return nil
-}
-
-func redacted(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "the given URL"
-	}
-	return u.Redacted()
 }

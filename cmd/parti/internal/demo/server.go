@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	neturl "net/url"
 	"os"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 )
 
 // A home is where the demo's NATS is: a server in this process, or one elsewhere.
@@ -22,27 +25,14 @@ type home struct {
 
 const serverTime = 15 * time.Second
 
+var errNoURL = errors.New("it is no URL of a server, such as " + nats.DefaultURL)
+
 // openHome starts a server on loopback whose data is in a temporary directory, or
 // looks at the one at url.
 func openHome(ctx context.Context, url string) (*home, error) {
 	if url != "" {
-		nc, err := nats.Connect(url, nats.Timeout(requestTime), nats.Name("parti demo"))
-		if err != nil {
-			return nil, &ConnectError{URL: redacted(url), Err: err}
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return nil, err
-		}
-		try, cancel := context.WithTimeout(ctx, requestTime)
-		defer cancel()
-		if _, err := js.AccountInfo(try); err != nil {
-			return nil, &ConnectError{URL: redacted(url), Err: fmt.Errorf("ask for JetStream: %w", err)}
-		}
-		return &home{url: url, name: fmt.Sprintf("nats-server %s at %s", nc.ConnectedServerVersion(), nc.ConnectedUrlRedacted())}, nil
+		return visit(ctx, url)
 	}
-
 	dir, err := os.MkdirTemp("", "parti-demo-")
 	if err != nil {
 		return nil, fmt.Errorf("a place for the server's data: %w", err)
@@ -61,6 +51,28 @@ func openHome(ctx context.Context, url string) (*home, error) {
 	}
 	h.url = h.server.ClientURL()
 	return h, nil
+}
+
+// visit looks at the server at url.
+func visit(ctx context.Context, url string) (*home, error) {
+	nc, err := nats.Connect(url, nats.Timeout(requestTime), nats.Name("parti demo"))
+	switch {
+	case errors.As(err, new(*neturl.Error)):
+		return nil, &ConnectError{URL: show.Redacted(url), Err: errNoURL} // theirs quotes all of it
+	case err != nil:
+		return nil, &ConnectError{URL: show.Redacted(url), Err: err}
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	try, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if _, err := js.AccountInfo(try); err != nil {
+		return nil, &ConnectError{URL: show.Redacted(url), Err: fmt.Errorf("ask for JetStream: %w", err)}
+	}
+	return &home{url: url, name: fmt.Sprintf("nats-server %s at %s", nc.ConnectedServerVersion(), show.Redacted(nc.ConnectedUrl()))}, nil
 }
 
 // close stops the server and removes its data.

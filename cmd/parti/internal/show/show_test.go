@@ -139,3 +139,32 @@ b	7				`},
 		t.Error(n)
 	}
 }
+
+// What is shown of a URL is neither a password nor a token, however it is written.
+func TestRedacted(t *testing.T) {
+	for urls, want := range map[string]string{
+		"":                                 "",
+		"nats://h:4222":                    "nats://h:4222",
+		"h":                                "h",
+		"h:4222, tls://i":                  "h:4222,tls://i",
+		"nats://me:s3cret@h:4222":          "nats://me:xxxxx@h:4222",
+		"me:s3cret@h:4222":                 "me:xxxxx@h:4222",
+		"me:s3cret@h":                      "me:xxxxx@h",
+		"nats://s3cret@h":                  "nats://xxxxx@h",
+		"s3cret@h":                         "xxxxx@h",
+		"s3cret@h:4222,me:s3cret@[::1]:42": "xxxxx@h:4222,me:xxxxx@[::1]:42",
+		"ws://s3cret@h/path":               "ws://xxxxx@h/path",
+		"nats://me:s3@cret@h":              "nats://me:xxxxx@h",
+		"me:s3%@cret@h:4222":               "h:4222",
+		"nats://me:1/s3@cret@h":            "h",
+		"nats://me:s3/cret@h":              "h",
+		"nats://me:x@s3/cret@h":            "h",
+		"nats://h/s3cret@h":                "h",
+		"nats://me:1?s3cret@h":             "h",
+		"nats://me:1#s3cret@h":             "h",
+	} {
+		if got := show.Redacted(urls); got != want {
+			t.Errorf("%q: %q, want %q", urls, got, want)
+		}
+	}
+}
