@@ -60,7 +60,7 @@ var settings = []struct{ field, flag, env, says string }{
 }
 
 // logins are the fields that say who somebody is. All are of one source, the first
-// that has any; only the password may be of a later one.
+// that has any; only the password may be of another, and is the first that is given.
 var logins = []string{"creds", "nkey", "user", "token", "user_jwt", "user_seed", "password"}
 
 // flags adds the flags of a connection.
@@ -124,15 +124,18 @@ func merge(sources []access) access {
 	all, known := access{}, false
 	for _, source := range sources {
 		for _, field := range logins {
-			if s, ok := source[field]; ok && !known {
-				all[field] = s
+			// Until it is known who it is, there is a password at most: an earlier source's.
+			if _, has := all[field]; !known && !has {
+				if s, ok := source[field]; ok {
+					all[field] = s
+				}
 			}
 		}
-		_, password := source["password"]
-		known = known || len(all) > 0 && (len(all) > 1 || !password)
+		_, password := all["password"]
+		known = len(all) > 1 || len(all) == 1 && !password // a lone password is nobody's
 		_, user := all["user"]
-		if _, has := all["password"]; user && !has && password {
-			all["password"] = source["password"]
+		if s, ok := source["password"]; ok && user && !password {
+			all["password"] = s
 		}
 	}
 	for _, source := range sources {

@@ -68,6 +68,7 @@ func TestConnect(t *testing.T) {
 	for name, text := range map[string]string{
 		"open":   `{"url": "` + open + `"}`,
 		"named":  `{"url": "` + named + `", "user": "me", "password": "secret"}`,
+		"stale":  `{"url": "` + named + `", "user": "me", "password": "old"}`,
 		"env":    `{"url": "` + named + `", "user": "me", "password": "env://SECRET"}`,
 		"token":  `{"url": "` + token + `", "token": "t0ken"}`,
 		"keyed":  `{"url": "` + keyed + `", "nkey": "$SEEDS/seed.nk"}`,
@@ -110,6 +111,10 @@ func TestConnect(t *testing.T) {
 		{name: "an nkey of a context", env: env(), args: []string{"--context", "keyed"}, want: keyed},
 		{name: "an nkey", args: []string{"--nats", keyed, "--nkey", seedFile}, want: keyed},
 		{name: "a password of the environment", env: map[string]string{"NATS_PASSWORD": "secret"}, args: []string{"--nats", named, "--user", "me"}, want: named},
+		{name: "a password before a context's", env: env(), args: []string{"--context", "stale", "--password", "secret"}, want: named},
+		{name: "a password before the environment's", env: map[string]string{"NATS_USER": "me", "NATS_PASSWORD": "old"}, args: []string{"--nats", named, "--password", "secret"}, want: named},
+		{name: "a password, and a user of the environment beyond a context", env: env("NATS_USER", "me"), args: []string{"--context", "url", "--password", "secret"}, want: named},
+		{name: "a context's password before the environment's", env: env("NATS_USER", "you", "NATS_PASSWORD", "old"), args: []string{"--context", "named"}, want: named},
 		{name: "who it is comes from one source", env: env("NATS_CREDS", "/not/there"), args: []string{"--context", "named"}, want: named},
 
 		{name: "nobody", args: []string{"--nats", "nats://me:pw@127.0.0.1:1"}, code: Failed, says: []string{"cannot connect to nats://me:xxxxx@127.0.0.1:1: nobody listens there", "--nats"}},
