@@ -19,6 +19,8 @@ import (
 // A step is one thing that happens to the fleet, and what must hold after it.
 type step struct {
 	name string // in the summary
+	// ready waits until the step can begin; nil: it can.
+	ready func(s *story, ctx context.Context) error // a method of it
 	// tell says in plain words what happens and what to look for; do makes it
 	// happen and returns once the facts are there.
 	tell func(s *story) string
@@ -117,9 +119,9 @@ func script() []step {
 			bound: (*story).orphaned,
 		},
 		{
-			name: "leader killed",
+			name:  "leader killed",
+			ready: (*story).seizeLeader,
 			tell: func(s *story) string {
-				s.victim = s.fleet.leader()
 				return fmt.Sprintf("The leader, %s, is killed. Another takes over and goes on from what the store says; that alone moves nothing. Only the %d partitions that died with it begin elsewhere.",
 					s.victim.name(), s.before[s.victim.life])
 			},
@@ -155,6 +157,12 @@ func (s *story) orphaned() int {
 // play plays one step and says what came of it. The error is a brokenError, or
 // ctx's, or that of something that should not fail.
 func (s *story) play(ctx context.Context, n int, st step, tell func(string)) (Step, error) {
+	if st.ready != nil {
+		if err := st.ready(s, ctx); err != nil {
+			s.began = append(s.began, time.Now())
+			return Step{Name: st.name}, st.of(err)
+		}
+	}
 	s.book.Step(n)
 	s.before, _ = s.book.Loads()
 	s.owners = s.book.Owners()
@@ -192,12 +200,17 @@ func (s *story) play(ctx context.Context, n int, st step, tell func(string)) (St
 	out.Unowned = spread(gaps)
 	s.closed(out.String())
 	if err != nil {
-		if be := (*brokenError)(nil); errors.As(err, &be) {
-			err = broken("%s: %s", st.name, be.text)
-		}
-		return out, err
+		return out, st.of(err)
 	}
 	return out, s.judge(st, out)
+}
+
+// of says in which step a promise was broken.
+func (st step) of(err error) error {
+	if be := (*brokenError)(nil); errors.As(err, &be) {
+		return broken("%s: %s", st.name, be.text)
+	}
+	return err
 }
 
 // plans counts the plans that were decided in step n, and what had to move in the
@@ -343,6 +356,17 @@ func (s *story) pick() *worker {
 	return alive[s.chance.IntN(len(alive))]
 }
 
+// seizeLeader makes the leader the victim. There may be none for a while, since a spectator
+// looks on between two steps: the machine may have slept, and another is being elected.
+func (s *story) seizeLeader(ctx context.Context) error {
+	return s.await(ctx, func() string {
+		if s.victim = s.fleet.leader(); s.victim == nil {
+			return "a leader"
+		}
+		return ""
+	})
+}
+
 func (s *story) coldStart(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, s.fleet.expected)
@@ -464,12 +488,14 @@ func (s *story) drain(ctx context.Context) error {
 	return s.stayed()
 }
 
-// order writes an operator's wish into the store, and returns how to take it back.
+// order writes an operator's wish into the store, and returns how to take it back. It does
+// so by the connection of a worker that stays; nobody need lead at that moment.
 func (s *story) order(ctx context.Context, c plan.Control) (lift func(context.Context) error, err error) {
-	w := s.fleet.leader()
-	if w == nil {
-		return nil, errors.New("nobody leads")
+	others := slices.DeleteFunc(s.fleet.alive(), func(w *worker) bool { return w == s.victim })
+	if len(others) == 0 {
+		return nil, errors.New("nobody is left")
 	}
+	w := others[0]
 	key := wire.Key{Kind: wire.Control, Name: string(c.Kind) + "." + c.Worker}.String()
 	value, err := wire.Encode(c)
 	if err != nil {
