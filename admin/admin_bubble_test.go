@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -279,6 +280,16 @@ func TestHistory(t *testing.T) {
 		}
 		if n != 2 {
 			t.Errorf("%d, want the last 2", n)
+		}
+		n = 0
+		for _, err := range f.group.History(t.Context(), admin.Query{Last: math.MaxInt}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != len(ds) {
+			t.Errorf("%d, want all %d", n, len(ds))
 		}
 		n = 0
 		for d, err := range f.group.History(t.Context(), admin.Query{Worker: "w2-0"}) {

@@ -63,7 +63,7 @@ func (g *Group) History(ctx context.Context, q Query) iter.Seq2[plan.Decision, e
 				most = min(most, q.Among-looked)
 			}
 			if left := q.Last - n; q.Last > 0 && q.Partition == "" && q.Worker == "" {
-				most = min(2*left, most) // some plans move nothing, and have none
+				most = min(2*min(left, most), most) // some plans move nothing, and have none
 			}
 			ds, err := g.decisions(ctx, at, most)
 			looked += most
