@@ -118,6 +118,14 @@ func Parse(r io.Reader) (*Scenario, error) {
 	if len(sc.Hosts) == 0 || sc.Run == 0 {
 		return nil, errors.New("a script names at least one host and how long it runs")
 	}
+	for i := range sc.Faults { // hosts may stand below what befalls them
+		f := &sc.Faults[i]
+		for _, h := range f.Who {
+			if h < 0 || h >= len(sc.Hosts) {
+				return nil, fmt.Errorf("%s: there is no host %d: it is 0 to %d", f, h, len(sc.Hosts)-1)
+			}
+		}
+	}
 	return sc, lines.Err()
 }
 
@@ -146,6 +154,9 @@ func (sc *Scenario) line(what string, words []string) (err error) {
 			p.fail("unknown fault %q", f.Kind)
 		}
 		p.fault(&f)
+		if f.N < 0 && f.Kind != Skew { // an amount, or which partition; but a clock may also run slower
+			p.fail("%s n=%d: it is 0 or more", f.Kind, f.N)
+		}
 		sc.Faults = append(sc.Faults, f)
 	case "claim":
 		c := Claim{Kind: ClaimKind(p.word())}

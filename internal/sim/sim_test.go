@@ -214,3 +214,27 @@ func TestScript(t *testing.T) {
 		}
 	}
 }
+
+// What a script says of hosts and partitions that there cannot be is said at once.
+func TestScriptOfNobody(t *testing.T) {
+	for fault, says := range map[string]string{
+		"crash -1":              "at 1s crash -1: there is no host -1: it is 0 to 1",
+		"crash 0,2":             "at 1s crash 0,2: there is no host 2: it is 0 to 1",
+		"garble n=-1":           "line 2: garble n=-1: it is 0 or more",
+		"remove for 1s n=-1":    "line 2: remove n=-1: it is 0 or more",
+		"poison n=-1 0":         "line 2: poison n=-1: it is 0 or more",
+		"go-back n=-1":          "line 2: go-back n=-1: it is 0 or more",
+		"crash 0,1 for 5s n=1":  "",
+		"skew 0 for 5s n=-1000": "",
+		"garble for 1s n=7":     "",
+		"remove for 1s n=99999": "",
+	} {
+		sc, err := sim.Parse(strings.NewReader("run 1m quiet 1m\nat 1s " + fault + "\npartitions 1 1\nhost start=1s\nhost\n"))
+		switch {
+		case err == nil && says == "":
+			sim.Run(sc, sim.Options{})
+		case err == nil || err.Error() != says:
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
+}
