@@ -98,14 +98,8 @@ func playIn(ctx context.Context, h *home, o Options, began time.Time, sum *Summa
 	group := "demo-" + strings.ToLower(rand.Text()[:8])
 	traffic := newTraffic(group)
 	partitions, ids := partitions(o.Partitions)
-	clearing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeTime)
-	defer cancel()
 	if o.URL != "" { // one of our own goes away as a whole
-		defer func() {
-			if e := errors.Join(traffic.remove(clearing, js), removeGroup(clearing, js, group)); e != nil {
-				err = errors.Join(err, e)
-			}
-		}()
+		defer func() { err = errors.Join(err, removeAll(ctx, js, traffic, group)) }()
 	}
 	providing, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
@@ -205,6 +199,13 @@ func partitions(n int) (all []partition, ids []string) {
 		all, ids = append(all, partition{ID: id}), append(ids, id)
 	}
 	return all, ids
+}
+
+// removeAll deletes what the demo has made, also after ctx.
+func removeAll(ctx context.Context, js jetstream.JetStream, t traffic, group string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeTime)
+	defer cancel()
+	return errors.Join(t.remove(ctx, js), removeGroup(ctx, js, group))
 }
 
 // removeGroup deletes the group's bucket.
