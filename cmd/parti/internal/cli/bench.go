@@ -73,7 +73,12 @@ three in milliseconds, and what.`,
 			if !cmd.Flags().Changed("timeout") {
 				b.timeout = benchPatience + time.Duration(b.rounds)*roundPatience
 			}
-			return b.run(cmd.Context())
+			ctx, stop := clearing(cmd.Context())
+			defer stop()
+			ctx, same, stop := s.heard(ctx)
+			defer stop()
+			b.streams = same
+			return unread(ctx, "the measurement was stopped", b.run(ctx))
 		},
 	}
 	f := cmd.Flags()

@@ -37,7 +37,8 @@ partitions were without an owner, and whether a message was lost or a partition 
 
 It needs nothing, and leaves nothing behind. On a terminal it draws a screen, otherwise it
 writes lines to standard error; the summary goes to standard output. It exits with 1 if a
-promise was broken. Ctrl-C ends it early.`,
+promise was broken. Ctrl-C ends it early, and so does the end of its terminal; it also ends, with
+exit code 1, when nobody reads what it writes any more.`,
 		Example: `  parti demo
   parti demo --workers 8 --partitions 200
   parti demo --once --json            in a script: no time to look, the summary as JSON
@@ -55,7 +56,11 @@ promise was broken. Ctrl-C ends it early.`,
 			if err := checkDemo(o); err != nil {
 				return err
 			}
-			return runDemo(cmd.Context(), s, g, o, once, plain)
+			ctx, stop := clearing(cmd.Context())
+			defer stop()
+			ctx, same, stop := s.heard(ctx)
+			defer stop()
+			return unread(ctx, "the demo was stopped", runDemo(ctx, same, g, o, once, plain))
 		},
 	}
 	flags := cmd.Flags()

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/nats-io/nats.go"
@@ -102,15 +100,9 @@ code 1, when nobody reads what it writes any more, as in "parti run ... | head".
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if !signal.Ignored(syscall.SIGHUP) { // nohup
-				var stop context.CancelFunc
-				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
-				defer stop()
-			}
-			// A write to nobody is an error from here on to the end, instead of the end: programs
-			// are asked to end first.
-			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			// Programs are asked to end first.
+			ctx, stop := clearing(cmd.Context())
+			defer stop()
 			return f.run(ctx, s, g, cmd.Flags(), args)
 		},
 	}
@@ -399,7 +391,7 @@ func (f *runFlags) failed(ctx context.Context, err error) error {
 	case errors.Is(err, parti.ErrIdentityInUse):
 		e.Try = "another --identity, or none"
 	case errors.Is(err, run.ErrUnread):
-		e.What, e.Try = "the worker has stopped", "send the output to who reads it to the end, to a file, or to /dev/null"
+		e.What, e.Try = "the worker has stopped", tryUnread
 	case errors.As(err, &stuck):
 		e.What = "the worker has stopped, but not all that it ran"
 	case errors.Is(err, context.DeadlineExceeded):
