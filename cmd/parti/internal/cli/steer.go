@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -286,14 +287,17 @@ func (x *steer) late(ctx context.Context, w *way, err error) error {
 // otherwise a line each time that it is something else, at most one a second.
 type progress struct {
 	streams *Streams
-	inPlace bool
+	place   *os.File // the terminal; nil: it is none, or cannot do that
 	last    string
 	at      time.Time
 }
 
 func newProgress(s *Streams) *progress {
-	_, tty := terminal(s.Err)
-	return &progress{streams: s, inPlace: tty && s.Env("TERM") != "dumb"}
+	p := &progress{streams: s}
+	if file, tty := terminal(s.Err); tty && s.Env("TERM") != "dumb" {
+		p.place = file
+	}
+	return p
 }
 
 func (p *progress) show(text string) {
@@ -302,8 +306,9 @@ func (p *progress) show(text string) {
 		return
 	}
 	switch {
-	case p.inPlace:
-		fmt.Fprint(p.streams.Err, "\r"+text+clearLine)
+	case p.place != nil: // a line that fills the terminal may go on in the next, which then stays
+		width, _ := size(p.place)
+		fmt.Fprint(p.place, "\r"+show.Look{ASCII: p.streams.ascii()}.Cut(text, width-1)+clearLine)
 	case p.last == "" || time.Since(p.at) >= time.Second:
 		fmt.Fprintln(p.streams.Err, text)
 		p.at = time.Now()
@@ -312,8 +317,8 @@ func (p *progress) show(text string) {
 }
 
 func (p *progress) end() {
-	if p.inPlace && p.last != "" {
-		fmt.Fprint(p.streams.Err, "\r"+clearLine)
+	if p.place != nil && p.last != "" {
+		fmt.Fprint(p.place, "\r"+clearLine)
 		p.last = ""
 	}
 }

@@ -136,3 +136,17 @@ func TestAskingOnATerminal(t *testing.T) {
 		t.Errorf("exit code %d: %q", code, d)
 	}
 }
+
+// What is shown in place is one row, however long it is, and whatever the terminal's width.
+func TestProgressOnATerminal(t *testing.T) {
+	d := newDesk(t, 20, 5)
+	p := newProgress(d.streams(""))
+	p.show("12 partitions left on worker-1")
+	p.show("7 partitions left on worker-1")
+	p.show("none on w")
+	p.end()
+	want := "\r12 partitions left…" + clearLine + "\r7 partitions left …" + clearLine + "\rnone on w" + clearLine + "\r" + clearLine
+	if !d.await(t.Context().Done(), regexp.MustCompile(`\r`+regexp.QuoteMeta(clearLine)+"$")) || d.String() != want {
+		t.Errorf("%q, want %q", d, want)
+	}
+}
