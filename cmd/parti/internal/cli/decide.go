@@ -23,6 +23,9 @@ import (
 // usualMoves is how many moves plan shows.
 const usualMoves = 20
 
+// mostWith is how many more workers a plan is made with: each is one in memory, and a line.
+const mostWith = 1000
+
 func newPlan(s *Streams, g *global) *cobra.Command {
 	t := &target{}
 	var (
@@ -49,8 +52,8 @@ and after, weight before and after, new or gone; move, partition, from, to, weig
 			if what.Without = listed(without); len(what.Without) == 0 && cmd.Flags().Changed("without") {
 				return usage(errors.New("--without: it names no worker"), "parti plan --without worker-3")
 			}
-			if what.With < 0 {
-				return usage(fmt.Errorf("--with %d: it is 0 or more", what.With), "parti plan --with 1")
+			if what.With < 0 || what.With > mostWith {
+				return usage(fmt.Errorf("--with %d: it is 0 to %d", what.With, mostWith), "parti plan --with 1")
 			}
 			if moves < 0 {
 				return usage(fmt.Errorf("--moves %d: it is 0 or more", moves), "parti plan --moves 100")
@@ -76,7 +79,7 @@ and after, weight before and after, new or gone; move, partition, from, to, weig
 	t.flags(cmd, s)
 	f := cmd.Flags()
 	f.StringArrayVar(&without, "without", nil, "without this `worker`, or several that are joined by commas; may be repeated")
-	f.IntVar(&what.With, "with", 0, "with so many more workers, like most of those that are there")
+	f.IntVar(&what.With, "with", 0, fmt.Sprintf("with so many more workers, up to %d, like most of those that are there", mostWith))
 	f.StringVar(&weights, "weights", "", "with the weights in this `file`")
 	f.IntVar(&moves, "moves", usualMoves, "how many moves a terminal shows; 0: all")
 	_ = cmd.RegisterFlagCompletionFunc("without", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
