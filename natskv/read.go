@@ -130,9 +130,6 @@ func (l *listing) read(ctx context.Context) {
 			return
 		}
 		e, err := l.get(ctx, key)
-		if errors.Is(err, kv.ErrMissing) && e.Rev == 0 {
-			e, err = l.missed(ctx, key)
-		}
 		l.mu.Lock()
 		switch {
 		case err == nil:
@@ -166,25 +163,6 @@ func (l *listing) get(ctx context.Context, key string) (kv.Entry, error) {
 			return e, err
 		}
 	}
-}
-
-// missed finds out what became of a key that was listed and has not even a marker. It may
-// have been removed since. But a server says the same of what it cannot read, for want of
-// files or of a disk, and it lists its keys from memory: what it still lists is there.
-func (l *listing) missed(ctx context.Context, key string) (kv.Entry, error) {
-	s := l.store
-	info, err := s.info(ctx, s.keys+key, 0)
-	if err != nil {
-		return kv.Entry{Key: key, Gone: true}, classify(err)
-	}
-	if len(info.State.Subjects) == 0 {
-		return kv.Entry{Key: key, Gone: true}, kv.ErrMissing
-	}
-	e, err := l.get(ctx, key) // it may have been written again
-	if errors.Is(err, kv.ErrMissing) && e.Rev == 0 {
-		err = fmt.Errorf("%w: the server lists %s%s and cannot read it: see its log", kv.ErrUnavailable, s.keys, key)
-	}
-	return e, err
 }
 
 // over says whether the list has failed for want of another key.

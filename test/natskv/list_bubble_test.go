@@ -22,7 +22,6 @@ import (
 type relay struct {
 	link  *natstest.Link
 	loses func(key string) bool // called by one goroutine
-	blind func(key string) bool // likewise; what cannot be read; nil: nothing
 	reads atomic.Int64
 }
 
@@ -38,13 +37,7 @@ func (r *relay) open(t *testing.T) *natskv.Store {
 				Last string `json:"last_by_subj"`
 			}
 			r.reads.Add(1)
-			err := json.Unmarshal(m.Data, &read)
-			key := read.Last[strings.LastIndex(read.Last, ".")+1:]
-			if err != nil || r.loses(key) {
-				return
-			}
-			if r.blind != nil && r.blind(key) {
-				_ = m.Respond([]byte(`{"error":{"code":404,"err_code":10037,"description":"no message found"}}`))
+			if err := json.Unmarshal(m.Data, &read); err != nil || r.loses(read.Last[strings.LastIndex(read.Last, ".")+1:]) {
 				return
 			}
 		}
@@ -148,52 +141,4 @@ func TestListIsInterrupted(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
-}
-
-// A server says of a key that it cannot read that it is not there, and goes on listing it.
-// That is not to be taken for a removal, of which nothing is left either.
-func TestListOfWhatCannotBeRead(t *testing.T) {
-	never := func(string) bool { return false }
-	for name, c := range map[string]struct {
-		blind func(nth int) bool // of the reads of one key
-		gone  bool               // removed when it is first read
-		keys  int
-		err   error
-	}{
-		"unreadable":       {func(int) bool { return true }, false, 0, kv.ErrUnavailable},
-		"gone":             {func(int) bool { return false }, true, 49, nil},
-		"readable at last": {func(nth int) bool { return nth == 1 }, false, 50, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			natstest.Bubble(t, func(t *testing.T) {
-				link := filled(t, 50)
-				js := jetStream(t, link.Connect(t))
-				r := &relay{link: link, loses: never}
-				nth := 0
-				r.blind = func(key string) bool {
-					if key != "007" {
-						return false
-					}
-					if nth++; nth == 1 && c.gone {
-						s, err := js.Stream(t.Context(), "KV_parti-g")
-						if err == nil {
-							err = s.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.parti-g.k.007"))
-						}
-						if err != nil {
-							t.Error(err)
-						}
-					}
-					return c.blind(nth)
-				}
-				s := r.open(t)
-				es, _, err := s.List(t.Context(), "k.")
-				if !errors.Is(err, c.err) || len(es) != c.keys {
-					t.Errorf("%d keys, %v; want %d, %v", len(es), err, c.keys, c.err)
-				}
-				if err != nil && !strings.Contains(err.Error(), "the server lists $KV.parti-g.k.007 and cannot read it") {
-					t.Error(err)
-				}
-			})
-		})
-	}
 }
