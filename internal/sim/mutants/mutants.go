@@ -293,6 +293,6 @@ var All = []Mutant{
 	{
 		Rule:     "a listing that drops more than half needs a second that agrees",
 		Edits:    []Edit{{"internal/lead/listing.go", "return before > 0 && 2*kept < before", "return false"}},
-		Profiles: "source", Breaks: []int{6}, Seeds: 60,
+		Profiles: "source", Breaks: []int{6}, Seeds: 150,
 	},
 }
