@@ -43,6 +43,10 @@ PATTERNS    = $(patsubst $(CURDIR)%,.%/...,$(MODULES))
 # Comments after the defaults above leave spaces behind; strip takes them away.
 s = $(strip $($(1)))
 
+# The packages that take longest, most of it waiting, begin first: all else runs beside them.
+LONGEST  = $(addprefix ./test/,integration natskv consumer faults source)
+PACKAGES = $(if $(filter work,$(PKG)),$(LONGEST)) $(call s,PKG)
+
 .PHONY: help
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -54,11 +58,15 @@ help: ## this list
 
 ##@ Tests
 
-# Many packages wait for servers and intervals most of the time: four go side by side.
+# Many packages wait for servers and intervals most of the time, so four go side by side.
+# Of each one test at a time: a fleet takes half a core under the race detector, and eight
+# of them have no seconds left to detect anything in. All is compiled before any of it runs,
+# for the same reason.
 .PHONY: test
 test: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 test: $(OLD_NATS) ## every test of every module, under the race detector
-	go test -race -p 4 -run '$(call s,RUN)' $(call s,PKG)
+	go list -race -test -deps -export $(PACKAGES) >/dev/null
+	go test -race -p 4 -parallel 1 -timeout 30m -run '$(call s,RUN)' $(PACKAGES)
 
 .PHONY: explore
 explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
@@ -70,7 +78,7 @@ explore: ## the model, the simulator, the strategies, hours of a fleet's life an
 .PHONY: flake
 flake: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 flake: $(OLD_NATS) ## every test FLAKE_COUNT times with both cores busy: for tests that pass only mostly
-	.ci/busy go test -race -short -p $(call s,FLAKE_AT_ONCE) -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(call s,PKG)
+	.ci/busy go test -race -short -p $(call s,FLAKE_AT_ONCE) -count=$(call s,FLAKE_COUNT) -timeout=3h -run '$(call s,RUN)' $(PACKAGES)
 
 .PHONY: mutants
 mutants: ## take away each safety rule in turn: the simulator must notice

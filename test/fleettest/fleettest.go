@@ -45,7 +45,7 @@ const Slack = 2
 // Acting is a handler that shows in the ledger's sink who is at work.
 func Acting(w *partitest.Worker) parti.Handler {
 	return parti.HandlerFunc(func(ctx context.Context, l parti.Lease) error {
-		every := time.NewTicker(50 * time.Millisecond)
+		every := time.NewTicker(100 * time.Millisecond)
 		defer every.Stop()
 		for {
 			if l.Check() == nil {
