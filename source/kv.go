@@ -23,7 +23,8 @@ import (
 //
 // It is live: a change of the bucket is noticed at once. Besides, it is looked at every so
 // often ([Every]), because a watch is blind for up to 20 s when the server that has
-// it is lost, and for as long as the user lacks a permission for it.
+// it is lost, and for as long as the user lacks a permission for it. A key that is not there
+// is a partition that is not there: one that has only to be changed is not deleted first.
 //
 // Each listing of a changed bucket reads all keys at the leader of its stream, one by one
 // and 16 at a time; one of an unchanged bucket is one small request. That is for
