@@ -17,7 +17,7 @@ type Input struct {
 	// Cause is what changed since the last plan.
 	Cause Cause
 	// Budget bounds the optional moves, those that are not forced by a missing
-	// owner, a pin or a capacity.
+	// owner, a pin, a capacity or a rule for zones.
 	Budget Budget
 }
 
@@ -26,10 +26,10 @@ type Cause uint8
 
 // The causes.
 const (
-	Loads      Cause = iota // only weights
-	Members                 // workers joined, left, or changed share, capacity or zone
+	Loads      Cause = iota // weights or labels of partitions at the most
+	Members                 // workers joined or are gone, or something else
 	Partitions              // partitions were added or removed
-	Settings                // pins or cordons
+	Settings                // pins, bans, cordons or drains, or a worker's share, capacity, zone or labels
 )
 
 // A Budget bounds optional moves. The zero Budget sets no limit.

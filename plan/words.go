@@ -32,9 +32,9 @@ const (
 	WhyLost            // a worker is lost
 	WhyDrain           // an operator drains a worker
 	WhyPartitions      // partitions were added or removed
-	WhyWeights         // weights, shares or capacities changed
+	WhyWeights         // weights or labels of partitions changed
 	WhyPin             // a pin demands it
-	WhySettings        // cordons, pins or labels changed
+	WhySettings        // what operators want changed, or a worker's share, capacity, zone or labels
 	WhyRebalance       // an operator asked for it
 	WhyBalance         // evening out after an emergency
 	WhyReceipt         // a former owner has let go
