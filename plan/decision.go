@@ -80,8 +80,8 @@ type Control struct {
 	// Token that of the lease which a release is about.
 	Session string  `json:"session,omitempty"`
 	Token   Version `json:"token,omitempty"`
-	// Number tells one request of a one-time kind (refresh, rebalance, step-down,
-	// lift) from the next: the leader acts when it sees a new one.
+	// Number tells one request of a one-time kind from the next: who acts on it does so when
+	// it sees a new one.
 	Number string `json:"number,omitempty"`
 }
 
@@ -101,6 +101,6 @@ const (
 	Lift      ControlKind = "lift"      // end the quarantine of Partition; one-time
 	MoveTo    ControlKind = "move"      // move Partition to Worker, from where it may move again; one-time
 	// ForceRelease asks Session, of Worker, to end its process, since its handler of
-	// Partition ignores Hard. The leader has no part in it.
+	// Partition ignores Hard; one-time. The leader has no part in it.
 	ForceRelease ControlKind = "release"
 )

@@ -10,7 +10,7 @@ type Slice struct {
 	Worker string `json:"worker"`
 	// Session is the nonce of the one session that may act on the slice.
 	Session string `json:"session"`
-	// TTL and Isolation repeat what that session said of itself, so that a later
+	// TTL and Fenced repeat what that session said of itself, so that a later
 	// leader can conclude its end after its record is gone.
 	TTL Millis `json:"ttl_ms"`
 	// Fenced says that the session stops by itself when it is isolated.
