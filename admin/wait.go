@@ -22,8 +22,8 @@ const (
 	watchShare = 5
 )
 
-// Watch calls f with a snapshot now and whenever something has changed, and at least
-// every two seconds, since ages grow. It returns when f returns false, with nil; when ctx
+// Watch calls f with a snapshot now and whenever something has changed, and every few
+// seconds anyway, since ages grow: two to four, and the time that a look takes. It returns when f returns false, with nil; when ctx
 // ends, with its cause; and when the first snapshot cannot be taken. A later failure is
 // given to f with the snapshot before; f is called again once it is over. f is called by
 // the caller's goroutine.

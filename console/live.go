@@ -19,7 +19,7 @@ import (
 const (
 	// linger is how long a group is followed after nobody looks any more.
 	linger = time.Minute
-	// stale is when what was seen last is not taken for what is. A watch looks every two
+	// stale is when what was seen last is not taken for what is. A watch looks every four
 	// seconds at least, and a look may wait for workers that do not answer.
 	stale = 10 * time.Second
 	// lookIn is how long a page waits for a look of its own, when nothing fresh was seen.
