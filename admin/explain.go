@@ -16,8 +16,8 @@ type Explanation struct {
 	Sentence string `json:"sentence"`
 
 	Partition Partition `json:"partition"`
-	// Since is when its owner was granted it, and Ago how long that is; zero when the
-	// decision is not in the log any more.
+	// Since is when its owner was granted it; zero when the decision is not in the log any
+	// more.
 	Since time.Time `json:"since,omitzero"`
 	// Granted is the decision that granted it, Asked the one that asked its owner to let
 	// go, while it moves; nil when the log does not have them any more.

@@ -33,7 +33,8 @@ type Limits struct {
 	UnassignedWarn, UnassignedCritical int
 	// Moving: how long a worker may take to let go of what it was asked for.
 	MovingWarn, MovingCritical time.Duration
-	// Load: how far above its fair share a worker may be, in thousandths of it.
+	// Load: how much of its fair share a worker may have, in thousandths of it: 1000 is just
+	// that.
 	LoadWarn, LoadCritical int64
 }
 

@@ -126,7 +126,7 @@ type Worker struct {
 	Load      int64 `json:"load"`
 	Releasing int   `json:"releasing,omitempty"` // that it was asked to let go of
 	Coming    int   `json:"coming,omitempty"`    // that others were asked to let go of for it
-	Running   int   `json:"running"`             // handlers, as its last renewal said
+	Running   int   `json:"running"`             // handlers that were not asked to stop, as it answers; else all, as its last renewal said
 
 	// Status is the worker's own; nil when it does not answer.
 	Status *parti.Status `json:"status,omitempty"`
