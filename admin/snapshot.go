@@ -28,7 +28,8 @@ type Snapshot struct {
 	At     time.Time `json:"at"`
 	// Sentence is the most important thing in one sentence.
 	Sentence string `json:"sentence"`
-	// Settled says that nothing moves, nothing waits and nobody is missing.
+	// Settled says that nothing moves, nothing waits and nobody is missing. While the group is
+	// paused, it is not.
 	Settled bool `json:"settled"`
 
 	Leader  *Leader      `json:"leader,omitempty"` // nil: nobody leads

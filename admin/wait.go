@@ -186,7 +186,8 @@ func (g *Group) left(ctx context.Context, key wire.Key) (int, error) {
 }
 
 // AwaitSettled waits until the group is at rest and well, and its leader has heard of every
-// order, and calls progress, unless nil, with each snapshot until then.
+// order, and calls progress, unless nil, with each snapshot until then. A group that is
+// paused is not at rest: what is uneven waits for the end of the pause.
 func (g *Group) AwaitSettled(ctx context.Context, progress func(Snapshot)) error {
 	var last string
 	err := g.Watch(ctx, func(s Snapshot, err error) bool {
