@@ -72,10 +72,11 @@ func describe(c plan.Control) string {
 	}
 	if c.Worker != "" {
 		if c.Partition != "" {
-			text += map[plan.ControlKind]string{plan.Ban: " from"}[c.Kind]
-			if c.Kind != plan.Ban {
-				text += " to"
+			way := " to"
+			if c.Kind == plan.Ban || c.Kind == plan.ForceRelease {
+				way = " from"
 			}
+			text += way
 		}
 		text += " " + c.Worker
 	}
