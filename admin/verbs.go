@@ -351,7 +351,7 @@ worker that takes nothing new, or has no room, is refused.`,
 			Name: "release", Takes: []string{"partition"}, Short: "End the process that holds a partition and does not let go", names: []func(Snapshot) []string{releasing}, Harms: true, Slow: true,
 			Long: `End the process whose handler was asked to let go of a partition and ignores it: the only safe way
 to take the partition from there. Everything else that runs in that process ends with it, and moves
-on as after a crash. It returns when the process is gone.`,
+on as after a crash. It returns when the process is gone, or the handler has returned after all.`,
 			about: ofPartition(plan.ForceRelease),
 			will: func(now Snapshot, c plan.Control) string {
 				owner := from(now, c.Partition)
@@ -365,7 +365,7 @@ on as after a crash. It returns when the process is gone.`,
 				return g.Release(ctx, c.Partition, o)
 			},
 			done: func(c plan.Control) string {
-				return fmt.Sprintf("The process of %s has ended; %s is free.", c.Worker, c.Partition)
+				return fmt.Sprintf("The process of %s has ended, or its handler has returned; %s is free.", c.Worker, c.Partition)
 			},
 		},
 		{
