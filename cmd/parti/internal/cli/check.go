@@ -37,8 +37,8 @@ func newCheck(s *Streams, g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether a group is well, for monitoring",
-		Long: `Say whether a group is well. It is critical when nobody leads, or a limit is crossed; suspects and
-alerts are a warning. Formats:
+		Long: `Say whether a group is well. It is critical when nobody leads, or a limit is crossed that says so;
+other limits, suspects and alerts are a warning. Formats:
 
   text        ok, warning or critical, and why; exit code 1 when it is critical
   json        the same as a document, and the same exit code
