@@ -42,8 +42,9 @@ weights; without any of these, what evening out now would do. Nothing is changed
 leader's own reasoning on what is there now, with the strategy that is the default.
 
 A file of weights has a partition and its weight on each line, or is a JSON object of them; - is
-standard input. Off a terminal each line begins with load or move: load, worker, partitions before
-and after, weight before and after, new or gone; move, partition, from, to, weight, why.`,
+standard input. Off a terminal each line begins with a word for what it is: sentence; load, with
+worker, partitions before and after, weight before and after, new or gone; move, with partition,
+from, to, weight, why; alert; unassigned, with a partition.`,
 		Example: `  parti plan --without worker-3
   parti plan --without worker-3,worker-4 --with 2
   parti plan --weights weights.txt --json`,
