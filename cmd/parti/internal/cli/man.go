@@ -36,6 +36,7 @@ func variables() [][2]string {
 	all := [][2]string{
 		{"PARTI_GROUP", "The group, where --group does not say it."},
 		{"PARTI_SESSION_TTL and so on", "Settings of parti run, each as PARTI_ and its name in the file of --config."},
+		{"PARTI_CONSOLE_TOKEN", "The token of parti console, where --token does not say it."},
 	}
 	for _, s := range settings {
 		if s.env != "" {
@@ -46,6 +47,7 @@ func variables() [][2]string {
 		all,
 		[2]string{"NATS_CONTEXT", "As --context."},
 		[2]string{"XDG_CONFIG_HOME", "Where the contexts of the nats command are, in nats; without it, $HOME/.config."},
+		[2]string{"XDG_STATE_HOME", "Where the servers of parti run --embedded keep what they have, in parti; without it, $HOME/.local/state."},
 		[2]string{"NO_COLOR", "Not empty: no colours."},
 		[2]string{"CLICOLOR_FORCE", "Not empty, and not 0: colours also where no terminal is."},
 		[2]string{"TERM", "dumb: no colours, and nothing is drawn in place."},
