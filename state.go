@@ -26,8 +26,8 @@ const (
 	StateWaitingAssignment
 	// StateStable: it runs what it was given, and the store answers.
 	StateStable
-	// StateDegraded: the store does not answer. It goes on with what it has and takes
-	// nothing new.
+	// StateDegraded: the store does not answer, or fails too often; see [Degraded]. It goes
+	// on with what it has, and starts nothing new once its session is not trusted any more.
 	StateDegraded
 	// StateFenced: its session is lost, or could not be proved in time. It stops
 	// everything and then joins anew.

@@ -112,7 +112,8 @@ type (
 	SourceFailed   struct{ Err string }
 	SourceRejected struct{ Err string }
 
-	// Isolation says for how long the store has not answered this member.
+	// Isolation says for how long this member has been degraded: the store does not answer
+	// it, or fails too often.
 	Isolation struct {
 		Level string
 		For   time.Duration
