@@ -92,8 +92,9 @@ func (s Status) Live() bool { return s.State != StateStopped && !s.Closed }
 // open when the worker stops before that; see Done.
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
-// Done is closed once the worker has stopped and nothing of it runs any more. Stop then
-// returns at once, and says why if it was not asked to.
+// Done is closed once the worker has stopped and nothing of it runs any more, but for what
+// would not end, which Stop names, and the last hooks and observers. Stop then says why, if
+// it was not asked to.
 func (m *Manager) Done() <-chan struct{} { return m.done }
 
 // WorkerID is the ID that this worker has now, such as "worker-7", or empty. It
