@@ -21,5 +21,6 @@
 // $JS.API.STREAM.MSG.GET.KV_parti-<group>, its keys, $KV.parti-<group>.fence, and its probes; to subscribe:
 // its inbox, the changes that it follows, the names that it answers to. Who may make
 // the bucket, and make it anew, also needs $JS.API.INFO and $JS.API.STREAM.CREATE,
-// .PURGE and .LEADER.STEPDOWN of that stream. No consumer is ever created.
+// .PURGE and .LEADER.STEPDOWN of that stream, and .UPDATE for [WithRepair]. No consumer is
+// ever created.
 package natskv
