@@ -284,7 +284,7 @@ func CutConnection[C Client](tb testing.TB, client C) *Fault {
 	return strike(tb, client, &Fault{kind: cut})
 }
 
-// LimitBandwidth lets through so many bytes a second in each direction together.
+// LimitBandwidth lets through so many bytes a second, both directions together.
 func LimitBandwidth[C Client](tb testing.TB, client C, bytesPerSecond int, only ...Only) *Fault {
 	tb.Helper()
 	if bytesPerSecond <= 0 {
