@@ -160,8 +160,9 @@ type Config struct {
 }
 
 // Degraded says when a worker is degraded: once the store has not answered for
-// EnterAfter, or gave ErrorThreshold errors within ErrorWindow. It ends once the
-// store has answered, without an error, for ExitAfter. Each time that it comes back
+// EnterAfter, or gave ErrorThreshold errors within ErrorWindow; and, whatever these are, once
+// the trust in its session has ended, SessionTTL − FenceMargin after the last renewal. It
+// ends once the store has answered, without an error, for ExitAfter. Each time that it comes back
 // within ErrorWindow, there must have been no such reason for twice as long as the time
 // before, up to ErrorWindow.
 type Degraded struct {
