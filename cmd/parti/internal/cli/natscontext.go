@@ -68,7 +68,7 @@ func (n natsContexts) selected() string {
 // load reads one.
 func (n natsContexts) load(ctx context.Context, env func(string) string, name string) (access, error) {
 	if name == "" || strings.Contains(name, "..") || strings.ContainsAny(name, `/\`) {
-		return nil, usage(fmt.Errorf("--context %q: neither / nor .. is in a name", name), "nats context ls")
+		return nil, usage(fmt.Errorf("context %q: neither / nor .. is in a name", name), "nats context ls")
 	}
 	path := filepath.Join(n.dir, "context", name+".json")
 	text, err := os.ReadFile(path)

@@ -29,7 +29,7 @@ func TestRunUsage(t *testing.T) {
 	}{
 		{"--group g", "no command is given"},
 		{"-- true", "no group is named"},
-		{"--group a.b -- true", `--group "a.b": a name is letters, digits, - and _`},
+		{"--group a.b -- true", `group "a.b": a name is letters, digits, - and _`},
 		{"--group g -- no-such-program", "no program to run"},
 		{"--group g --partitions 0 -- true", "--partitions 0: it is 1 to 1000000, or a file"},
 		{"--group g --partitions /nowhere -- true", "--partitions /nowhere: "},
@@ -104,7 +104,7 @@ func TestRunEmbeddedGroup(t *testing.T) {
 	dir := t.TempDir()
 	env := map[string]string{"XDG_STATE_HOME": filepath.Join(dir, "state")}
 	code, out, talk := try(t.Context(), env, "run", "--group", "../x", "--embedded", "--", "true")
-	if code != Usage || !strings.Contains(talk, `--group "../x": a name is `) {
+	if code != Usage || !strings.Contains(talk, `group "../x": a name is `) {
 		t.Errorf("exit code %d: %s%s", code, out, talk)
 	}
 	if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {

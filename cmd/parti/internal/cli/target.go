@@ -151,7 +151,7 @@ func (t *target) which(ctx context.Context, js jetstream.JetStream) (string, err
 // badGroup is what is wrong with the name of a group, if anything is.
 func badGroup(name string) error {
 	if strings.Trim(name, letters) != "" {
-		return fmt.Errorf("--group %q: a name is letters, digits, - and _", name)
+		return fmt.Errorf("group %q: a name is letters, digits, - and _", name)
 	}
 	return nil
 }
