@@ -31,8 +31,9 @@
 // When a partition moves as planned, what is in hand is finished and acknowledged, or
 // written into the cursor, and the server has said that it knows, before the next owner
 // starts: nothing is repeated. When its owner is lost, the next one of a Durable asks for
-// what was in hand at once instead of waiting for the [AckWait]: that, and nothing else, is
-// repeated. That of a Cursor goes on from the cursor, which is at most [CursorEvery] old.
+// what was in hand at once instead of waiting for the [AckWait] (it has to wait through a
+// JetStream domain, or another API prefix): that, and nothing else, is repeated. That of a
+// Cursor goes on from the cursor, which is at most [CursorEvery] old.
 //
 // A partition whose messages fail, or take long, holds up no other. Of a Cursor, at most
 // 512 messages of a partition, or 2 MiB, wait in the worker, and as many as [PullBatch] says

@@ -66,7 +66,8 @@ func InFlightPerWorker(n int) Option { return func(o *options) { o.perWorker = n
 // AckWait is after how long without a sign of life the server gives a message out
 // again. While the function works, or the message waits for it, signs of life are sent by
 // themselves, every third of it, so that it need not be as long as the longest work. A
-// partition's next owner does not wait for it. For NewDurable. Default: 30 s. Range: 1 s to 1 h.
+// partition's next owner does not wait for it, but through a JetStream domain or another API
+// prefix. For NewDurable. Default: 30 s. Range: 1 s to 1 h.
 func AckWait(d time.Duration) Option {
 	return func(o *options) { o.ackWait, o.notCursor = d, append(o.notCursor, "AckWait") }
 }
