@@ -38,7 +38,7 @@ type Leading struct {
 	// Workers is what it thinks of sessions, sorted by worker ID.
 	Workers []Seen `json:"workers,omitempty"`
 	// Unassigned are partitions that have no owner, sorted by ID, without their labels: the
-	// first 500, fewer where IDs are long.
+	// first few hundred, as many as 16 KiB have room for, where each takes its ID and 32 bytes.
 	Unassigned []Partition `json:"unassigned,omitempty"`
 }
 

@@ -55,7 +55,8 @@ type Snapshot struct {
 	// in the plan; in the natural order of their IDs.
 	Workers []Worker `json:"workers,omitempty"`
 	// Partitions are those that the plan names, and those of which the leader says that they
-	// have no owner: it names the first 500, Counts.Unassigned is all of them. Sorted by ID.
+	// have no owner: it names the first few hundred, see [parti.Leading], and
+	// Counts.Unassigned is all of them. Sorted by ID.
 	Partitions []Partition `json:"partitions,omitempty"`
 
 	// Unreadable are records that this release cannot read. Nothing is known of them.

@@ -81,7 +81,8 @@ func newPartitions(s *Streams, g *global) *cobra.Command {
 		Use:   "partitions [PATTERN]",
 		Short: "List the partitions, their owners, and why they are there",
 		Long: `List the partitions that the plan names. A pattern is a NATS subject: * stands for one token, and
-> at the end for all that follow. What has no owner is in no record: the leader names the first 500.
+> at the end for all that follow. What has no owner is in no record: the leader names the first few
+hundred.
 
 Off a terminal the columns are: partition, state, owner, next, weight, why, token, pinned, banned,
 note.`,
