@@ -120,7 +120,8 @@ type Config struct {
 	StuckAfter time.Duration `yaml:"stuck_after" env:"STUCK_AFTER"`
 
 	// MaxFreeze is the longest that an isolated worker under Freeze goes on before it
-	// fences after all. Default 0: no limit. Under Fence it must be 0; otherwise it
+	// fences after all, counted from the end of the trust in its session: contexts end then,
+	// and Hard FenceMargin later. Default 0: no limit. Under Fence it must be 0; otherwise it
 	// must be at least SessionTTL.
 	MaxFreeze time.Duration `yaml:"max_freeze" env:"MAX_FREEZE"`
 

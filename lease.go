@@ -47,7 +47,8 @@ var ended = func() context.Context {
 // ends when the drain has taken longer than Config.DrainTimeout, when the time for
 // stopping is over, or when the session is known to be lost. Under [Fence] it ends as
 // well when ownership can no longer be proved, so before anybody else can be given the
-// partition; under [Freeze] it goes on through isolation, until Config.MaxFreeze is over.
+// partition; under [Freeze] it goes on through isolation, until Config.MaxFreeze, if that is
+// set, and FenceMargin are over.
 // Its [context.Cause] says which. Once it has ended, drop everything and return. It
 // ends as well when Run has returned.
 func (l Lease) Hard() context.Context {
