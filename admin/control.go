@@ -34,8 +34,8 @@ type Order struct {
 // A Change is what became of an order.
 type Change struct {
 	Control plan.Control `json:"control"`
-	// Already says that it stood, in the same words: nothing was written. Before is what
-	// stood and was replaced, or taken back.
+	// Already says that it stood, until the same time: nothing was written, whoever had wanted
+	// it, and why. Before is what stood and was replaced, or taken back.
 	Already bool          `json:"already,omitempty"`
 	Before  *plan.Control `json:"before,omitempty"`
 }
