@@ -53,7 +53,7 @@ in. It speaks HTTP: off this machine put something that speaks TLS in front.`,
 	f.StringVar(&x.token, "token", "", "the `token` to ask for; also PARTI_CONSOLE_TOKEN")
 	f.BoolVar(&x.readOnly, "read-only", false, "show, and do not steer")
 	f.BoolVar(&x.unguarded, "insecure", false, "let in whoever reaches it")
-	f.StringVar(&x.who, "as", "", "who steers, for the record; without it, the `user` of this process at its host")
+	f.StringVar(&x.who, "as", "", "who steers, for the record; without it, the `user` of this process at its host, or, where it has not made the token itself, the address that a request comes from")
 	return cmd
 }
 
