@@ -20,7 +20,8 @@ const (
 	// Worker runs partitions. It makes nothing that stays: see consumer.WithoutCreate.
 	Worker Role = "worker"
 	// Provisioner makes the group's bucket, the consumers and the bucket of cursors, makes
-	// the group's bucket anew when it was lost, mends its settings, and removes leftovers:
+	// the group's bucket anew when it was lost, has its stream led by another server when a
+	// write hangs there, mends its settings, and removes leftovers:
 	// see consumer.ProvisionOnly. A worker that has both roles needs nobody to provide for it.
 	Provisioner Role = "provisioner"
 	// Observer reads the group's bucket, follows it, and asks workers about themselves: all
