@@ -6,9 +6,10 @@ import (
 )
 
 // Config is what a worker is and how patient it is. It is plain data: its zero
-// value is a good default for every field, and any library that knows
-// [time.Duration] loads it from YAML ("session_ttl: 15s") or from the environment
-// (SESSION_TTL=15s, after a prefix of your own) by the field tags.
+// value is a good default for every field, and libraries that know [time.Duration] and
+// the field tags load it from YAML ("session_ttl: 15s"), such as go.yaml.in/yaml, or from
+// the environment (SESSION_TTL=15s, after a prefix of your own), such as
+// github.com/caarlos0/env.
 //
 // The workers of a group may differ in all of it, also while a change is being rolled
 // out. The leader's values are in force of LostAfter, EmergencyGrace, RecoveryGrace,
