@@ -14,8 +14,9 @@ import (
 // The workers of a group may differ in all of it, also while a change is being rolled
 // out. The leader's values are in force of LostAfter, EmergencyGrace, RecoveryGrace,
 // SettleTime, ColdStartWindow, ScaleWindow, ExpectedWorkers, Cooldown, RestartGrace and
-// RefreshInterval, and since any worker may lead, all should have the same; everything else
-// is each worker's own.
+// RefreshInterval, and since any worker may lead, all should have the same; so they should of
+// HeartbeatInterval, since the leader holds everybody to its own. Everything else is each
+// worker's own.
 //
 // Durations must be at least a millisecond where they are not zero, and at most 720 h.
 type Config struct {
@@ -56,7 +57,8 @@ type Config struct {
 	Labels map[string]string `yaml:"labels" env:"LABELS"`
 
 	// HeartbeatInterval is how often the session is renewed; each renewal is one
-	// small write. Default 1 s; 50 ms to a third of SessionTTL.
+	// small write. The leader gives nothing new to whoever has not renewed for more than
+	// three of its own. Default 1 s; 50 ms to a third of SessionTTL.
 	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" env:"HEARTBEAT_INTERVAL"`
 
 	// SessionTTL is how long a session lasts without renewal. Under Fence a silent
