@@ -9,7 +9,7 @@ import (
 // State is what one worker is doing:
 //
 //	Init → ClaimingID → WaitingAssignment → Stable ⇄ Degraded → ShuttingDown → Stopped
-//	            ↑                              │         │
+//	            ↑                              ↕         ↕
 //	            └─────────── Fenced ◄──────────┴─────────┘
 //
 // It is independent of what the group is doing, which its leader says in
@@ -30,7 +30,8 @@ const (
 	// on with what it has, and starts nothing new once its session is not trusted any more.
 	StateDegraded
 	// StateFenced: its session is lost, or could not be proved in time. It stops
-	// everything and then joins anew.
+	// everything, and then joins anew, or, where its session can be proved again after all,
+	// starts again what it is granted.
 	StateFenced
 	// StateShuttingDown: it drains what it runs and takes nothing new.
 	StateShuttingDown
