@@ -39,13 +39,18 @@ heartbeat_interval: 200ms
 probe_interval: 100ms
 lost_after: 1s
 leader_ttl: 2s
-settle_time: 200ms
-scale_window: 400ms
 cold_start_window: 20s
 cooldown: -1ns
 emergency_grace: 1s
 recovery_grace: 500ms
 `
+
+// windows are short ones, for tests in which workers come and go, and long ones for those
+// that begin with all that are expected, however late one of them is.
+const (
+	windows = "settle_time: 200ms\nscale_window: 400ms\n"
+	patient = "settle_time: 20s\nscale_window: 20s\n"
+)
 
 const testTime = 60 * time.Second
 
@@ -59,6 +64,9 @@ type scene struct {
 func newScene(t *testing.T, config string, args ...string) *scene {
 	t.Helper()
 	s := &scene{t: t, dir: t.TempDir()}
+	if !strings.Contains(config, "settle_time") {
+		config += windows
+	}
 	s.args = append([]string{"run", "--json", "--group", "g", "--config", s.file("config.yaml", quick+config)}, args...)
 	return s
 }

@@ -190,7 +190,7 @@ func TestRunTwoSignals(t *testing.T) {
 // Exit codes say what becomes of a partition.
 func TestRunCodes(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "", "--partitions", "3", "--expected-workers", "2", "--done-on-success", "--reject-code", "75").nats()
+	s := newScene(t, patient, "--partitions", "3", "--expected-workers", "2", "--done-on-success", "--reject-code", "75").nats()
 	mark := filepath.Join(s.dir, "mark")
 	script := `echo "$PARTI_WORKER {worker} {partition} {token} $PARTI_TOKEN"
 		case $PARTI_PARTITION in
@@ -226,7 +226,7 @@ func TestRunCodes(t *testing.T) {
 // What the first process of a command says counts, although others go on after it.
 func TestRunCodesBesideOthers(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "", "--partitions", "2", "--expected-workers", "2", "--done-on-success", "--reject-code", "75").nats()
+	s := newScene(t, patient, "--partitions", "2", "--expected-workers", "2", "--done-on-success", "--reject-code", "75").nats()
 	mark := filepath.Join(s.dir, "mark")
 	script := `echo "here"
 		sleep 600 & echo "pid $!"
