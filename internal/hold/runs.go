@@ -143,7 +143,7 @@ func (m *Machine) exited(l plan.Lease, how How) {
 		return
 	}
 	switch {
-	case how == Done || how == Rejected:
+	case how == Done, how == Rejected && r.end == open:
 		s.rest = rest{final: true, how: how}
 	case s.rest.final: // given up while it ran
 	case r.end != open: // it was asked to, and may come back as soon as anything may start
