@@ -249,7 +249,7 @@ func (c *claim) find(rec Record, sent time.Time, tries *retry) {
 		switch {
 		case ok && s.Nonce == c.writing.Nonce && s.Tombstone == nil:
 			c.stored(r.Rev, sent)
-		case r.Rev == rec.Rev, r.Gone && rec.Rev == 0 && r.Rev == 0:
+		case r.Rev == rec.Rev, r.Gone && rec.Rev == 0: // a marker may stand where nobody is
 			c.after(c.life, "claim", tries.pause(c.desk), func() { c.put(rec, sent, tries) })
 		default:
 			c.answer = ""

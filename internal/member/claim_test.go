@@ -274,20 +274,27 @@ func isClaim(op Op) bool {
 
 func TestClaimWithoutAnAnswer(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		f    fault
+		name   string
+		f      fault
+		marked bool // somebody was there, and is gone
 	}{
-		{"stored", fault{err: kv.ErrUnknown, stored: true}},
-		{"not stored", fault{err: kv.ErrUnknown}},
-		{"stored later", fault{err: kv.ErrUnknown, late: 3 * time.Second}},
-		{"not sent", fault{err: kv.ErrUnavailable}},
+		{"stored", fault{err: kv.ErrUnknown, stored: true}, false},
+		{"not stored", fault{err: kv.ErrUnknown}, false},
+		{"not stored, over a marker", fault{err: kv.ErrUnknown}, true},
+		{"stored later", fault{err: kv.ErrUnknown, late: 3 * time.Second}, false},
+		{"stored later, over a marker", fault{err: kv.ErrUnknown, late: 3 * time.Second}, true},
+		{"not sent", fault{err: kv.ErrUnavailable}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			n := 0
+			var at Key
 			w.fault = func(_ *box, op Op) fault {
 				if isClaim(op) && n == 0 {
 					n++
+					if at = op.Do.(Put).Record.Key; c.marked {
+						w.store.put(Put{Record: Record{Key: at, Gone: true}})
+					}
 					return c.f
 				}
 				return fault{}
@@ -295,8 +302,8 @@ func TestClaimWithoutAnAnswer(t *testing.T) {
 			b := w.start(w.config("me"))
 			w.must("the claim", 3*time.Second, b.claimed)
 			w.run(10 * time.Second)
-			if n != 1 || len(w.store.sessions()) != 1 {
-				t.Errorf("%d faults, sessions %v: want one of each", n, w.store.sessions())
+			if got := w.store.sessions(); n != 1 || len(got) != 1 || got[0] != at.Name {
+				t.Errorf("%d faults, sessions %v: want one of each, %s", n, got, at.Name)
 			}
 			if got := len(saw[event.SessionLost](b)); got != 0 {
 				t.Errorf("lost its session %d times", got)
