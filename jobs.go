@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parti-go/parti/event"
@@ -40,7 +41,9 @@ type jobs struct {
 	following []member.Follow
 	follower  *job
 	nonce     string
-	answerers [2]*job // to probes, and to questions
+	worker    atomic.Pointer[string] // the ID, for who probes
+	answerers [2]*job                // to probes, and to questions
+	watching  bool
 	watcher   *job
 }
 
@@ -76,7 +79,10 @@ func (o *job) end() {
 }
 
 // start begins what is always wanted.
-func (j *jobs) start() { j.begin(nil, j.connection) }
+func (j *jobs) start() {
+	j.worker.Store(new(string))
+	j.begin(nil, j.connection)
+}
 
 // set makes it so. It is called by the loop alone.
 func (j *jobs) set(rd member.Ready) {
@@ -87,22 +93,24 @@ func (j *jobs) set(rd member.Ready) {
 			j.follower = j.begin(j.follower, func(ctx context.Context) { j.follow(ctx, kinds) })
 		}
 	}
+	if id := rd.WorkerID; *j.worker.Load() != id {
+		j.worker.Store(&id)
+	}
 	if rd.Answering != j.nonce {
 		j.nonce = rd.Answering
 		for _, a := range j.answerers {
 			a.end()
 		}
-		if worker, nonce := rd.WorkerID, j.nonce; nonce != "" {
-			j.answerers[0] = j.begin(j.answerers[0], func(ctx context.Context) { j.answerProbes(ctx, worker, nonce) })
+		if nonce := j.nonce; nonce != "" {
+			j.answerers[0] = j.begin(j.answerers[0], func(ctx context.Context) { j.answerProbes(ctx, nonce) })
 			j.answerers[1] = j.begin(j.answerers[1], func(ctx context.Context) { j.answer(ctx, wire.AboutName(nonce), j.about) })
 		}
 	}
-	if j.watch != nil && rd.Leading != (j.watcher != nil) {
-		if rd.Leading {
-			j.watcher = j.among(&j.source, nil, j.watchSource)
+	if j.watch != nil && rd.Leading != j.watching {
+		if j.watching = rd.Leading; j.watching {
+			j.watcher = j.among(&j.source, j.watcher, j.watchSource)
 		} else {
 			j.watcher.end()
-			j.watcher = nil
 		}
 	}
 }
@@ -155,13 +163,16 @@ type answer struct {
 	Session string `json:"session"`
 }
 
-// answerProbes lets this session be probed until ctx ends.
-func (j *jobs) answerProbes(ctx context.Context, worker, nonce string) {
-	text, err := json.Marshal(answer{Worker: worker, Session: nonce})
-	if err != nil {
-		panic(err) // two strings
-	}
-	j.answer(ctx, nonce, func(context.Context) []byte { return text })
+// answerProbes lets this session be probed until ctx ends: it may be while it still claims
+// an ID.
+func (j *jobs) answerProbes(ctx context.Context, nonce string) {
+	j.answer(ctx, nonce, func(context.Context) []byte {
+		text, err := json.Marshal(answer{Worker: *j.worker.Load(), Session: nonce})
+		if err != nil {
+			panic(err) // two strings
+		}
+		return text
+	})
 }
 
 // answer answers to a name until ctx ends.

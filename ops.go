@@ -203,13 +203,13 @@ func (o *operator) list(id int) {
 		defer cancel()
 		answered := make(chan member.Answer, 1)
 		o.lists.Go(func() {
-			defer func() {
+			a := member.Answer{ID: id, Sent: sent, Err: errGoexit}
+			defer func() { answered <- a }()
+			defer func() { // before the answer, after which it may be asked again
 				o.mu.Lock()
 				o.listing = false
 				o.mu.Unlock()
 			}()
-			a := member.Answer{ID: id, Sent: sent, Err: errGoexit}
-			defer func() { answered <- a }()
 			a.Partitions, a.Err = o.listPartitions(ctx)
 		})
 		select {

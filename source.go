@@ -27,7 +27,8 @@ type PartitionSource interface {
 // Watch calls changed whenever ListPartitions may have more to say, and returns
 // when ctx ends, or with an error when it cannot watch; it is called again then,
 // after a second at first and a minute at the most. It is called while this worker
-// leads. changed may be called at any time, from any goroutine, and never waits.
+// leads, and not again before the last call has returned. changed may be called at any
+// time, from any goroutine, and never waits.
 type Watcher interface {
 	Watch(ctx context.Context, changed func()) error
 }
