@@ -4,7 +4,8 @@
 //
 // One Machine is one term. Its life:
 //
-//	New(found)  -> the first commit takes the term: a head, nothing else.
+//	New(found)  -> the first commit takes the term: a head, and what is rebuilt with
+//	               it where the store was lost.
 //	Step(facts) -> sessions, probes, listings, controls: the roster says who is
 //	               there and whose session has provably ended (package roster).
 //	Ready()     -> decide.go turns facts into wishes, each with a reason and a due
