@@ -45,9 +45,7 @@ func newHub(c *Cursor) *hub {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.run.Go(h.place)
-	if c.opts.every > 0 {
-		h.run.Go(h.write)
-	}
+	h.run.Go(h.write)
 	return h
 }
 
@@ -262,7 +260,7 @@ func (h *hub) merge() bool {
 // write writes the cursors of those that are at work, and now and then those of the
 // others, so that their next owner need not read what there is nothing of theirs in.
 func (h *hub) write() {
-	tick := time.NewTicker(h.cursor.opts.every)
+	tick := time.NewTicker(cmp.Or(h.cursor.opts.every, time.Second))
 	defer tick.Stop()
 	for {
 		select {
@@ -303,7 +301,8 @@ func (h *hub) due(now time.Time) (due []*tenure) {
 		if !t.writing.TryLock() {
 			continue
 		}
-		if now.Sub(t.have.Written) >= idleEvery {
+		if now.Sub(t.have.Written) >= idleEvery && now.Sub(t.looked) >= idleEvery {
+			t.looked = now // where it has not got on, nothing is written
 			due = append(due, t)
 		}
 		t.writing.Unlock()

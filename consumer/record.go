@@ -42,19 +42,17 @@ const schema = 1
 
 // keyOf is the key of a partition's cursor: what a key may not contain, and = itself, is
 // written in hexadecimal.
-func keyOf(stream, partition string) string {
+func keyOf(stream, partition string) string { return keyed(stream) + "." + keyed(partition) }
+
+// keyed is a name as it stands in a key.
+func keyed(name string) string {
 	var b strings.Builder
-	for i, s := range []string{stream, partition} {
-		if i > 0 {
-			b.WriteByte('.')
-		}
-		for j := range len(s) {
-			c := s[j]
-			if c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
-				b.WriteByte(c)
-			} else {
-				fmt.Fprintf(&b, "=%02X", c)
-			}
+	for i := range len(name) {
+		c := name[i]
+		if c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
 		}
 	}
 	return b.String()
@@ -161,8 +159,8 @@ func (t *tenure) claim(ctx context.Context) error {
 	return failed
 }
 
-// write writes the cursor if it says something new.
-func (t *tenure) write(ctx context.Context, h *hub, clean bool) {
+// write writes the cursor if it says something new, and reports whether it stands as it is.
+func (t *tenure) write(ctx context.Context, h *hub, clean bool) bool {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
@@ -178,14 +176,16 @@ func (t *tenure) write(ctx context.Context, h *hub, clean bool) {
 	t.moved = false
 	h.mu.Unlock()
 	if !rec.Begun || reflect.DeepEqual(rec, t.have) {
-		return
+		return true
 	}
 	if err := t.replace(ctx, &rec); err != nil {
 		h.mu.Lock()
 		t.moved = true
 		h.mu.Unlock()
 		t.noted(err)
+		return false
 	}
+	return true
 }
 
 // release writes the last cursor of a lease.

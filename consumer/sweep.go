@@ -214,7 +214,8 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 // Sweep reports the cursors of this group, stream and subject whose partitions are not
 // among those given, and removes those that nobody has written for the grace, and after
 // which no message has come. Anybody may call it, again and again, with all partitions that
-// there are. A partition that comes back after that begins as one that was never seen, see
+// there are. The grace is counted from when the last owner has written, by its clock, and by
+// the clock of who calls: let it be long beside what the two may differ. A partition that comes back after that begins as one that was never seen, see
 // [StartAt]. What could not be done with one cursor is its Why, and part of the error; the
 // others are swept.
 //
@@ -232,7 +233,7 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 	if err != nil {
 		return nil, fmt.Errorf("consumer: look at bucket %s: %w", c.opts.bucket, err)
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+c.name+".>"))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keyed(c.name)+".>"))
 	if err != nil {
 		return nil, fmt.Errorf("consumer: list the keys of bucket %s: %w", c.opts.bucket, err)
 	}
@@ -266,7 +267,7 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) (l Leftover, err error) {
 	one, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	partition, odd := partitionOf(strings.TrimPrefix(key, c.name+"."))
+	partition, odd := partitionOf(strings.TrimPrefix(key, keyed(c.name)+"."))
 	m, err := c.stored(one, "KV_"+c.opts.bucket, which{Last: "$KV." + c.opts.bucket + "." + key})
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound), err == nil && isMarker(m.Header):
@@ -314,7 +315,7 @@ func isMarker(h nats.Header) bool {
 	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// partitionOf undoes what keyOf does to a partition's ID.
+// partitionOf undoes what keyed does to a partition's ID.
 func partitionOf(key string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(key); i++ {

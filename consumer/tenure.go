@@ -44,6 +44,7 @@ type tenure struct {
 	have    record     // as it was written last
 	rev     uint64     // the sequence of the cursor in its bucket
 	unsure  bool       // the beginning may have been written, but that was not answered
+	looked  time.Time  // when it was idle, and its cursor was due
 }
 
 // A letter is a message in this process.
@@ -216,11 +217,19 @@ func (t *tenure) process(ctx context.Context, h *hub, x *letter) {
 		if done {
 			t.finish(h, x)
 			if t.opts.every == 0 {
-				t.write(t.lease.Hard(), h, false)
+				t.insist(ctx, h)
 			}
 			return
 		}
 		pause(ctx, wait)
+	}
+}
+
+// insist writes the cursor, again and again for as long as the partition is to be worked
+// at: the next message waits for it.
+func (t *tenure) insist(ctx context.Context, h *hub) {
+	for tries := 1; !t.write(t.lease.Hard(), h, false) && ctx.Err() == nil; tries++ {
+		pause(ctx, again(tries))
 	}
 }
 

@@ -468,6 +468,69 @@ func TestCursorCutOffFromAnotherStream(t *testing.T) {
 	})
 }
 
+// A cursor that is written after each message holds up the next one until it stands, however
+// long its bucket is away.
+func TestCursorBeforeTheNext(t *testing.T) {
+	t.Parallel()
+	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
+	makeStreams(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
+	publish := func(text string) {
+		t.Helper()
+		if _, err := js.Publish(t.Context(), "s.p", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const enough = 3 // failures, so that it is seen to insist
+	failed := make(chan error, enough)
+	s := newStrangerOf(t, js, "g", "S", "s.{partition}", consumer.Observe(func(x consumer.Trouble) {
+		select {
+		case failed <- x.Err:
+		default:
+		}
+	}))
+	publish("1")
+	ended, stop := s.run(1)
+	s.gets("1")
+	for late := time.Now().Add(patience); ; { // until its cursor stands
+		n, err := s.cursor.Pending(t.Context(), "p")
+		if err == nil && n == 0 {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatalf("%d, %v", n, err)
+		}
+	}
+	if err := js.DeleteKeyValue(t.Context(), "shared"); err != nil {
+		t.Fatal(err)
+	}
+	publish("2")
+	s.gets("2")
+	publish("3")
+	for range enough {
+		select {
+		case <-failed:
+		case <-time.After(patience):
+			t.Fatal("it does not insist")
+		}
+	}
+	select {
+	case text := <-s.came:
+		t.Errorf("%s comes before the cursor stands", text)
+	default:
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "shared"}); err != nil {
+		t.Fatal(err)
+	}
+	s.gets("3")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n, err := s.cursor.Pending(t.Context(), "p"); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
 // A former owner cannot move the cursor once the next one has begun, and hears why.
 func TestCursorZombieCannotMoveIt(t *testing.T) {
 	t.Parallel()

@@ -24,13 +24,19 @@ type stranger struct {
 
 func newStranger(t *testing.T, js jetstream.JetStream, group, subject string) *stranger {
 	t.Helper()
+	return newStrangerOf(t, js, group, "S", subject)
+}
+
+func newStrangerOf(t *testing.T, js jetstream.JetStream, group, stream, subject string, opts ...consumer.Option) *stranger {
+	t.Helper()
 	const room = 100
 	s := &stranger{t: t, came: make(chan string, room)}
 	var err error
-	s.cursor, err = consumer.NewCursor(t.Context(), js, group, "S", subject, func(_ context.Context, m *consumer.Msg) error {
+	opts = append([]consumer.Option{consumer.CursorBucket("shared"), consumer.CursorEvery(0)}, opts...)
+	s.cursor, err = consumer.NewCursor(t.Context(), js, group, stream, subject, func(_ context.Context, m *consumer.Msg) error {
 		s.came <- string(m.Data)
 		return nil
-	}, consumer.CursorBucket("shared"), consumer.CursorEvery(0))
+	}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

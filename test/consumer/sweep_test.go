@@ -13,6 +13,7 @@ import (
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/consumer"
+	"github.com/parti-go/parti/test/natstest"
 )
 
 type sweeper interface {
@@ -187,6 +188,33 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The cursors of a stream are found whatever its name is, and those of another are not.
+func TestSweepOfAnyName(t *testing.T) {
+	t.Parallel()
+	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
+	const odd, plain = "A@B", "A"
+	for stream, subject := range map[string]string{odd: "odd.{partition}", plain: "plain.{partition}"} {
+		makeStreams(t, js, jetstream.StreamConfig{Name: stream, Subjects: []string{strings.Replace(subject, "{partition}", "*", 1)}})
+		if _, err := js.Publish(t.Context(), strings.Replace(subject, "{partition}", "p", 1), []byte(stream)); err != nil {
+			t.Fatal(err)
+		}
+		s := newStrangerOf(t, js, "g", stream, subject)
+		ended, stop := s.run(1)
+		s.gets(stream)
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for stream, subject := range map[string]string{odd: "odd.{partition}", plain: "plain.{partition}"} {
+		s := newStrangerOf(t, js, "g", stream, subject)
+		left, err := s.cursor.Sweep(t.Context(), []parti.Partition{{ID: "q"}}, consumer.MinGrace)
+		if err != nil || len(left) != 1 || left[0].Partition != "p" || left[0].Pending != 0 {
+			t.Errorf("%s: %+v, %v", stream, left, err)
+		}
+	}
 }
 
 // What is wrong with one cursor is said of it, and the others are swept.

@@ -1,0 +1,24 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+)
+
+// The cursor of an idle partition is due now and then, also where it says nothing new.
+func TestIdleIsDueNowAndThen(t *testing.T) {
+	now := time.Now()
+	idle := &tenure{have: record{Written: now.Add(-time.Hour)}}
+	fresh := &tenure{have: record{Written: now}}
+	h := &hub{tenures: map[*tenure]struct{}{idle: {}, fresh: {}}}
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{
+		{0, 1}, {time.Second, 0}, {idleEvery - time.Second, 0}, {idleEvery, 2}, {idleEvery + time.Second, 0}, {2 * idleEvery, 2},
+	} {
+		if got := len(h.due(now.Add(c.after))); got != c.want {
+			t.Errorf("after %v: %d are due, want %d", c.after, got, c.want)
+		}
+	}
+}
