@@ -2,6 +2,7 @@ package fence
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,17 +20,17 @@ import (
 // It does not work through a JetStream domain or another prefix of the API.
 type Bucket struct {
 	js     jetstream.JetStream
-	stream jetstream.Stream
+	stream string
 	prefix string
 }
 
 // NewBucket looks at the bucket, which must be there.
 func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Bucket, error) {
-	s, err := find(ctx, js, "KV_"+bucket)
-	if err != nil {
+	stream := "KV_" + bucket
+	if _, err := find(ctx, js, stream); err != nil {
 		return nil, fmt.Errorf("fence: bucket %s: %w", bucket, err)
 	}
-	return &Bucket{js: js, stream: s, prefix: "$KV." + bucket + "."}, nil
+	return &Bucket{js: js, stream: stream, prefix: "$KV." + bucket + "."}, nil
 }
 
 // tries is how often a write is tried over that of somebody else.
@@ -51,18 +52,18 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 	subject := b.prefix + key
 	for try := 1; ; try++ {
 		var last uint64
-		old, err := newest(ctx, b.stream, subject)
+		old, err := newest(ctx, b.js, b.stream, subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 		case err != nil:
 			return 0, fmt.Errorf("fence: read %s: %w", subject, err)
 		default:
-			last = old.Sequence
-			if have := tokenOf(old.Header); have > token {
+			last = old.seq
+			if have := tokenOf(old.header); have > token {
 				return 0, &TokenError{What: subject, Have: have, Mine: token}
 			}
 			if keep {
-				value = old.Data
+				value = old.data
 			}
 		}
 		m := nats.NewMsg(subject)
@@ -75,6 +76,9 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		case !stale(err) || try == tries:
 			return 0, fmt.Errorf("fence: write %s: %w", subject, err)
 		}
+		if !pause(ctx, time.Duration(try)*time.Millisecond) {
+			return 0, context.Cause(ctx)
+		}
 	}
 }
 
@@ -83,11 +87,50 @@ func find(ctx context.Context, js jetstream.JetStream, name string) (jetstream.S
 	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
 }
 
-// newest is the last message of a subject.
-func newest(ctx context.Context, s jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-		return s.GetLastMsgForSubject(ctx, subject)
+// A message is one of a stream.
+type message struct {
+	seq    uint64
+	header nats.Header
+	data   []byte
+}
+
+// newest asks the leader of a stream for the last message of a subject. The client's own
+// call asks any replica where the stream allows it, as buckets do: one that lags does not
+// have what was written last, and the rightful owner would be refused again and again.
+func newest(ctx context.Context, js jetstream.JetStream, stream, subject string) (m message, err error) {
+	request, err := json.Marshal(struct {
+		Last string `json:"last_by_subj"`
+	}{subject})
+	if err != nil {
+		return m, err
+	}
+	reply, err := ask(ctx, func(ctx context.Context) (*nats.Msg, error) {
+		return js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, request)
 	})
+	if err != nil {
+		return m, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Seq    uint64 `json:"seq"`
+			Header []byte `json:"hdrs"`
+			Data   []byte `json:"data"`
+		} `json:"message"`
+	}
+	switch err := json.Unmarshal(reply.Data, &answer); {
+	case err != nil:
+		return m, err
+	case answer.Error != nil && answer.Error.ErrorCode == noMessage:
+		return m, jetstream.ErrMsgNotFound
+	case answer.Error != nil:
+		return m, answer.Error
+	}
+	m.seq, m.data = answer.Message.Seq, answer.Message.Data
+	if len(answer.Message.Header) > 0 {
+		m.header, err = nats.DecodeHeadersMsg(answer.Message.Header)
+	}
+	return m, err
 }
 
 // ask makes a request that changes nothing. It makes it again for as long as ctx allows
@@ -139,10 +182,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// JetStream's errors when the condition of a write does not hold, or is not known to hold.
+// Errors of JetStream.
 const (
-	wrongLast = 10071
-	inFlight  = 10164
+	noMessage = 10037 // there is no such message
+	wrongLast = 10071 // the condition of a write does not hold
+	inFlight  = 10164 // it is not known whether it holds
 )
 
 func stale(err error) bool {

@@ -9,6 +9,10 @@
 // It can from when the new owner has written there for the first time: so the new owner
 // does that before anything else. [Publisher] does it by itself; a [Bucket] has Claim;
 // in SQL, see [Rows].
+//
+// A user of NATS needs the permission to publish to $JS.API.STREAM.INFO and
+// $JS.API.STREAM.MSG.GET of the stream (of a bucket: KV_<bucket>), and to what it writes:
+// the keys ($KV.<bucket>.<key>), or the fence and the messages.
 package fence
 
 import (

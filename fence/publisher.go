@@ -22,7 +22,7 @@ import (
 // same time.
 type Publisher struct {
 	js     jetstream.JetStream
-	stream jetstream.Stream
+	stream string
 	fence  string
 	token  uint64
 	last   uint64        // the sequence of our message under fence
@@ -41,12 +41,12 @@ func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence str
 	if r := s.CachedInfo().Config.Retention; r != jetstream.LimitsPolicy {
 		return nil, fmt.Errorf("fence: stream %s has retention %v, and may lose the fence: use one with limits", stream, r)
 	}
-	b := &Bucket{js: js, stream: s}
+	b := &Bucket{js: js, stream: stream}
 	last, err := b.write(ctx, fence, nil, token, false)
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{js: js, stream: s, fence: fence, token: token, last: last, turn: make(chan struct{}, 1)}, nil
+	return &Publisher{js: js, stream: stream, fence: fence, token: token, last: last, turn: make(chan struct{}, 1)}, nil
 }
 
 // Publish publishes the message, with the token in a header, and waits until it is stored.
@@ -91,12 +91,12 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 // refused says whether it was the fence that did not hold, or another condition of the
 // message.
 func (p *Publisher) refused(ctx context.Context, m *nats.Msg, refusal error) error {
-	now, err := newest(ctx, p.stream, p.fence)
-	if err == nil && now.Sequence == p.last {
+	now, err := newest(ctx, p.js, p.stream, p.fence)
+	if err == nil && now.seq == p.last {
 		return fmt.Errorf("fence: publish to %s: %w", m.Subject, refusal)
 	}
 	if err == nil {
-		switch have := tokenOf(now.Header); {
+		switch have := tokenOf(now.header); {
 		case have > p.token:
 			return &TokenError{What: p.fence, Have: have, Mine: p.token}
 		case have == p.token:

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -110,6 +111,46 @@ func TestBucket(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// What was written last is asked of the leader alone: a replica may lag. This user may ask
+// no other.
+func TestTheLeaderIsAsked(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}},
+		}}}
+	})
+	js, err := jetstream.New(natstest.Connect(t, ns, nats.UserInfo("u", "p")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}, AllowDirect: true}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := fence.NewBucket(within(t), js, "accounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token := uint64(1); token < 3; token++ {
+		if _, err := b.Put(within(t), "alice", []byte("10"), token); err != nil {
+			t.Error(err)
+		}
+		p, err := fence.NewPublisher(within(t), js, "OUT", "fence.p", token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Publish(within(t), &nats.Msg{Subject: "out.p"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := b.Claim(within(t), "alice", 1); !errors.Is(err, fence.ErrFenced) {
+		t.Errorf("the zombie: %v", err)
+	}
 }
 
 // A sleeper does something before it publishes, once.
