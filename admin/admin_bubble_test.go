@@ -324,7 +324,10 @@ func TestEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.settled()
-		time.Sleep(time.Second) // all is told
+		if _, err := f.group.Cordon(t.Context(), "w1-0", admin.Order{For: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour) // the record is gone as well
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Error(err)
@@ -332,6 +335,7 @@ func TestEvents(t *testing.T) {
 		all := strings.Join(kinds, "\n")
 		for _, want := range []string{
 			"worker-joined w2-0 joined", ": w2-0 joined; ", "control ada: cordon w0-0 (a test)", "control-ended taken back: cordon w0-0",
+			"control-ended its time is over: cordon w1-0",
 			"worker-leaving w2-0 stops", "worker-left w2-0 has left", "phase the group is Stable",
 		} {
 			if !strings.Contains(all, want) {
@@ -377,6 +381,35 @@ func TestPausedBeforeThePlan(t *testing.T) {
 			if err := <-over; err == nil || !strings.Contains(err.Error(), "the pause is over") {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// What is done also while the group is paused is waited for no longer.
+func TestAwaitWhilePaused(t *testing.T) {
+	inBubble(t, 2, 4, func(t *testing.T, f *fleet) {
+		if _, err := f.group.Pause(t.Context(), admin.Order{For: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if s := f.snapshot(); s.Phase != plan.Paused || s.Settled {
+			t.Fatalf("%v: %s", s.Phase, s.Sentence)
+		}
+		waited := 0
+		for _, v := range admin.Verbs() {
+			ends := slices.Contains([]string{"undrain", "uncordon", "unpin", "ban", "unban", "rebalance"}, v.Name)
+			if !ends && v.Name != "resume" {
+				continue
+			}
+			waited++
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if err := v.Await(ctx, f.group, admin.Change{}, nil); (err == nil) != ends {
+				t.Errorf("%s: %v", v.Name, err)
+			}
+			cancel()
+		}
+		if waited != 7 {
+			t.Errorf("%d verbs", waited)
 		}
 	})
 }

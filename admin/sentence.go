@@ -11,7 +11,8 @@ import (
 	"github.com/parti-go/parti/plan"
 )
 
-// sentence says the most important thing, and whether all is well and at rest.
+// sentence says the most important thing, and whether all is well and at rest. It notes where
+// that is so but for a pause.
 func sentence(s *Snapshot) (text string, settled bool) {
 	c := &s.Counts
 	of := number(c.Partitions) + " " + plural(c.Partitions, "partition")
@@ -58,6 +59,7 @@ func sentence(s *Snapshot) (text string, settled bool) {
 	case idle(s) > 0:
 		return fmt.Sprintf("%s %s of them %s not running.", text, number(idle(s)), map[bool]string{true: "is", false: "are"}[idle(s) == 1]), false
 	case s.paused():
+		s.resting = true
 		return text + " Nothing moves for evenness" + until(s, plan.Pause) + ".", false
 	case s.Phase != plan.Stable:
 		return text + " The leader is " + strings.ToLower(s.Phase.String()) + ".", false

@@ -31,6 +31,7 @@ type Snapshot struct {
 	// Settled says that nothing moves, nothing waits and nobody is missing. While the group is
 	// paused, it is not.
 	Settled bool `json:"settled"`
+	resting bool // it would be settled if it were not paused
 
 	Leader  *Leader      `json:"leader,omitempty"` // nil: nobody leads
 	Term    uint64       `json:"term"`

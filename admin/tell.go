@@ -63,7 +63,11 @@ func (t *teller) control(name string, e kv.Entry) {
 			c := t.p.controls[at]
 			t.p.controls = slices.Delete(t.p.controls, at, at+1)
 			if !oneTime(c.Kind) {
-				t.say(Event{Kind: ControlEnded, Worker: c.Worker, Partition: c.Partition, Text: "taken back: " + describe(c), Control: &c})
+				text := "taken back: "
+				if !c.Until.IsZero() && !t.now().Before(c.Until) {
+					text = "its time is over: " // the record outlives the order
+				}
+				t.say(Event{Kind: ControlEnded, Worker: c.Worker, Partition: c.Partition, Text: text + describe(c), Control: &c})
 			}
 		}
 		return

@@ -244,7 +244,7 @@ worker runs on, and the drain also holds for its successor under the same ID.`,
 				return g.Undrain(ctx, c.Worker)
 			},
 			done: func(c plan.Control) string { return c.Worker + " is drained no more." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 		{
 			Name: "cordon", Takes: []string{"worker"}, Short: "Give a worker nothing new", names: []func(Snapshot) []string{workerNames}, Ends: true,
@@ -268,7 +268,7 @@ worker runs on, and the drain also holds for its successor under the same ID.`,
 				return g.Uncordon(ctx, c.Worker)
 			},
 			done: func(c plan.Control) string { return c.Worker + " is cordoned no more." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 	}
 }
@@ -305,7 +305,7 @@ there it runs elsewhere, and that is an alert.`,
 				return g.Unpin(ctx, c.Partition)
 			},
 			done: func(c plan.Control) string { return c.Partition + " is pinned no more." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 		{
 			Name: "ban", Takes: []string{"partition", "worker"}, Short: "Keep a partition away from one worker", names: []func(Snapshot) []string{partitionNames, workerNames}, Ends: true,
@@ -319,7 +319,7 @@ take it, it stays.`,
 				return g.Ban(ctx, c.Partition, c.Worker, o)
 			},
 			done: func(c plan.Control) string { return c.Partition + " is banned from " + c.Worker + "." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 		{
 			Name: "unban", Takes: []string{"partition", "worker"}, Short: "Take a ban back", names: []func(Snapshot) []string{bannedOnes, workerNames}, TakesBack: true,
@@ -331,7 +331,7 @@ take it, it stays.`,
 				return g.Unban(ctx, c.Partition, c.Worker)
 			},
 			done: func(c plan.Control) string { return c.Partition + " is banned from " + c.Worker + " no more." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 		{
 			Name: "move", Takes: []string{"partition", "worker"}, Short: "Move a partition to a worker, once", names: []func(Snapshot) []string{partitionNames, workerNames},
@@ -428,7 +428,7 @@ func groupVerbs() []Verb {
 				return g.Rebalance(ctx, o)
 			},
 			done: func(plan.Control) string { return "The leader is asked to even out." },
-			wait: awaitSettled,
+			wait: awaitRest,
 		},
 		{
 			Name: "refresh", Short: "List the partitions again",
@@ -473,12 +473,21 @@ func awaitDrained(ctx context.Context, g *Group, c plan.Control, say func(string
 const calm = 500 * time.Millisecond
 
 func awaitSettled(ctx context.Context, g *Group, _ plan.Control, say func(string)) error {
+	return afterCalm(ctx, g, say, func(now *Snapshot) bool { return now.Settled })
+}
+
+// awaitRest is awaitSettled for what is also done while the group is paused.
+func awaitRest(ctx context.Context, g *Group, _ plan.Control, say func(string)) error {
+	return afterCalm(ctx, g, say, func(now *Snapshot) bool { return now.Settled || now.resting })
+}
+
+func afterCalm(ctx context.Context, g *Group, say func(string), so func(*Snapshot) bool) error {
 	select {
 	case <-time.After(calm):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return g.AwaitSettled(ctx, func(now Snapshot) { say(now.Sentence) })
+	return g.await(ctx, func(now Snapshot) { say(now.Sentence) }, so)
 }
 
 // awaitPaused waits until the leader has heard of it: what moves by then comes to its end.

@@ -189,6 +189,10 @@ func (g *Group) left(ctx context.Context, key wire.Key) (int, error) {
 // order, and calls progress, unless nil, with each snapshot until then. A group that is
 // paused is not at rest: what is uneven waits for the end of the pause.
 func (g *Group) AwaitSettled(ctx context.Context, progress func(Snapshot)) error {
+	return g.await(ctx, progress, func(s *Snapshot) bool { return s.Settled })
+}
+
+func (g *Group) await(ctx context.Context, progress func(Snapshot), so func(*Snapshot) bool) error {
 	var last string
 	err := g.Watch(ctx, func(s Snapshot, err error) bool {
 		if err != nil {
@@ -198,7 +202,7 @@ func (g *Group) AwaitSettled(ctx context.Context, progress func(Snapshot)) error
 		if progress != nil {
 			progress(s)
 		}
-		return !s.Settled
+		return !so(&s)
 	})
 	if err != nil && last != "" {
 		return fmt.Errorf("%s: %w", last, err)
