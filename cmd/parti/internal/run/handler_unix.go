@@ -19,7 +19,6 @@ import (
 // nothing of the command is left.
 type handler struct {
 	group    string
-	worker   func() string
 	path     string
 	words    []string
 	done     bool // exit code 0 is the end
@@ -39,7 +38,7 @@ func (h *handler) Run(ctx context.Context, l parti.Lease) error {
 	}
 	h.tellTrust(g)
 	j := job{
-		Group: h.group, Worker: h.worker(), Partition: l.Partition.ID, Token: l.Token,
+		Group: h.group, Worker: l.Worker, Partition: l.Partition.ID, Token: l.Token,
 		Weight: max(l.Partition.Weight, 1), Labels: l.Partition.Labels,
 	}
 	out, err := newPipe(h.out.of(j))

@@ -40,7 +40,6 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	early.over.Store(true)
-	h.worker = mgr.WorkerID
 	if _, err := h.guards.get(ctx); err != nil { // what is wrong with it is seen at once
 		return err
 	}
