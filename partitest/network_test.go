@@ -48,7 +48,7 @@ func (b *inbox) all() []string {
 
 func (b *inbox) await(n int) []string {
 	b.t.Helper()
-	late := time.After(patience)
+	late := time.After(ample)
 	for {
 		if got := b.all(); len(got) >= n {
 			return got
@@ -369,7 +369,7 @@ func TestPartitionNodes(t *testing.T) {
 
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(ample)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for !so() {
