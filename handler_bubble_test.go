@@ -808,12 +808,12 @@ func TestRejections(t *testing.T) {
 			f := newFleet(t, parts(3)...)
 			h, n := reject(math.MaxInt32)
 			a, b := f.joinWith("a", Config{ExpectedWorkers: 2}, h), f.joinWith("b", Config{ExpectedWorkers: 2}, h)
-			time.Sleep(time.Hour)
+			time.Sleep(20 * time.Minute)
 			if n := len(f.ledger.owners()); n < 2 {
 				t.Errorf("%d of the others run", n)
 			}
-			if n := n.Load(); n < 30 || n > 120 {
-				t.Errorf("it was tried %d times in an hour", n)
+			if n := n.Load(); n < 10 || n > 40 {
+				t.Errorf("it was tried %d times in twenty minutes", n)
 			}
 			stopAll(a, b)
 		})

@@ -52,7 +52,7 @@ func TestFleets(t *testing.T) {
 	}
 	n := each * len(sim.Profiles())
 	if testing.Short() { // the next ones in each round
-		n = n/4 + 1
+		n = n/10 + 1
 	}
 	seeds, minutes := env(t, "PARTI_SIM_SEEDS", n), env(t, "PARTI_SIM_MINUTES", sim.Minutes)
 	from := env(t, "PARTI_SIM_FROM", seeds*round)
