@@ -327,7 +327,11 @@ func TestEvents(t *testing.T) {
 		if _, err := f.group.Cordon(t.Context(), "w1-0", admin.Order{For: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Hour) // the record is gone as well
+		time.Sleep(2 * time.Minute)
+		if _, err := f.group.Uncordon(t.Context(), "w1-0"); err != nil { // or the record expires, in the end
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // all is told
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Error(err)

@@ -62,13 +62,7 @@ func (t *teller) control(name string, e kv.Entry) {
 		if at >= 0 {
 			c := t.p.controls[at]
 			t.p.controls = slices.Delete(t.p.controls, at, at+1)
-			if !oneTime(c.Kind) {
-				text := "taken back: "
-				if !c.Until.IsZero() && !t.now().Before(c.Until) {
-					text = "its time is over: " // the record outlives the order
-				}
-				t.say(Event{Kind: ControlEnded, Worker: c.Worker, Partition: c.Partition, Text: text + describe(c), Control: &c})
-			}
+			t.ended(c)
 		}
 		return
 	}
@@ -86,6 +80,18 @@ func (t *teller) control(name string, e kv.Entry) {
 		text += " (" + c.Why + ")"
 	}
 	t.say(Event{Kind: ControlSet, Worker: c.Worker, Partition: c.Partition, Text: text, Control: &c})
+}
+
+// ended tells that the record of an order is gone.
+func (t *teller) ended(c plan.Control) {
+	if oneTime(c.Kind) {
+		return
+	}
+	text := "taken back: "
+	if !c.Until.IsZero() && !t.now().Before(c.Until) {
+		text = "its time is over: " // the record outlives the order
+	}
+	t.say(Event{Kind: ControlEnded, Worker: c.Worker, Partition: c.Partition, Text: text + describe(c), Control: &c})
 }
 
 func (t *teller) aside(e kv.Entry) {
