@@ -82,9 +82,14 @@ func dial(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 }
 
 // SideBySide lets more tests go side by side than there are cores, where most of them
-// wait most of the time. It is for TestMain.
+// wait most of the time, unless go test was told how many. It is for TestMain.
 func SideBySide() {
 	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if told {
+		return
+	}
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
