@@ -18,11 +18,16 @@ import (
 	"github.com/parti-go/parti/source"
 )
 
-// Most of these tests wait most of the time: more of them than there are cores go side by side.
+// Most of these tests wait most of the time: more of them than there are cores go side by
+// side, unless go test was told how many.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "4"); err != nil {
-		panic(err)
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
