@@ -214,10 +214,10 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 // Sweep reports the cursors of this group, stream and subject whose partitions are not
 // among those given, and removes those that nobody has written for the grace, and after
 // which no message has come. Anybody may call it, again and again, with all partitions that
-// there are. The grace is counted from when the last owner has written, by its clock, and by
-// the clock of who calls: let it be long beside what the two may differ. A partition that comes back after that begins as one that was never seen, see
-// [StartAt]. What could not be done with one cursor is its Why, and part of the error; the
-// others are swept.
+// there are. The grace is counted from when the last owner has written, by its clock, to now,
+// by the clock of who calls: let it be long beside what the two may differ. A partition that
+// comes back after that begins as one that was never seen, see [StartAt]. What could not be
+// done with one cursor is its Why, and part of the error; the others are swept.
 //
 // It needs the permissions of a worker.
 func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]Leftover, error) {
