@@ -105,20 +105,13 @@ func newWorld(t *testing.T, s site, retention jetstream.RetentionPolicy) *world 
 func newWorldOf(t *testing.T, s site, retention jetstream.RetentionPolicy, storage jetstream.StorageType) *world {
 	t.Helper()
 	w := &world{t: t, site: s, stream: fmt.Sprintf("S%d", streams.Add(1)), got: map[string][]int{}, sent: map[string]int{}, wake: make(chan struct{}, 1)}
-	w.js = jetStream(t, s.connect(t))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		_, err := w.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: storage,
-		})
-		if err == nil {
-			return w
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
+	w.js = natstest.JetStream(t, s.connect(t))
+	if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: w.stream, Subjects: []string{w.stream + ".in.>"}, Retention: retention, Replicas: s.replicas, Storage: storage,
+	}); err != nil {
+		t.Fatal(err)
 	}
+	return w
 }
 
 func jetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {

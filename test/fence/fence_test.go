@@ -26,23 +26,15 @@ func TestMain(m *testing.M) {
 
 func everywhere(t *testing.T, run func(t *testing.T, replicas int, connect func() jetstream.JetStream)) {
 	t.Helper()
-	js := func(t *testing.T, nc *nats.Conn) jetstream.JetStream {
-		t.Helper()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return js
-	}
 	t.Run("one", func(t *testing.T) {
 		t.Parallel()
 		ns := natstest.Start(t)
-		run(t, 1, func() jetstream.JetStream { return js(t, natstest.Connect(t, ns)) })
+		run(t, 1, func() jetstream.JetStream { return natstest.JetStream(t, natstest.Connect(t, ns)) })
 	})
 	t.Run("three", func(t *testing.T) {
 		t.Parallel()
 		c, n := natstest.StartCluster(t, 3), 0
-		run(t, 3, func() jetstream.JetStream { n++; return js(t, c.Connect(t, n%3)) })
+		run(t, 3, func() jetstream.JetStream { n++; return natstest.JetStream(t, c.Connect(t, n%3)) })
 	})
 }
 
@@ -122,10 +114,7 @@ func TestTheLeaderIsAsked(t *testing.T) {
 			Publish: &server.SubjectPermission{Deny: []string{"$JS.API.DIRECT.>"}},
 		}}}
 	})
-	js, err := jetstream.New(natstest.Connect(t, ns, nats.UserInfo("u", "p")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natstest.JetStream(t, natstest.Connect(t, ns, nats.UserInfo("u", "p")))
 	if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts"}); err != nil {
 		t.Fatal(err)
 	}
@@ -289,10 +278,7 @@ func (r rows) RowsAffected() (int64, error) { return r.n, r.err }
 
 // Who waits for another's message waits no longer than it may.
 func TestPublisherWaitsForItsTurn(t *testing.T) {
-	js, err := jetstream.New(natstest.Connect(t, natstest.Start(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Start(t)))
 	if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}}); err != nil {
 		t.Fatal(err)
 	}
