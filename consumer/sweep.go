@@ -156,7 +156,7 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 	// The consumer's leader may not have heard yet of what the stream's leader has stored.
 	switch _, err := d.stored(again, d.name, which{Seq: now.Delivered.Stream + 1, Next: now.Config.FilterSubject}); {
 	case err == nil:
-		l.Pending, l.Why = 1, "1 messages are not done"
+		l.Pending, l.Why = 1, notDone(1)
 		return l, nil
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return l, fmt.Errorf("consumer: look for messages of %s of stream %s: %w", info.Name, d.name, err)
@@ -175,12 +175,20 @@ func pendingOf(info *jetstream.ConsumerInfo) uint64 {
 	return info.NumPending + uint64(info.NumAckPending)
 }
 
+// notDone says that so many messages keep something from being removed.
+func notDone(n uint64) string {
+	if n == 1 {
+		return "1 message is not done"
+	}
+	return fmt.Sprintf("%d messages are not done", n)
+}
+
 // stays says why a consumer may not be removed whose partition has not been listed since
 // then; empty: it may.
 func stays(info *jetstream.ConsumerInfo, since time.Time, grace time.Duration) string {
 	switch n := pendingOf(info); {
 	case n > 0:
-		return fmt.Sprintf("%d messages are not done", n)
+		return notDone(n)
 	case info.NumWaiting > 0:
 		return "somebody pulls from it"
 	case info.TimeStamp.Sub(since) < grace:
@@ -290,7 +298,7 @@ func (c *Cursor) leftover(ctx context.Context, key string, grace time.Duration) 
 	}
 	switch {
 	case l.Pending > 0:
-		l.Why = fmt.Sprintf("%d messages are not done", l.Pending)
+		l.Why = notDone(l.Pending)
 		return l, nil
 	case time.Since(rec.Written) < grace:
 		l.Why = "the grace is not over"

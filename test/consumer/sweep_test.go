@@ -155,7 +155,7 @@ func TestSweep(t *testing.T) {
 		if s, err := w.js.Stream(t.Context(), w.stream); err != nil || s.CachedInfo().Config.Retention == jetstream.InterestPolicy {
 			gone = "the stream has interest retention, and would drop what comes"
 		}
-		if got, want := o.sweep("a"), "b (0): "+gone+"; c (1): 1 messages are not done"; got != want {
+		if got, want := o.sweep("a"), "b (0): "+gone+"; c (1): 1 message is not done"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 		if got, want := o.sweep("a", "c"), map[bool]string{true: "", false: "b (0): " + gone}[gone == "removed"]; got != want {
@@ -370,7 +370,7 @@ func sweepsLate(t *testing.T, w *world) {
 			w.exactly("b", 1)
 			x.release(t)
 			o.pending("b", 0)
-		}, "b (1): 1 messages are not done"},
+		}, "b (1): 1 message is not done"},
 		{"it is back", func() {
 			if got := o.sweep("a", "b"); got != "" {
 				t.Error(got)
