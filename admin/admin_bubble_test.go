@@ -126,7 +126,7 @@ func TestSentences(t *testing.T) {
 		time.Sleep(2 * time.Minute) // DrainTimeout and StuckAfter
 		s = f.snapshot()
 		if !slices.ContainsFunc(s.Alerts, func(a admin.Alert) bool {
-			return a.Leader && strings.Contains(a.Text, "wait for "+p.Owner+" to let go")
+			return a.Leader && strings.Contains(a.Text, "waits for "+p.Owner+" to let go")
 		}) {
 			t.Errorf("%+v", s.Alerts)
 		}

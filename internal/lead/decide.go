@@ -424,7 +424,10 @@ func (m *Machine) watch() {
 	}
 	for _, x := range m.members {
 		text := ""
-		if n := stuck[x.id]; n > 0 {
+		switch n := stuck[x.id]; {
+		case n == 1:
+			text = fmt.Sprintf("1 partition waits for %s to let go, for more than %v", x.id, m.cfg.StuckAfter)
+		case n > 1:
 			text = fmt.Sprintf("%d partitions wait for %s to let go, the longest for more than %v", n, x.id, m.cfg.StuckAfter)
 		}
 		m.alerts.set("stuck "+x.id, text)
@@ -433,11 +436,11 @@ func (m *Machine) watch() {
 	switch barred := m.barred(); {
 	case unplaced == 0 || m.wishes.cold != nil && m.owners() > 0 && !m.stalled():
 	case barred != "":
-		text = fmt.Sprintf("%d partitions are unassigned: %s", unplaced, barred)
+		text = unassigned(unplaced) + ": " + barred
 	case full > 0:
-		text = fmt.Sprintf("%d partitions are unassigned: no worker has room for them (%s)", full, m.full)
+		text = fmt.Sprintf("%s: no worker has room for %s (%s)", unassigned(full), them(full), m.full)
 	default:
-		text = fmt.Sprintf("%d partitions are unassigned: no worker is there to take them", unplaced)
+		text = fmt.Sprintf("%s: no worker is there to take %s", unassigned(unplaced), them(unplaced))
 	}
 	m.alerts.set("unassigned", text)
 	if why, on := m.roster.Doubt(); on {
@@ -445,4 +448,18 @@ func (m *Machine) watch() {
 	} else {
 		m.alerts.set("doubt", "")
 	}
+}
+
+func unassigned(n int) string {
+	if n == 1 {
+		return "1 partition is unassigned"
+	}
+	return itoa(n) + " partitions are unassigned"
+}
+
+func them(n int) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
 }

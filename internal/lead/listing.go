@@ -170,9 +170,9 @@ func (m *Machine) take(ps []plan.Partition) {
 	m.round++
 	switch {
 	case added+removed > 0:
-		m.wishes.partitions(m.now, fmt.Sprintf("%d partitions added, %d removed", added, removed))
+		m.wishes.partitions(m.now, fmt.Sprintf("%s added, %d removed", counted(added), removed))
 	case changed > 0:
-		m.wishes.weights(m.now, fmt.Sprintf("%d partitions changed", changed))
+		m.wishes.weights(m.now, counted(changed)+" changed")
 	}
 }
 
