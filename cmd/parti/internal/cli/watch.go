@@ -23,7 +23,8 @@ func newTop(s *Streams, g *global) *cobra.Command {
 		Use:   "top",
 		Short: "Watch a group: status, drawn anew, and how fast things move",
 		Long: `Draw the screen of status anew whenever something changes, with the partitions that are granted
-and released per second. It needs a terminal. q ends it.`,
+and released per second. It needs a terminal; q ends it. With --json it needs none: it writes what
+status --watch --json does, a document on one line each time.`,
 		Example: `  parti top --group orders`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return watchStatus(cmd.Context(), s, g, t, true) },
