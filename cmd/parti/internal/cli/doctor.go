@@ -19,9 +19,10 @@ func newDoctor(s *Streams, g *global) *cobra.Command {
 		Short: "Look for what is wrong, and say how to mend it",
 		Long: `Look at the server, the bucket, the workers, the plan and what operators want: what is found, why
 it matters and what to do about it, the worst first. Nothing is changed. It exits with 1 when
-something is wrong. Off a terminal the columns are: grade, about, what, why, fix.`,
+something is wrong. Off a terminal the columns are: grade (bad, warning, note or ok), about, what, why,
+fix.`,
 		Example: `  parti doctor --group orders
-  parti doctor --json | jq '.findings[] | select(.level == "wrong")'`,
+  parti doctor --json | jq '.findings[] | select(.level == "bad")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			group := t.named()
