@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/cmd/parti/internal/show"
+	"github.com/parti-go/parti/internal/kv"
+	"github.com/parti-go/parti/natskv"
 )
 
 func newDoctor(s *Streams, g *global) *cobra.Command {
@@ -18,9 +21,9 @@ func newDoctor(s *Streams, g *global) *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is wrong, and say how to mend it",
 		Long: `Look at the server, the bucket, the workers, the plan and what operators want: what is found, why
-it matters and what to do about it, the worst first. Nothing is changed. It exits with 1 when
-something is wrong. Off a terminal the columns are: grade (bad, warning, note or ok), about, what, why,
-fix.`,
+it matters and what to do about it, the worst first. Nothing is changed. Where the group cannot be
+opened, it looks at the server and the bucket all the same. It exits with 1 when something is wrong.
+Off a terminal the columns are: grade (bad, warning, note or ok), about, what, why, fix.`,
 		Example: `  parti doctor --group orders
   parti doctor --json | jq '.findings[] | select(.level == "bad")'`,
 		Args: cobra.NoArgs,
@@ -33,9 +36,15 @@ fix.`,
 				return err
 			})
 			if e := (*Error)(nil); errors.As(err, &e) && e.Code != Usage { // that is a finding, too
+				if at := strings.Index(e.Try, "parti doctor"); at >= 0 { // this is it
+					e.Try = strings.TrimSuffix(e.Try[:at], ", or ")
+				}
 				f := admin.Finding{About: "way", Level: admin.Wrong, What: e.What, Fix: e.Try}
 				if e.Why != nil {
 					f.Why = e.Why.Error()
+				}
+				if len(found) == 0 {
+					found = t.beneath(cmd.Context())
 				}
 				found = append([]admin.Finding{f}, found...)
 			} else if err != nil {
@@ -58,6 +67,38 @@ fix.`,
 	}
 	t.flags(cmd, s)
 	return cmd
+}
+
+// beneath looks at what a group stands on that could not be opened, or has not answered; it
+// finds nothing where no server has let us in.
+func (t *target) beneath(ctx context.Context) []admin.Finding {
+	if t.used == nil {
+		return nil
+	}
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	nc, err := t.reach(ctx)
+	if err != nil {
+		return nil
+	}
+	defer nc.Close()
+	js, err := t.jetstream(nc)
+	if err != nil {
+		return nil
+	}
+	name, err := t.which(ctx, js)
+	if err != nil {
+		return nil
+	}
+	found, _ := natskv.Inspect(ctx, js, name) // when its time is over, what it has found by then
+	slices.SortStableFunc(found, graver)
+	return found
+}
+
+// graver has the worst finding come first.
+func graver(a, b admin.Finding) int {
+	grades := []kv.Grade{admin.Wrong, admin.Warn, admin.Note, admin.Fine}
+	return slices.Index(grades, a.Level) - slices.Index(grades, b.Level)
 }
 
 // ill is an error when something is wrong.

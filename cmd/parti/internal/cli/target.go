@@ -70,9 +70,7 @@ var errTimeout = errors.New("the time of --timeout is over")
 
 // open opens the way to the group. Its error is an [Error].
 func (t *target) open(ctx context.Context) (*way, error) {
-	// All that natskv asks for, so that doctor does not find fault with this connection.
-	nc, err := t.connect(ctx, t.streams, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectBufSize(-1),
-		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), quiet)
+	nc, err := t.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +80,13 @@ func (t *target) open(ctx context.Context) (*way, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// reach connects with all that natskv asks for, so that doctor does not find fault with this
+// connection.
+func (t *target) reach(ctx context.Context) (*nats.Conn, error) {
+	return t.connect(ctx, t.streams, nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectBufSize(-1),
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), quiet)
 }
 
 // quiet keeps the client from writing to standard error: what is denied, or goes wrong, is
