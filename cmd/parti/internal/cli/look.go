@@ -24,7 +24,7 @@ func newWorkers(s *Streams, g *global) *cobra.Command {
 LOAD is what a worker has, over its fair share. Off a terminal the columns are: worker, state,
 partitions, running, weight, load, moving, zone, version, host, identity, started, why.`,
 		Example: `  parti workers --group orders
-  parti workers | awk -F'\t' '$2 != "live"'`,
+  parti workers | awk -F'\t' '$2 !~ /^live/'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return t.do(cmd.Context(), func(ctx context.Context, w *way) error {
