@@ -20,12 +20,18 @@ type NotFoundError struct {
 	Name string
 	// Nearest is the most similar name that there is, or empty.
 	Nearest string
+	// Unnamed is how many partitions without an owner no record names, and so may be the one
+	// that was asked for: see [Snapshot.Unnamed]. 0 where it is not a partition.
+	Unnamed int
 }
 
 func (e *NotFoundError) Error() string {
 	text := fmt.Sprintf("there is no %s %q", e.What, e.Name)
 	if e.Nearest != "" {
 		text += fmt.Sprintf("; did you mean %q?", e.Nearest)
+	}
+	if e.Unnamed > 0 {
+		text += "; it may be among what no record names: " + counted(e.Unnamed) + " without an owner"
 	}
 	return text
 }

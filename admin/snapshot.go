@@ -516,7 +516,8 @@ func (s *Snapshot) Worker(id string) (Worker, error) {
 	return Worker{}, notFound("worker", id, ids)
 }
 
-// Partition finds a partition; a [NotFoundError] names the nearest.
+// Partition finds a partition; a [NotFoundError] names the nearest, and says how many there
+// are besides that have no name here.
 func (s *Snapshot) Partition(id string) (Partition, error) {
 	i, ok := slices.BinarySearchFunc(s.Partitions, id, func(p Partition, id string) int { return strings.Compare(p.ID, id) })
 	if ok {
@@ -526,7 +527,11 @@ func (s *Snapshot) Partition(id string) (Partition, error) {
 	for i, p := range s.Partitions {
 		ids[i] = p.ID
 	}
-	return Partition{}, notFound("partition", id, ids)
+	missing := notFound("partition", id, ids)
+	if id != "" {
+		missing.Unnamed = s.Unnamed()
+	}
+	return Partition{}, missing
 }
 
 // Match finds the partitions that a pattern stands for: a NATS subject with * for one
@@ -546,7 +551,9 @@ func (s *Snapshot) Match(subject string) ([]string, error) {
 		}
 	}
 	if len(ids) == 0 {
-		return nil, notFound("partition like", subject, nil)
+		missing := notFound("partition like", subject, nil)
+		missing.Unnamed = s.Unnamed()
+		return nil, missing
 	}
 	return ids, nil
 }

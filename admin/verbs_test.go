@@ -67,6 +67,23 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+// A partition that nobody names may still be there: who asks for it is told so.
+func TestUnnamedPartition(t *testing.T) {
+	now := Snapshot{
+		Counts:     Counts{Partitions: 3}, // two of which have no name here
+		Partitions: []Partition{{ID: "p", State: Owned, Owner: "w"}},
+	}
+	for _, ask := range []func() error{
+		func() error { _, err := now.Partition("q"); return err },
+		func() error { _, err := now.Match("q.*"); return err },
+	} {
+		var missing *NotFoundError
+		if err := ask(); !errors.As(err, &missing) || missing.Unnamed != 2 || !strings.Contains(err.Error(), "2 partitions without an owner") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // An empty name is nobody's, such as that of a variable which was not set. Only what stands
 // under it can be taken back.
 func TestEmptyNames(t *testing.T) {

@@ -105,6 +105,9 @@ func errorOf(err error) *Error {
 		if missing.Nearest != "" {
 			e.Why = "did you mean " + missing.Nearest + "?"
 		}
+		if missing.Unnamed > 0 {
+			e.Why = strings.TrimSpace(e.Why + " It may be among the partitions without an owner that no record names.")
+		}
 		return e
 	case errors.Is(err, admin.ErrNoGroup):
 		return &Error{Status: http.StatusNotFound, What: "there is no such group", Why: "its bucket is not there", Try: "start its first worker, or look at another server"}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parti-go/parti/admin"
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
 )
@@ -230,8 +231,15 @@ func (t *target) failed(group string, err error) error {
 		return noGroup(group, nil)
 	case errors.As(err, &missing):
 		e := &Error{Code: NotFound, What: fmt.Sprintf("%s has no %s %q", in, missing.What, missing.Name), Try: "parti status" + of}
+		var why []string
 		if missing.Nearest != "" {
-			e.Why = fmt.Errorf("did you mean %s?", missing.Nearest)
+			why = append(why, "did you mean "+missing.Nearest+"?")
+		}
+		if n := missing.Unnamed; n > 0 {
+			why = append(why, "it may be among what no record names: "+show.Plural(n, "partition")+" without an owner")
+		}
+		if len(why) > 0 {
+			e.Why = errors.New(strings.Join(why, " "))
 		}
 		if missing.What == "worker" || missing.What == "partition" {
 			e.Try = "parti " + missing.What + "s" + of
