@@ -12,6 +12,7 @@ import (
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/wire"
+	"github.com/parti-go/parti/plan"
 )
 
 // A Finding is one thing that was looked at: what was found, why it matters, and what to do.
@@ -196,7 +197,11 @@ func (d *diagnosis) partitions() {
 				"parti explain PARTITION; parti release --force PARTITION ends the process that holds it")
 		}
 	}
-	if c.Partitions == 0 && c.Workers > 0 {
+	switch {
+	case c.Partitions > 0 || c.Workers == 0:
+	case d.s.Phase == plan.ColdStart: // what the source lists is not known before the first plan
+		d.say("partitions", Note, "there is no plan yet", "nothing runs before the first one", "parti status says what it waits for, and until when")
+	default:
 		d.say("partitions", Warn, "the source lists none", "there is nothing to do", "look at the source; parti refresh has it listed again")
 	}
 	for _, a := range d.s.Alerts {
