@@ -24,6 +24,17 @@ func (l Level) String() string {
 // MarshalText writes the word.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
+// UnmarshalText reads a word; one that it does not know is an error.
+func (l *Level) UnmarshalText(text []byte) error {
+	for _, known := range []Level{OK, Warning, Critical, Unknown} {
+		if known.String() == string(text) {
+			*l = known
+			return nil
+		}
+	}
+	return fmt.Errorf("admin: unknown level %q", text)
+}
+
 // Limits say from when on a group is not well. A zero field is not looked at, but for
 // those that say otherwise.
 type Limits struct {
