@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,7 +18,7 @@ import (
 // owner to one key at the same time are in no order. A key that is deleted forgets its
 // token: put an empty value instead.
 //
-// It does not work through a JetStream domain or another prefix of the API.
+// It does not work through a JetStream domain or another prefix of the API; [NewBucket] says so.
 type Bucket struct {
 	js     jetstream.JetStream
 	stream string
@@ -82,8 +83,14 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 	}
 }
 
+// errElsewhere refuses what would be asked for in one place and written to in another.
+var errElsewhere = errors.New("a fence does not work through a JetStream domain, or another API prefix: connect to a server of that domain")
+
 // find looks for a stream.
 func find(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	if o := js.Options(); o.Domain != "" || o.APIPrefix != "" && strings.TrimSuffix(o.APIPrefix, ".") != "$JS.API" {
+		return nil, errElsewhere
+	}
 	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
 }
 

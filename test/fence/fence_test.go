@@ -102,6 +102,16 @@ func TestBucket(t *testing.T) {
 		if _, err := fence.NewBucket(within(t), js, "nothere"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Errorf("%v", err)
 		}
+		elsewhere, err := jetstream.NewWithDomain(js.Conn(), "hub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fence.NewBucket(within(t), elsewhere, "accounts"); err == nil || !strings.Contains(err.Error(), "JetStream domain") {
+			t.Errorf("a bucket in another domain: %v", err)
+		}
+		if _, err := fence.NewPublisher(within(t), elsewhere, "OUT", "fence.p", 1); err == nil || !strings.Contains(err.Error(), "JetStream domain") {
+			t.Errorf("a publisher in another domain: %v", err)
+		}
 	})
 }
 
