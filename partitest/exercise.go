@@ -13,7 +13,7 @@ import (
 	"github.com/parti-go/parti"
 )
 
-// An Option tunes [Exercise].
+// An Option tunes [Exercise]. A nil Option is ignored.
 type Option func(*exercise)
 
 // Partitions says what to run the handler with, at least one. By default three
@@ -82,7 +82,9 @@ func newExercise(h parti.Handler, opts []Option) *exercise {
 		x.partitions = append(x.partitions, parti.Partition{ID: fmt.Sprintf("exercise-%d", i+1)})
 	}
 	for _, o := range opts {
-		o(x)
+		if o != nil {
+			o(x)
+		}
 	}
 	return x
 }

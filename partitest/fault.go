@@ -118,7 +118,7 @@ const (
 )
 
 // Only narrows a fault down: to one direction, or to messages of some subjects.
-// Several of them must all fit.
+// Several of them must all fit. A nil Only is ignored.
 type Only func(*filter)
 
 type filter struct {
@@ -145,7 +145,9 @@ func AnswersTo(patterns ...string) Only {
 
 func narrow(only []Only) (f filter) {
 	for _, o := range only {
-		o(&f)
+		if o != nil {
+			o(&f)
+		}
 	}
 	return f
 }

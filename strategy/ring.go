@@ -15,13 +15,14 @@ const (
 )
 
 // Ring is the consistent hashing that [ConsistentHash] returns. It is a value without
-// state; any number of goroutines may use it at once.
+// state; any number of goroutines may use it at once. Its zero value refuses to assign:
+// ConsistentHash fills in the defaults.
 type Ring struct {
 	nodes   int
 	maxLoad int64
 }
 
-// A RingOption tunes [ConsistentHash].
+// A RingOption tunes [ConsistentHash]. A nil RingOption is ignored.
 type RingOption func(*Ring)
 
 // VirtualNodes sets how many places on the ring a worker has, or the one with the
@@ -51,7 +52,9 @@ func MaxLoad(thousandths int) RingOption { return func(r *Ring) { r.maxLoad = in
 func ConsistentHash(opts ...RingOption) Ring {
 	r := Ring{nodes: DefaultVirtualNodes, maxLoad: DefaultMaxLoad}
 	for _, set := range opts {
-		set(&r)
+		if set != nil {
+			set(&r)
+		}
 	}
 	return r
 }

@@ -247,6 +247,9 @@ func TestOptionsOfTheRing(t *testing.T) {
 			t.Errorf("got %v, want an OptionError", err)
 		}
 	}
+	if _, err := strategy.ConsistentHash(nil).Assign(in); err != nil {
+		t.Errorf("with an option that is nil: %v", err)
+	}
 	in.Current[0] = 99
 	for name, s := range memoryless() {
 		_, err := s.Assign(in)

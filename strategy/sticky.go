@@ -19,7 +19,8 @@ const (
 )
 
 // Budgeted is the budgeted sticky assignment that [Sticky] returns. It is a
-// value without state; any number of goroutines may use it at once.
+// value without state; any number of goroutines may use it at once. Its zero value
+// refuses to assign: Sticky fills in the defaults.
 type Budgeted struct {
 	tolerance int64  // thousandths
 	band      int64  // thousandths
@@ -27,7 +28,7 @@ type Budgeted struct {
 	strict    bool   // that is a rule
 }
 
-// An Option tunes [Sticky].
+// An Option tunes [Sticky]. A nil Option is ignored.
 type Option func(*Budgeted)
 
 // Tolerance sets how far above its fair share a worker may be before partitions
@@ -110,7 +111,9 @@ func (e *OptionError) Error() string {
 func Sticky(opts ...Option) Budgeted {
 	b := Budgeted{tolerance: DefaultTolerance}
 	for _, set := range opts {
-		set(&b)
+		if set != nil {
+			set(&b)
+		}
 	}
 	if b.band == 0 {
 		b.band = max(DefaultLoadBand, b.tolerance)

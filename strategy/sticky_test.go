@@ -159,6 +159,9 @@ func TestOptions(t *testing.T) {
 			t.Errorf("got %v, want an OptionError", err)
 		}
 	}
+	if _, err := strategy.Sticky(nil).Assign(uneven(plan.Members, 0)); err != nil {
+		t.Errorf("with an option that is nil: %v", err)
+	}
 }
 
 func TestInputThatIsNotValid(t *testing.T) {
