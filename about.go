@@ -17,7 +17,7 @@ const AboutSchema = 1
 
 // An About is what a worker says of itself and, when it leads, of its group: what
 // [Status] says, and what only the leader knows. Whoever may probe a worker can ask for
-// it, as package admin does.
+// it, as package admin does. Its String is that of the Status: encoding/json has all of it.
 type About struct {
 	Schema int `json:"schema"`
 	Status

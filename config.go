@@ -72,7 +72,8 @@ type Config struct {
 	// LostAfter is for how long a worker under Freeze may neither renew its session nor
 	// answer a probe, while the store is provably healthy, before it is lost; counted
 	// anew after any gap of the store. One that answers but does not renew has its
-	// SessionTTL, and one whose connection is gone only EmergencyGrace. Default 6 s, or three heartbeats if that is more; at least three heartbeats.
+	// SessionTTL, and one whose connection is gone only EmergencyGrace. Default 6 s, or
+	// three heartbeats if that is more; at least three heartbeats.
 	LostAfter time.Duration `yaml:"lost_after" env:"LOST_AFTER"`
 
 	// LeaderTTL is how long the leader's key lasts without renewal. Default 12 s, or
@@ -183,7 +184,8 @@ type Degraded struct {
 }
 
 // Alerts says after how long in degraded mode an alert of which level is given,
-// and how often it is repeated. Each level's time must be above the one before.
+// and how often it is repeated. Each level's time must be above the one before, defaults
+// included: who sets Info to 3 min sets Warn as well.
 type Alerts struct {
 	Info     time.Duration `yaml:"info" env:"INFO"`         // default 30 s
 	Warn     time.Duration `yaml:"warn" env:"WARN"`         // default 2 min
@@ -251,7 +253,7 @@ func AlertsBalanced() Alerts {
 // AlertsAggressive alerts early, and often again.
 func AlertsAggressive() Alerts {
 	return Alerts{
-		Info:     10 * time.Second, // as soon as DegradedBalanced says so
+		Info:     10 * time.Second, // as long again as it took DegradedBalanced to say so
 		Warn:     30 * time.Second,
 		Error:    time.Minute,
 		Critical: 2 * time.Minute,

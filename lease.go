@@ -25,7 +25,8 @@ type Lease struct {
 }
 
 // NewLease makes a Lease for those who call a [Handler] themselves, as package
-// partitest does. A nil hard never ends; a nil check proves everything.
+// partitest does. A nil hard never ends; a nil check proves everything. Worker is empty: set
+// it where the handler reads it.
 func NewLease(p Partition, token uint64, hard context.Context, check func() error) Lease { //nolint:revive,contextcheck // hard is not the context of this call
 	if hard == nil {
 		hard = context.Background()

@@ -149,6 +149,9 @@ func (m *Manager) Status() Status {
 // leads. It returns at once. Where another one leads, the wish goes through the store; it
 // is tried three times, and a failure is told to Hooks.OnError and the log. Calls cost little:
 // as long as a wish is not on its way, it stands for all that come.
+//
+// The error is [ErrNotRunning] before the start and after the end, or ctx's cause when that
+// has ended.
 func (m *Manager) RefreshPartitions(ctx context.Context) error {
 	select {
 	case <-m.done:

@@ -23,10 +23,10 @@ const (
 )
 
 // Watch calls f with a snapshot now and whenever something has changed, and every few
-// seconds anyway, since ages grow: two to four, and the time that a look takes. It returns when f returns false, with nil; when ctx
-// ends, with its cause; and when the first snapshot cannot be taken. A later failure is
-// given to f with the snapshot before; f is called again once it is over. f is called by
-// the caller's goroutine.
+// seconds anyway, since ages grow: two to four, and the time that a look takes. It returns
+// when f returns false, with nil; when ctx ends, with its cause; and when the first snapshot
+// cannot be taken. A later failure is given to f with the snapshot before; f is called again
+// once it is over. f is called by the caller's goroutine.
 func (g *Group) Watch(ctx context.Context, f func(Snapshot, error) bool) error {
 	last, err := g.Snapshot(ctx)
 	if err != nil {

@@ -34,7 +34,11 @@ type Func func(ctx context.Context, m *Msg) error
 var ErrPermanent = errors.New("consumer: no try will help")
 
 // A Msg is one message of a partition. It is for the Func that it is given to, until
-// that returns.
+// that returns. Its methods may be called from several goroutines at once.
+//
+// Ack, Nak and Term are for a Func that says what becomes of the message before it returns,
+// and once: later the error is [ErrSettled]. Where ownership cannot be proved it is that of
+// Check, mostly a [parti.ErrFenced]; after any error nothing was said of the message.
 type Msg struct {
 	Subject string
 	Header  nats.Header
@@ -79,7 +83,9 @@ func (m *Msg) Check() error { return m.lease.Check() }
 // after it is only reported.
 func (m *Msg) Ack() error { return m.settle(m.msg.Ack) }
 
-// Nak gives the message back before the Func returns, to be tried again after delay.
+// Nak gives the message back before the Func returns, to be tried again after delay; 0: at
+// once. [BackOff] has no say in it. It is a try all the same, but not one that has failed: a
+// Durable buries such a message only as one that kills its process, see [MaxDeliver].
 func (m *Msg) Nak(delay time.Duration) error {
 	return m.settle(func() error { return m.msg.NakWithDelay(delay) })
 }

@@ -47,7 +47,8 @@ var errNoStore = errors.New("directory: a nil store: give Open one, such as nats
 // picture is complete, also when the group has no plan yet. While the store cannot be
 // reached, or has no bucket, it tries again until ctx ends; what does not heal by itself,
 // such as a permission that is missing (a natskv.DeniedError), or a record of a newer
-// release, it returns at once. The store is its owner's and must be open for as long as the Directory is.
+// release, it returns at once. The store is its owner's and must be open for as long as the
+// Directory is.
 func Open(ctx context.Context, store parti.Store, opts ...Option) (*Directory, error) {
 	o, err := optionsOf(opts)
 	if hollow(store) {

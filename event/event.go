@@ -67,15 +67,15 @@ type (
 		Final     bool
 		Backoff   time.Duration
 	}
-	// Stuck says that a handler ignores Hard.
+	// Stuck says that a handler ignores Hard, and for how long since Hard has ended.
 	Stuck struct {
 		Partition string
 		Token     uint64
 		For       time.Duration
 	}
 
-	// Exiting says that the process of this member ends now, since somebody asked for it
-	// because its handler of Partition ignores Hard.
+	// Exiting says that the process of this member ends now, since somebody, By, asked for it
+	// because its handler of Partition ignores Hard. Why is their reason, which may be empty.
 	Exiting struct {
 		Partition string
 		Token     uint64
@@ -113,7 +113,7 @@ type (
 	SourceRejected struct{ Err string }
 
 	// Isolation says for how long this member has been degraded: the store does not answer
-	// it, or fails too often.
+	// it, or fails too often. The words of Level are those of parti.AlertLevel.
 	Isolation struct {
 		Level string
 		For   time.Duration
@@ -123,7 +123,8 @@ type (
 		Incarnation uint32
 		Why         string
 	}
-	// Alert is something that a person should know of; an empty Text ends it.
+	// Alert is something that a person should know of. One with the same About takes its
+	// place; an empty Text ends it.
 	Alert struct{ About, Text string }
 	// Failed says that something went wrong which is tried again.
 	Failed struct{ Doing, Err string }

@@ -18,6 +18,9 @@ import (
 )
 
 // A Store is a group's bucket. It is safe for concurrent use.
+//
+// Close, Conn, Group and Inspect are for users. The other methods are those of parti.Store:
+// Parti's own affair, which changes without notice.
 type Store struct {
 	options
 	nc     *nats.Conn

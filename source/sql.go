@@ -18,8 +18,9 @@ func Args(args ...any) SQLOption { return sqlOption(func(o *options) { o.args = 
 // changed, and once when it has begun to listen; the query is asked then, and the leader
 // is told if its answer is another one. f returns when ctx ends, or with an error when it
 // cannot listen; it is called again after a second at first and a minute at the most, and
-// the table is looked at meanwhile as it is without. changed may be called from any goroutine, and never waits. Default: the table is only
-// looked at every so often; see [Every].
+// the table is looked at meanwhile as it is without. changed may be called from any
+// goroutine, and never waits. Default, and with nil: the table is only looked at every so
+// often; see [Every].
 func Listen(f func(ctx context.Context, changed func()) error) SQLOption {
 	return sqlOption(func(o *options) { o.listen = f })
 }
