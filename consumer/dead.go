@@ -37,7 +37,7 @@ func (o *options) hopeless(m *Msg, err error) bool {
 
 // The reasons of messages of which no error is known.
 var (
-	errWorn      = errors.New("consumer: it was given out as often as it may be, and each time its owner was lost")
+	errWorn      = errors.New("consumer: it was given out as often as it may be, and each time its owner was lost, or gave it back without an error")
 	errGivenBack = errors.New("consumer: it was given out as often as it may be, and was given back without an error")
 )
 
