@@ -67,7 +67,7 @@ worker,provisioner. What the server refuses is in its log, and in the error of t
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&use.Group, "group", "", "the `name` of the group; also PARTI_GROUP")
+	flags.StringVarP(&use.Group, "group", "g", "", "the `name` of the group; also PARTI_GROUP")
 	flags.StringArrayVar(&roles, "role", []string{"worker", "provisioner", "observer", "operator"}, "a `role`, or several of one user, joined by commas; may be repeated")
 	flags.StringVar(&use.Stream, "stream", "", "the `stream` that package consumer consumes")
 	flags.StringVar(&use.Consumers, "consumers", "", "the `group` that package consumer is given (default: that of --group)")

@@ -114,7 +114,7 @@ code 1, when nobody reads what it writes any more, as in "parti run ... | head".
 // add adds the flags.
 func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.SetInterspersed(false)
-	flags.StringVar(&f.group, "group", "", "the `name` of the group; also PARTI_GROUP")
+	flags.StringVarP(&f.group, "group", "g", "", "the `name` of the group; also PARTI_GROUP")
 	flags.StringVar(&f.partitions, "partitions", "", "the `source` of the partitions: a file that lists them, or how many there are (default: none; others lead)")
 	flags.BoolVar(&f.embedded, "embedded", false, "for one machine: the first process brings a NATS server, and others take over when it ends")
 	flags.StringVar(&f.embeddedDir, "embedded-dir", "", "the `directory` of that server; all processes have the same (default: one for each group below XDG_STATE_HOME or ~/.local/state)")
