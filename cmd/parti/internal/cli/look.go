@@ -114,7 +114,7 @@ note.`,
 					return err
 				}
 				if n := now.Unnamed(); n > 0 {
-					fmt.Fprintf(s.Err, "%s without an owner not listed: no record names them, and the leader no more\n", show.Plural(n, "partition"))
+					fmt.Fprintf(s.Err, "Not listed: %s without an owner. No record names them, and the leader only the first few hundred.\n", show.Plural(n, "partition"))
 				}
 				return nil
 			})
