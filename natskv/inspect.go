@@ -210,7 +210,7 @@ func (i *inspection) unreached(err error) {
 	case isCode(err, codeNotEnabled), isCode(err, codeNotForAccount), errors.Is(err, errNobody):
 		i.say("server", kv.Wrong, "nobody takes requests to JetStream: "+err.Error(), "the group's state is kept there", "start nats-server with -js, or give this account JetStream limits; with a domain, see that the leaf node is connected")
 	case isCode(err, codeNotAvailable):
-		i.say("replicas", kv.Wrong, "the stream "+s.stream+" has no leader", "more than half of its replicas are gone, or they are electing one", "see which servers of the cluster are down: `nats stream cluster info "+s.stream+"`")
+		i.say("replicas", kv.Wrong, "the stream "+s.stream+" has no leader", "more than half of its replicas are gone, or they are electing one", "see which servers of the cluster are down: `nats server report jetstream`")
 	case isCode(err, codeOffline):
 		i.say("replicas", kv.Wrong, "the stream "+s.stream+" is offline", "the servers that have it are away, or are only coming up", "see which servers of the cluster are down: `nats server report jetstream`")
 	default:

@@ -74,7 +74,7 @@ func (i *inspection) replicas(info *streamInfo) {
 	}
 	if missing := n - 1 - len(c.Replicas); missing > 0 {
 		bad = true
-		i.say("replicas", kv.Warn, fmt.Sprintf("%d of %d replicas have no server", missing, n), "they do not count when another is lost", "see `nats stream cluster info "+s.stream+"`")
+		i.say("replicas", kv.Warn, fmt.Sprintf("%d of %d replicas have no server", missing, n), "they do not count when another is lost", "see `nats stream info "+s.stream+"`")
 	}
 	need := n/2 + 1
 	switch {

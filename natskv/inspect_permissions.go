@@ -120,7 +120,7 @@ func (i *inspection) probes(ctx context.Context) error {
 	_, err := s.Probe(ctx, wire.AboutName(nuid.Next()))
 	if err == nil || ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		i.say("probes", kv.Warn, "somebody listens to "+s.probed("*"), "a lost worker is known within a second by nobody's listening to its name; now it takes LostAfter",
-			"find who subscribes to that, or to everything, such as `nats sub '>'` or a stream over it: `nats server report connections --subscriptions`")
+			"find who subscribes to that, or to everything, such as `nats sub '>'` or a stream over it: `nats server report connections --account NAME --subject '"+s.probed("nobody")+"'`")
 	}
 	return err
 }
