@@ -39,7 +39,7 @@ func (g *Group) Release(ctx context.Context, partition string, o Order) (Change,
 	session, there := p.sessions[x.Owner]
 	switch {
 	case x.Owner == "":
-		return refuse("nobody has it", "see why: explain")
+		return refuse("nobody has it", "parti explain "+partition)
 	case !there || ended(session) || session.Nonce != p.slices[x.Owner].Session:
 		return refuse("the session of "+x.Owner+" that had it is not there any more: its end is concluded by itself", "wait, and look again")
 	}
