@@ -31,7 +31,8 @@ func WithWho(who string) Option { return func(g *Group) { g.who = who } }
 // nil, it is strategy.Sticky, as in a Manager.
 func WithStrategy(s parti.AssignmentStrategy) Option { return func(g *Group) { g.strategy = s } }
 
-// Open returns the way to the group whose state is in store. It reads nothing.
+// Open returns the way to the group whose state is in store, which must not be nil. It reads
+// nothing.
 func Open(store parti.Store, opts ...Option) *Group {
 	g := &Group{store: store, who: whoami(), now: time.Now}
 	for _, o := range opts {
