@@ -44,7 +44,8 @@ other limits, suspects and alerts are a warning. Formats:
   json        the same as a document, and the same exit code
   prometheus  metrics in the text format, for a textfile collector; exit code 0 when they could be had
   nagios      one line with performance data, and the plugin's exit codes instead of those below:
-              0 ok, 1 warning, 2 critical (also: no such group, or not to be reached), 3 unknown`,
+              0 ok, 1 warning, 2 critical (also: no such group, or not to be reached), 3 unknown (also:
+              not permitted, or a wrong command line after --format)`,
 		Example: `  parti check --group orders --min-workers 3
   parti check --format nagios --moving-warn 2m --moving-critical 15m
   parti check --format prometheus > parti.prom`,
@@ -76,6 +77,12 @@ other limits, suspects and alerts are a warning. Formats:
 			return writeHealth(s, g, format, group, health)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if format == formatNagios { // whose 2 is no wrong command line
+			return nagios(s.Out, t.named(), admin.Health{}, usage(err, "parti check --help"))
+		}
+		return err
+	})
 	t.flags(cmd, s)
 	f := cmd.Flags()
 	f.StringVar(&format, "format", formatText, "how it is said: "+strings.Join(formats, ", "))
