@@ -178,7 +178,8 @@ func some(ids []string) string {
 func (d *diagnosis) partitions() {
 	c := &d.s.Counts
 	if c.Unassigned > 0 {
-		d.say("partitions", Wrong, counted(c.Unassigned)+" run nowhere", "no worker has room for them, or takes them", "add workers or capacity, or take back cordons; the leader's alert names an obstacle")
+		run := map[bool]string{true: " runs", false: " run"}[c.Unassigned == 1]
+		d.say("partitions", Wrong, counted(c.Unassigned)+run+" nowhere", "no worker has room for them, or takes them", "add workers or capacity, or take back cordons; the leader's alert names an obstacle")
 	}
 	if c.Aside > 0 {
 		var quarantined []string

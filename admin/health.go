@@ -98,7 +98,7 @@ func (s *Snapshot) Health(l Limits) Health {
 		problem(Warning, "the leader, %s, has not taken its term: it was elected only just now, or the store does not take its plans", s.Leader.Worker)
 	}
 	if n := s.Counts.Workers; n < l.MinWorkers {
-		problem(Critical, "%d workers are there, and at least %d should be", n, l.MinWorkers)
+		problem(Critical, "%s there, and at least %d should be", map[bool]string{true: "1 worker is", false: number(n) + " workers are"}[n == 1], l.MinWorkers)
 	}
 	above(int64(s.Counts.Unassigned), int64(l.UnassignedWarn), int64(l.UnassignedCritical), fmt.Sprintf("%s are unassigned", counted(s.Counts.Unassigned)))
 	var moving time.Duration

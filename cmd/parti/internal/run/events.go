@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parti-go/parti"
+	"github.com/parti-go/parti/cmd/parti/internal/show"
 	"github.com/parti-go/parti/event"
 )
 
@@ -57,8 +58,8 @@ func recordOf(e parti.Event) record {
 		return record{Event: "deposed", Why: e.Why, Text: fmt.Sprintf("leads the group no more: %s", e.Why)}
 	case event.Planned:
 		d := e.Decision
-		return record{Event: "planned", Why: d.Why.String(), Text: fmt.Sprintf("plan %s (%s): %d workers, %d partitions, %d steps%s",
-			d.Version, d.Why, d.Workers, d.Partitions, len(d.Moves)+d.More, unassigned(d.Unassigned))}
+		return record{Event: "planned", Why: d.Why.String(), Text: fmt.Sprintf("plan %s (%s): %s, %s, %s%s", d.Version, d.Why,
+			show.Plural(d.Workers, "worker"), show.Plural(d.Partitions, "partition"), show.Plural(len(d.Moves)+d.More, "step"), unassigned(d.Unassigned))}
 	case event.Refused:
 		return record{Event: "refused", Text: "a plan was refused: somebody else leads"}
 	case event.Slowed:
