@@ -207,7 +207,9 @@ func DegradedConservative() Degraded {
 	}
 }
 
-// DegradedBalanced is the default.
+// DegradedBalanced is the default, as long as HeartbeatInterval or ReconcileInterval is at
+// most a third of its EnterAfter. Beyond that the default grows with them, and this is
+// refused.
 func DegradedBalanced() Degraded {
 	return Degraded{
 		EnterAfter:     10 * time.Second, // the longest failover of a healthy store of three nodes
@@ -218,7 +220,8 @@ func DegradedBalanced() Degraded {
 }
 
 // DegradedAggressive calls a worker degraded early: for a store on one node or
-// nearby, where any silence is a fault.
+// nearby, where any silence is a fault. It needs a HeartbeatInterval or a ReconcileInterval of
+// at most a second, a third of its EnterAfter.
 func DegradedAggressive() Degraded {
 	return Degraded{
 		EnterAfter:     3 * time.Second, // three heartbeats
