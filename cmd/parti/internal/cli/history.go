@@ -188,8 +188,8 @@ func newEvents(s *Streams, g *global) *cobra.Command {
 		Use:   "events",
 		Short: "Follow what happens, one line each",
 		Long: `Follow a group from now on: workers that come and go, leaders, plans, controls, quarantines. One
-line each, until it is interrupted. Off a terminal the columns are: time, kind, text. With --json a
-document on one line.`,
+line each, until it is interrupted: --timeout is for the way to the group only. Off a terminal the
+columns are: time, kind, text. With --json a document on one line.`,
 		Example: `  parti events --group orders
   parti events --json | jq -r 'select(.kind == "worker-lost").worker'`,
 		Args: cobra.NoArgs,

@@ -26,7 +26,8 @@ what is pending and until when, what people should know of, what operators want,
 Off a terminal each line begins with a word for what it is, and a tab.
 
 With --watch it goes on: a terminal is drawn anew whenever something changes, otherwise a line is
-written each time that the first sentence becomes another; with --json a document on one line.`,
+written each time that the first sentence becomes another; with --json a document on one line. Then
+--timeout is for the way to the group only.`,
 		Example: `  parti status --group orders
   parti status --watch
   parti status --json | jq .settled`,
