@@ -26,7 +26,7 @@ func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
 	tb.Helper()
 	for try := 1; ; try++ {
 		c := &Cluster{}
-		if c.start(tb, n, opts) {
+		if c.start(tb, n, opts, portTime*time.Duration(try)) {
 			tb.Cleanup(c.stop)
 			c.Await(tb)
 			return c
@@ -39,7 +39,8 @@ func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
 }
 
 // The nodes must know one another's ports before they start. Somebody else may take such
-// a port meanwhile, for a connection that goes out, say: then others are tried.
+// a port meanwhile, for a connection that goes out, say: then others are tried. Each try has
+// longer than the one before, since it may be the machine that is busy.
 const (
 	portTries = 5
 	portTime  = 6 * time.Second
@@ -54,8 +55,8 @@ func (c *Cluster) stop() {
 	}
 }
 
-// start reports false when a port was taken.
-func (c *Cluster) start(tb testing.TB, n int, opts []Options) bool {
+// start reports false when a port was taken: a node is not ready for so long.
+func (c *Cluster) start(tb testing.TB, n int, opts []Options, within time.Duration) bool {
 	tb.Helper()
 	ports := make([]int, n)
 	for i := range ports {
@@ -89,7 +90,7 @@ func (c *Cluster) start(tb testing.TB, n int, opts []Options) bool {
 		ns.Start()
 	}
 	for _, ns := range c.Nodes {
-		if !ns.ReadyForConnections(portTime) {
+		if !ns.ReadyForConnections(within) {
 			return false
 		}
 	}
@@ -145,7 +146,7 @@ func (c *Cluster) Restart(tb testing.TB, i int) {
 		}
 		c.Nodes[i] = ns
 		ns.Start()
-		if ns.ReadyForConnections(portTime) {
+		if ns.ReadyForConnections(portTime * time.Duration(try+1)) {
 			return
 		}
 		Stop(ns)

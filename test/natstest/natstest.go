@@ -12,9 +12,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// patience is how long a server may take to come up. Nothing sleeps this long
-// when all is well.
-const patience = 30 * time.Second
+// patience is how long a server may take to come up, a cluster to come together, and a
+// request to be answered. Nothing sleeps this long when all is well.
+const patience = 2 * time.Minute
+
+// helloTime is how long a client waits for a server's hello.
+const helloTime = 30 * time.Second
 
 // Options are what tests change of a server.
 type Options func(*server.Options)
@@ -67,8 +70,9 @@ func Connect(tb testing.TB, ns *server.Server, opts ...nats.Option) *nats.Conn {
 func dial(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
-	// Errors are what these tests provoke; whoever wants to see them says so.
-	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, opts...)
+	// Errors are what these tests provoke; whoever wants to see them says so. And a server on a
+	// busy machine may not get to say hello within the two seconds that a client waits by itself.
+	opts = append([]nats.Option{nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.Timeout(helloTime)}, opts...)
 	opts = append(opts, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
