@@ -97,11 +97,12 @@ func (c *core) cursors(ctx context.Context) error {
 			return err
 		}
 		// AllowDirect is off, so that a read finds what was written last.
-		s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
+		cfg := jetstream.StreamConfig{
 			Name: name, Description: "how far partitions of group " + c.group + " are done", Subjects: []string{"$KV." + c.opts.bucket + ".>"},
 			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
 			Storage: jetstream.FileStorage, Replicas: c.stream.CachedInfo().Config.Replicas,
-		})
+		}
+		s, err = ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return c.js.CreateStream(ctx, cfg) })
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker was quicker, or of another version
 			s, err = c.js.Stream(ctx, name)
 		}
