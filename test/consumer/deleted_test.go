@@ -59,8 +59,12 @@ func (w *world) acknowledged(s jetstream.Stream) {
 	late := time.After(patience)
 	for pending := 1; pending > 0; {
 		pending = 0
-		for info := range s.ListConsumers(w.t.Context()).Info() {
+		list := s.ListConsumers(w.t.Context())
+		for info := range list.Info() {
 			pending += info.NumAckPending
+		}
+		if list.Err() != nil {
+			pending++ // it may be short
 		}
 		info, err := s.Info(w.t.Context())
 		if err != nil {

@@ -31,8 +31,11 @@ func (o *owner) sweep(listed ...string) string {
 	if !ok {
 		o.w.t.Fatalf("%T does not sweep", o.h)
 	}
-	left, err := s.Sweep(o.w.t.Context(), partitions, consumer.MinGrace)
-	if err != nil {
+	var left []consumer.Leftover
+	if err := anyhow(func() (err error) {
+		left, err = s.Sweep(o.w.t.Context(), partitions, consumer.MinGrace)
+		return err
+	}); err != nil {
 		o.w.t.Fatal(err)
 	}
 	var all []string
@@ -129,6 +132,7 @@ func TestSweep(t *testing.T) {
 			w.send(p, 1)
 			w.exactly(p, 1)
 			x.release(t)
+			o.pending(p, 0)
 		}
 		w.copies("b")
 		if got := o.sweep("a", "b", "c"); got != "" {
@@ -340,11 +344,13 @@ func sweepsLate(t *testing.T, w *world) {
 	t.Helper()
 	var meanwhile func()
 	none := func(context.Context, *consumer.Msg) error { return nil }
-	d, err := consumer.NewDurable(t.Context(), lateJS{w.js, &meanwhile}, "group", w.stream, w.stream+".in.{partition}", none)
-	if err != nil {
+	late := &owner{w: w}
+	if err := anyhow(func() (err error) {
+		late.h, err = consumer.NewDurable(t.Context(), lateJS{w.js, &meanwhile}, "group", w.stream, w.stream+".in.{partition}", none)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
-	late := &owner{w: w, h: d}
 	o := w.owner("o", nil)
 	o.make("a", "b")
 	var cfg jetstream.ConsumerConfig

@@ -64,7 +64,7 @@ func TestWaitForASlot(t *testing.T) {
 					<-finish
 				}
 				return nil
-			}, consumer.InFlight(3), consumer.InFlightPerWorker(1), consumer.AckWait(3*time.Second))
+			}, consumer.InFlight(3), consumer.InFlightPerWorker(1), consumer.AckWait(5*time.Second))
 			o.make("p", "q")
 			wait := w.signs()
 			w.send("p", 1)
@@ -93,7 +93,7 @@ func TestWaitForProof(t *testing.T) {
 			o := w.owner("o", func(_ context.Context, m *consumer.Msg) error {
 				once(t, m)
 				return nil
-			}, consumer.AckWait(3*time.Second))
+			}, consumer.AckWait(5*time.Second))
 			o.make("p")
 			wait := w.signs()
 			w.send("p", 1)
