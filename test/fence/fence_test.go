@@ -41,28 +41,47 @@ func everywhere(t *testing.T, run func(t *testing.T, replicas int, connect func(
 // within gives a context for one step.
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// get reads a key, and waits while the bucket has no leader.
-func get(t *testing.T, kv jetstream.KeyValue, key string) (jetstream.KeyValueEntry, error) {
+const patience = 2 * time.Minute
+
+// anyhow tries again what got no answer, as when the leader that was asked lost it: each of
+// these may be done twice.
+func anyhow(t *testing.T, try func(context.Context) error) (err error) {
 	t.Helper()
-	ctx := within(t)
-	for {
-		e, err := kv.Get(ctx, key)
-		if !errors.Is(err, nats.ErrNoResponders) || ctx.Err() != nil {
-			return e, err
+	for all := within(t); ; {
+		one, cancel := context.WithTimeout(all, 10*time.Second)
+		err = try(one)
+		cancel()
+		if !natstest.Passing(err) || all.Err() != nil {
+			return err
 		}
+	}
+}
+
+func put(t *testing.T, b *fence.Bucket, key, value string, token uint64) error {
+	t.Helper()
+	return anyhow(t, func(ctx context.Context) error {
+		_, err := b.Put(ctx, key, []byte(value), token)
+		return err
+	})
+}
+
+// is checks what a key has, at the leader of its bucket: a replica may lag.
+func is(t *testing.T, js jetstream.JetStream, bucket, key, want string) {
+	t.Helper()
+	if got, err := natstest.Newest(within(t), js, "KV_"+bucket, "$KV."+bucket+"."+key); err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 }
 
 func TestBucket(t *testing.T) {
 	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
 		js := connect()
-		kv, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts", Replicas: replicas})
-		if err != nil {
+		if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts", Replicas: replicas}); err != nil {
 			t.Fatal(err)
 		}
 		open := func() *fence.Bucket {
@@ -72,33 +91,30 @@ func TestBucket(t *testing.T) {
 			}
 			return b
 		}
-		is := func(want string) {
-			t.Helper()
-			if e, err := get(t, kv, "alice"); err != nil || string(e.Value()) != want {
-				t.Errorf("%v, %v; want %s", e, err, want)
-			}
-		}
 		a, b := open(), open()
-		if _, err := a.Put(within(t), "alice", []byte("10"), 1); err != nil {
+		if err := put(t, a, "alice", "10", 1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Put(within(t), "alice", []byte("11"), 1); err != nil {
+		if err := put(t, a, "alice", "11", 1); err != nil {
 			t.Fatal(err) // as often as it likes
 		}
-		if _, err := b.Claim(within(t), "alice", 2); err != nil {
+		if err := anyhow(t, func(ctx context.Context) error {
+			_, err := b.Claim(ctx, "alice", 2)
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
-		is("11")
-		_, err = a.Put(within(t), "alice", []byte("12"), 1) // it wakes
+		is(t, js, "accounts", "alice", "11")
+		err := put(t, a, "alice", "12", 1) // it wakes
 		var by *fence.TokenError
 		if !errors.Is(err, fence.ErrFenced) || !errors.As(err, &by) || by.Have != 2 || by.Mine != 1 {
 			t.Errorf("the zombie: %v", err)
 		}
-		is("11")
-		if _, err := b.Put(within(t), "alice", []byte("20"), 2); err != nil {
+		is(t, js, "accounts", "alice", "11")
+		if err := put(t, b, "alice", "20", 2); err != nil {
 			t.Fatal(err)
 		}
-		is("20")
+		is(t, js, "accounts", "alice", "20")
 		if _, err := fence.NewBucket(within(t), js, "nothere"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Errorf("%v", err)
 		}
@@ -170,8 +186,8 @@ func (s *sleeper) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream
 // The owner is frozen between its look at the key and its write.
 func TestBucketBetween(t *testing.T) {
 	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
-		kv, err := connect().CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "between", Replicas: replicas})
-		if err != nil {
+		js := connect()
+		if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "between", Replicas: replicas}); err != nil {
 			t.Fatal(err)
 		}
 		frozen := &sleeper{JetStream: connect()}
@@ -184,16 +200,14 @@ func TestBucketBetween(t *testing.T) {
 			t.Fatal(err)
 		}
 		frozen.first = func() {
-			if _, err := b.Put(within(t), "k", []byte("b"), 2); err != nil {
+			if err := put(t, b, "k", "b", 2); err != nil {
 				t.Error(err)
 			}
 		}
-		if _, err := a.Put(within(t), "k", []byte("a"), 1); !errors.Is(err, fence.ErrFenced) {
+		if err := put(t, a, "k", "a", 1); !errors.Is(err, fence.ErrFenced) {
 			t.Errorf("the zombie: %v", err)
 		}
-		if e, err := get(t, kv, "k"); err != nil || string(e.Value()) != "b" {
-			t.Errorf("%v, %v", e, err)
-		}
+		is(t, js, "between", "k", "b")
 	})
 }
 
@@ -204,12 +218,19 @@ func TestPublisher(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begin := func(partition string, token uint64) (*fence.Publisher, error) {
-			return fence.NewPublisher(within(t), connect(), "OUT", "fence."+partition, token)
+		begin := func(partition string, token uint64) (p *fence.Publisher, err error) {
+			err = anyhow(t, func(ctx context.Context) (err error) {
+				p, err = fence.NewPublisher(ctx, connect(), "OUT", "fence."+partition, token)
+				return err
+			})
+			return p, err
 		}
 		publish := func(p *fence.Publisher, text string, opts ...jetstream.PublishOpt) error {
-			_, err := p.Publish(within(t), &nats.Msg{Subject: "out.p", Data: []byte(text)}, opts...)
-			return err
+			opts = append(opts, jetstream.WithMsgID(text)) // stored once, however often it is published
+			return anyhow(t, func(ctx context.Context) error {
+				_, err := p.Publish(ctx, &nats.Msg{Subject: "out.p", Data: []byte(text)}, opts...)
+				return err
+			})
 		}
 		a, err := begin("p", 1)
 		if err != nil {
@@ -253,10 +274,6 @@ func TestPublisher(t *testing.T) {
 		var got []string
 		for seq := uint64(1); ; seq++ {
 			m, err := s.GetMsg(within(t), seq, jetstream.WithGetMsgSubject("out.p"))
-			if errors.Is(err, nats.ErrNoResponders) { // no leader for a moment
-				seq--
-				continue
-			}
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				break
 			}

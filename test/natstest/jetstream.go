@@ -268,7 +268,7 @@ func remove(ctx context.Context, gone error, request func(context.Context) error
 
 // Passing says whether a request that failed so may be answered when it is made again: its
 // answer was lost, or nobody leads who could give one, or whoever leads has not heard of
-// the other nodes yet.
+// the other nodes yet, or still has the first one on its way.
 func Passing(err error) bool {
 	for _, e := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
@@ -278,7 +278,7 @@ func Passing(err error) bool {
 			return true
 		}
 	}
-	const notAvailable, noPeers = 10008, 10005 // of JetStream
+	const notAvailable, noPeers, inProcess = 10008, 10005, 10158 // of JetStream
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == notAvailable || api.ErrorCode == noPeers)
+	return errors.As(err, &api) && (api.ErrorCode == notAvailable || api.ErrorCode == noPeers || api.ErrorCode == inProcess)
 }
