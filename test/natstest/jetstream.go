@@ -194,6 +194,22 @@ func (b insistentBucket) PutString(ctx context.Context, key, value string) (uint
 	return b.Put(ctx, key, []byte(value))
 }
 
+func (b insistentBucket) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	asked := false
+	return insist(ctx, func(ctx context.Context) (uint64, error) {
+		rev, err := b.KeyValue.Create(ctx, key, value, opts...)
+		if asked && errors.Is(err, jetstream.ErrKeyExists) { // an earlier request has made it
+			e, err := b.KeyValue.Get(ctx, key)
+			if err != nil {
+				return 0, err
+			}
+			return e.Revision(), nil
+		}
+		asked = true
+		return rev, err
+	})
+}
+
 func (b insistentBucket) Delete(ctx context.Context, key string, opts ...jetstream.KVDeleteOpt) error {
 	return remove(ctx, nil, func(ctx context.Context) error { return b.KeyValue.Delete(ctx, key, opts...) })
 }
