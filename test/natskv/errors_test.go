@@ -29,7 +29,7 @@ import (
 // that says all of these.
 func openFails[E error](t *testing.T, js jetstream.JetStream, group string, says []string, opts ...natskv.Option) E {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s, err := natskv.Open(ctx, js, group, opts...)
 	if err == nil {
@@ -200,17 +200,21 @@ func TestGroupName(t *testing.T) {
 	}
 }
 
+// unhurried is for what a test writes once: a cluster that has just come together, or has
+// little CPU, may not answer within the two seconds that a worker waits.
+var unhurried = natskv.WithRequestTimeout(10 * time.Second)
+
 func TestBucketOfTheKVAPI(t *testing.T) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			nc := start(t)
 			js := jetStream(t, nc)
-			if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders"}); err != nil {
+			if _, err := natstest.JetStream(t, nc).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders"}); err != nil {
 				t.Fatal(err)
 			}
 			says := []string{"KV_parti-orders", "allow_atomic is false and must be true", "allow_msg_ttl", "republish is off", "allow_direct is true and must be false", "WithRepair"}
 			_ = openFails[*natskv.SettingsError](t, js, "orders", says)
-			s := open(t, nc, "orders", natskv.WithRepair())
+			s := open(t, nc, "orders", natskv.WithRepair(), unhurried)
 			if _, err := s.Commit(t.Context(), []kv.Write{{Key: "a", TTL: time.Hour}, {Key: "b"}}); err != nil {
 				t.Error(err)
 			}
@@ -233,9 +237,9 @@ func TestAtomicIsSwitchedOffUnderUs(t *testing.T) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			nc := start(t)
-			s := open(t, nc, "orders")
+			s := open(t, nc, "orders", unhurried)
 			js := jetStream(t, nc)
-			if _, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders", LimitMarkerTTL: time.Minute, Replicas: replicas(t, nc, "orders")}); err != nil {
+			if _, err := natstest.JetStream(t, nc).CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "parti-orders", LimitMarkerTTL: time.Minute, Replicas: replicas(t, nc, "orders")}); err != nil {
 				t.Fatal(err)
 			}
 			_, err := s.Commit(t.Context(), []kv.Write{{Key: "a"}, {Key: "b"}})
@@ -258,12 +262,12 @@ func TestUpdatesAreSwitchedOffUnderUs(t *testing.T) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
 			nc := start(t)
-			s := open(t, nc, "orders")
+			s := open(t, nc, "orders", unhurried)
 			rev, err := s.Write(t.Context(), kv.Write{Key: "a"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			js := jetStream(t, nc)
+			js := natstest.JetStream(t, nc)
 			st, err := js.Stream(t.Context(), "KV_parti-orders")
 			if err != nil {
 				t.Fatal(err)
@@ -274,7 +278,7 @@ func TestUpdatesAreSwitchedOffUnderUs(t *testing.T) {
 				t.Fatal(err)
 			}
 			const says = "discard_new_per_subject"
-			_ = openFails[*natskv.SettingsError](t, js, "orders", []string{says + " is true and must be false", "WithRepair"})
+			_ = openFails[*natskv.SettingsError](t, jetStream(t, nc), "orders", []string{says + " is true and must be false", "WithRepair"})
 			inspect(t, s).have("settings", kv.Wrong, says)
 			open(t, nc, "orders", natskv.WithRepair())
 			if _, err := s.Write(t.Context(), kv.Write{Key: "a", Last: rev}); err != nil {
@@ -286,7 +290,7 @@ func TestUpdatesAreSwitchedOffUnderUs(t *testing.T) {
 
 func replicas(t *testing.T, nc *nats.Conn, group string) int {
 	t.Helper()
-	st, err := jetStream(t, nc).Stream(t.Context(), "KV_parti-"+group)
+	st, err := natstest.JetStream(t, nc).Stream(t.Context(), "KV_parti-"+group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +494,7 @@ func TestWrongCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if _, err := natskv.Open(ctx, jetStream(t, nc), "orders"); !errors.Is(err, natskv.ErrNotLetIn) || !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("%s: %v", urls, err)
 		}

@@ -431,11 +431,12 @@ func TestInspectReplicas(t *testing.T) {
 	c := natstest.StartCluster(t, 3)
 	nc := c.Connect(t, 0, natskv.ConnectOptions()...)
 	one := open(t, nc, "one", natskv.WithReplicas(1))
+	settled(t, one, func(f findings) bool { return has(f, "replicas", kv.Warn, "one replica") })
 	inspect(t, one).have("replicas", kv.Warn, "one replica", "--replicas 3")
 	s := open(t, nc, "orders")
 	settled(t, s, func(f findings) bool { return has(f, "replicas", kv.Fine, "3 of 3 are current") })
 	// The leader, and the server that we are connected to, stay.
-	info, err := jetStream(t, nc).Stream(t.Context(), "KV_parti-orders")
+	info, err := natstest.JetStream(t, nc).Stream(t.Context(), "KV_parti-orders")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +463,7 @@ func has(f findings, about string, level kv.Grade, says string) bool {
 // settled inspects until it finds what it should.
 func settled(t *testing.T, s *natskv.Store, ok func(findings) bool) {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(patience)
 	for {
 		all, err := s.Inspect(t.Context())
 		if err != nil {
