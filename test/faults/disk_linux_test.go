@@ -73,6 +73,7 @@ func TestStore_DiskFails(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		node := f.NATS.Node(0)
@@ -107,8 +108,9 @@ func TestStore_DiskOfOneNodeFails(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
-		node := f.NATS.Leader(bucket(f))
+		node := leads(t, f)
 		f.Mark("the disk of %s fails, which leads the stream", node.Name())
 		mend := failDisk(t, node)
 		f.Mark("and %s crashes, so that there is something to write", all[0].Name)

@@ -77,7 +77,8 @@ func TestPartitions_TenThousandAtOnce(t *testing.T) {
 	}
 	f := partitest.NewFleet(t, partitest.StartNATS(t), few, idle)
 	f.Config, f.Source = fleettest.Hurry(parti.Freeze), listed
-	f.Config.SessionTTL, f.Config.LostAfter = 30*time.Second, 15*time.Second // nobody is lost here, only busy
+	fleettest.Calm(f)
+	f.Config.SessionTTL = 30 * time.Second // nobody is lost here, only busy
 	all := fleettest.Crew(t, f, 4)
 	before := f.Report()
 	f.Mark("ten thousand")
@@ -160,6 +161,7 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 			f := partitest.NewFleet(t, on, parts, fleettest.Acting)
 			door := &behindDoor{PartitionSource: s, Watcher: s.(parti.Watcher)}
 			f.Config, f.Source = fleettest.Hurry(parti.Freeze), door
+			fleettest.Calm(f)
 			all := fleettest.Crew(t, f, 3)
 			before := f.Report()
 			f.Mark("it is deleted")
@@ -170,7 +172,8 @@ func TestPartitions_SourceDeleted(t *testing.T) {
 					return false
 				}
 				if err := leader.RefreshPartitions(t.Context()); err != nil {
-					t.Fatal(err)
+					t.Log(err) // it may lead no more
+					return false
 				}
 				for _, a := range leader.Status().Alerts {
 					if a.About == "source" {
@@ -237,7 +240,9 @@ func TestPartitions_FloodOfMoves(t *testing.T) {
 	moved := 0
 	every := time.NewTicker(100 * time.Millisecond)
 	defer every.Stop()
-	for i := range 60 {
+	// Where the group has no leader for a while, one plan does what many have asked for: then
+	// it goes on until it was a flood.
+	for i := 0; i < 60 || i < 1000 && (moved < 20 || all[0].Status().Version < first+20); i++ {
 		<-every.C
 		id, to := fmt.Sprintf("p-%04d", i*7%40), all[i%4]
 		if by, _, _ := f.Owner(id); by == to.Name {

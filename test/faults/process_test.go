@@ -91,13 +91,22 @@ func worker(name string) error {
 			}
 		}
 	})
-	cfg := fleettest.Hurry(isolationOf(os.Getenv(underWhat)))
+	cfg := unhurried(isolationOf(os.Getenv(underWhat)))
 	cfg.Identity = name
 	m, err := parti.NewManager(store, source.Static(partitest.Numbered(n)...), ledger.Watch(works), cfg)
 	if err != nil {
 		return err
 	}
 	return m.Run(ctx)
+}
+
+// unhurried is the configuration of processes. Each of them may get no CPU for some seconds,
+// while the others do: then it is lost and does not know it, which under Freeze is two
+// owners, and under Fence the end of what is promised.
+func unhurried(isolation parti.Isolation) parti.Config {
+	cfg := fleettest.Hurry(isolation)
+	cfg.SessionTTL, cfg.LostAfter, cfg.EmergencyGrace = 12*time.Second, 10*time.Second, 5*time.Second
+	return cfg
 }
 
 func isolationOf(name string) parti.Isolation {
@@ -206,7 +215,7 @@ func TestProcess_KilledAndFrozen(t *testing.T) {
 		all["a"] = start(t, l, on, "a", isolation, partitions)
 		l.Await("its successor has its share", fleettest.Patience, even(names...))
 
-		cfg := fleettest.Hurry(isolation)
+		cfg := unhurried(isolation)
 		l.Enter(partitest.Entry{What: partitest.Frozen, Worker: "b"})
 		partitest.Pause(t, all["b"].Process)
 		l.Await("the others have everything", fleettest.Patience, func() bool {

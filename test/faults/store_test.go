@@ -18,6 +18,7 @@ import (
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/partitest"
 	"github.com/parti-go/parti/test/fleettest"
+	"github.com/parti-go/parti/test/natstest"
 )
 
 // bucket is the stream in which a fleet keeps its state.
@@ -26,11 +27,17 @@ func bucket(f *partitest.Fleet) string { return "KV_parti-" + f.Group }
 // jetStream is a client that no fault touches.
 func jetStream(t *testing.T, on *partitest.NATS) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(on.Connect())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
+	return natstest.JetStream(t, on.Connect())
+}
+
+// leads is the node that leads the bucket's stream: for a moment, there may be none.
+func leads(t *testing.T, f *partitest.Fleet) (n *partitest.Node) {
+	t.Helper()
+	fleettest.Eventually(t, "a node leads the bucket's stream", func() bool {
+		n = f.NATS.Leader(bucket(f))
+		return n != nil
+	})
+	return n
 }
 
 // allAre waits until all workers are in one of these states.
@@ -68,6 +75,7 @@ func pass(d time.Duration) { <-time.After(d) }
 func outage(t *testing.T, on *partitest.NATS, nodes []*partitest.Node, isolation parti.Isolation) {
 	t.Helper()
 	f := fleettest.New(t, on, 30, isolation)
+	fleettest.Calm(f)
 	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	f.Mark("%d nodes are gone", len(nodes))
@@ -115,9 +123,10 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
-		silent, rest := f.NATS.Leader(bucket(f)), partitest.Group{}
+		silent, rest := leads(t, f), partitest.Group{}
 		for _, n := range f.NATS.Nodes() {
 			if n != silent {
 				rest = append(rest, n)
@@ -152,9 +161,10 @@ func TestStore_StreamLeaderFallsSilent(t *testing.T) {
 func TestStore_NodeWithoutItsVolume(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, parti.Freeze)
+	fleettest.Calm(f)
 	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
-	empty := f.NATS.Leader(bucket(f))
+	empty := leads(t, f)
 	f.Mark("%s loses its volume", empty.Name())
 	empty.LoseStorage()
 	empty.Start()
@@ -193,6 +203,7 @@ func TestStore_BucketDeleted(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		f.Mark("the bucket is deleted")
@@ -238,6 +249,7 @@ func TestStore_InMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(made.Close)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		s, err := js.Stream(t.Context(), bucket(f))
 		if err != nil || s.CachedInfo().Config.Storage != jetstream.MemoryStorage {
@@ -259,6 +271,7 @@ func TestStore_OlderCopy(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		node := f.NATS.Node(0)
 		dir := node.Server().JetStreamConfig().StoreDir
@@ -310,6 +323,7 @@ func TestStore_PermissionRevoked(t *testing.T) {
 		limit(o)
 		options = o
 	}), 30, parti.Freeze)
+	fleettest.Calm(f)
 	all := fleettest.Crew(t, f, 3)
 	before := f.Report()
 	node := f.NATS.Node(0)
@@ -379,6 +393,7 @@ func TestStore_Full(t *testing.T) {
 		const room = 4 << 20
 		on := partitest.StartNATS(t, func(o *server.Options) { o.JetStreamMaxStore = room })
 		f := fleettest.New(t, on, 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		js := jetStream(t, on)
 		filler, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FILL", Subjects: []string{"fill"}})
@@ -421,6 +436,7 @@ func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
+		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
 		before := f.Report()
 		js := jetStream(t, f.NATS)

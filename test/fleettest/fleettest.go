@@ -32,6 +32,14 @@ func Hurry(isolation parti.Isolation) parti.Config {
 	}
 }
 
+// Calm lets those who join next wait longer before they take anybody for lost, for tests in
+// which nobody is to be lost, or not soon. With the intervals of Hurry a worker has three
+// seconds to be back after the store was away, and where a machine is busy that is not
+// enough for a request that was lost, which costs two, and for a server's hello.
+func Calm(f *partitest.Fleet) {
+	f.Config.LostAfter, f.Config.EmergencyGrace, f.Config.RecoveryGrace = 15*time.Second, 10*time.Second, 15*time.Second
+}
+
 // Detection is how long it may take until the partitions of a worker that crashed run
 // elsewhere, with these intervals and on a busy machine: EmergencyGrace, a missed
 // renewal, a probe, an election, and as much again.
