@@ -26,7 +26,8 @@ func TestIntegration_K8sRollingUpdate_PreservesAssignments(t *testing.T) {
 		t.Run(fmt.Sprintf("surge=%v", surge), func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t, partitest.StartNATS(t), 40, parti.Freeze)
-			f.Config.RestartGrace = 10 * time.Second
+			f.Config.RestartGrace = 30 * time.Second // a restart takes a while on a busy machine
+			fleettest.Calm(f)
 			all := fleettest.Crew(t, f, 4)
 			if surge {
 				all = append(all, f.Join("surge"))
@@ -83,6 +84,7 @@ func TestIntegration_NetworkPartition_HealsGracefully(t *testing.T) {
 		on := partitest.StartNATSCluster(t, 3)
 		f := fleettest.New(t, on, 40, isolation)
 		f.Config.ExpectedWorkers = 4
+		f.Config.LostAfter = 10 * time.Second // who waits for the answer of a lost leader of the stream is not lost
 		var all []*partitest.Worker
 		for i := range 4 {
 			all = append(all, f.JoinAt(on.Node(i%2), fleettest.Name(i)))
@@ -194,7 +196,9 @@ func TestIntegration_HighChurn_SystemStable(t *testing.T) {
 		}
 		return time.Since(since) > 2*(f.Config.ScaleWindow+f.Config.Cooldown)
 	})
-	f.Check(parti.Freeze, partitest.MaxGap(30*time.Second))
+	// A leader that crashes before it has found out who did before it costs another LeaderTTL
+	// and LostAfter, and several may do so one after the other.
+	f.Check(parti.Freeze, partitest.MaxGap(time.Minute))
 	r := f.Report()
 	if r.Starts < 100 || r.Crashes < 1 {
 		t.Errorf("that was no churn:\n%v", r)
