@@ -60,7 +60,7 @@ func (l *ledger) handle(name string) parti.HandlerFunc {
 		l.starts++
 		l.mu.Unlock()
 		<-ctx.Done()
-		finish := time.NewTimer(time.Duration(rand.IntN(800)) * time.Millisecond) // what it has in hand
+		finish := time.NewTimer(rand.N(2 * time.Second)) // what it has in hand
 		defer finish.Stop()
 		select {
 		case <-finish.C:
@@ -120,6 +120,9 @@ func join(ctx context.Context, n *nodes, l *ledger, name string, at int, parts [
 	}
 	mgr, err := parti.NewManager(store, source.Static(parts...), l.handle(name), parti.Config{
 		Identity: name, Isolation: isolation, SettleTime: 500 * time.Millisecond, ScaleWindow: time.Second, Cooldown: time.Second, MovesInFlight: 2,
+		// No worker is lost here. Under Freeze, one that does not find another node soon would be
+		// taken for lost, and has a second owner beside it for as long as it does not know.
+		LostAfter: time.Minute, EmergencyGrace: time.Minute,
 	})
 	if err != nil {
 		return nil, err
@@ -139,7 +142,7 @@ func whole(t *testing.T, n *nodes) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the cluster makes a stream of three replicas", 2*time.Minute, func() bool {
+	eventually(t, "the cluster makes a stream of three replicas", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		s, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "whole", Subjects: []string{"whole"}, Replicas: 3})
@@ -192,7 +195,7 @@ func settle(t *testing.T, n *nodes, isolation parti.Isolation) *fleet {
 // even waits until every partition runs, and each worker has as many as the others.
 func (f *fleet) even() {
 	f.t.Helper()
-	eventually(f.t, "every partition runs, and evenly", 3*time.Minute, func() bool {
+	eventually(f.t, "every partition runs, and evenly", func() bool {
 		s := f.ledger.shares()
 		for _, k := range s {
 			if k != len(f.parts)/len(f.all) {
@@ -205,7 +208,7 @@ func (f *fleet) even() {
 
 // enter lets a worker join, at the node after the one before it; await takes it in.
 func (f *fleet) enter(i int) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	m, err := join(ctx, f.nodes, f.ledger, fmt.Sprintf("w%d", i), i%3, f.parts, f.isolation)
 	if err != nil {
@@ -221,7 +224,7 @@ func (f *fleet) await() {
 }
 
 func (f *fleet) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, m := range f.all {
@@ -253,7 +256,7 @@ func nodeLost(t *testing.T, isolation parti.Isolation) {
 
 	lost := leaderOf(t, f.all[0])
 	go f.enter(4)
-	eventually(t, "the joiner gets its first partition", 3*time.Minute, func() bool { return l.shares()["w4"] > 0 })
+	eventually(t, "the joiner gets its first partition", func() bool { return l.shares()["w4"] > 0 })
 	n.kill(lost)
 	if k := l.shares()["w4"]; k >= len(parts)/5 {
 		t.Fatalf("the joiner had all of its %d partitions before the node was killed", k)
@@ -263,7 +266,7 @@ func nodeLost(t *testing.T, isolation parti.Isolation) {
 
 	f.even()
 	n.start(lost)
-	eventually(t, "a leader", 30*time.Second, func() bool {
+	eventually(t, "a leader", func() bool {
 		for _, m := range f.all {
 			if m.mgr.IsLeader() {
 				return true
@@ -292,10 +295,10 @@ func TestNodesUpgraded(t *testing.T) {
 				n.stop(i)
 				n.start(i)
 				whole(t, n)
-				eventually(t, "every partition runs", 40*time.Second, func() bool { return f.ledger.covered(len(f.parts)) })
+				eventually(t, "every partition runs", func() bool { return f.ledger.covered(len(f.parts)) })
 			}
 			for _, m := range f.all {
-				eventually(t, "everybody is connected", 40*time.Second, m.nc.IsConnected)
+				eventually(t, "everybody is connected", m.nc.IsConnected)
 				versions[m.nc.ConnectedServerVersion()] = true
 			}
 			if len(versions) != 2 {
@@ -319,16 +322,21 @@ func leaderOf(t *testing.T, m *member) (i int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(t.Context(), "KV_parti-loss")
-	if err != nil {
-		t.Fatal(err)
-	}
-	info := s.CachedInfo()
-	if len(info.Cluster.Replicas) != 2 {
-		t.Fatalf("%d replicas besides the leader, want 2: the cluster was not whole when the bucket was made", len(info.Cluster.Replicas))
-	}
-	if _, err := fmt.Sscanf(info.Cluster.Leader, "n%d", &i); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a node leads the stream of the group", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, "KV_parti-loss")
+		if err != nil || s.CachedInfo().Cluster.Leader == "" {
+			return false
+		}
+		c := s.CachedInfo().Cluster
+		if len(c.Replicas) != 2 {
+			t.Fatalf("%d replicas besides the leader, want 2: the cluster was not whole when the bucket was made", len(c.Replicas))
+		}
+		if _, err := fmt.Sscanf(c.Leader, "n%d", &i); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
 	return i
 }
