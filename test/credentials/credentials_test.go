@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	patience   = 90 * time.Second
+	patience   = 3 * time.Minute
 	partitions = 12
-	soon       = 3 * time.Second // credentials expire; this counts whole seconds
+	soon       = 5 * time.Second // credentials expire; this counts whole seconds
 )
 
 // An issuer is a server that trusts an operator, and the keys of one account of it.
@@ -141,7 +141,7 @@ func (is *issuer) worker(name string, l *partitest.Ledger, valid time.Duration) 
 		return nil
 	})
 	w.mgr, err = parti.NewManager(store, source.Static(all...), l.Watch(name, run), parti.Config{
-		Identity: name, ExpectedWorkers: workers, EmergencyGrace: 4 * time.Second, LostAfter: 10 * time.Second, // a machine may be busy when they come back
+		Identity: name, ExpectedWorkers: workers, EmergencyGrace: 15 * time.Second, LostAfter: 20 * time.Second, // a machine may be busy when they come back
 	})
 	must(t, err)
 	l.Follow(name, w.mgr)
