@@ -17,6 +17,7 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/natskv"
 	"github.com/parti-go/parti/partitest"
+	"github.com/parti-go/parti/plan"
 	"github.com/parti-go/parti/test/fleettest"
 	"github.com/parti-go/parti/test/natstest"
 )
@@ -205,12 +206,12 @@ func TestStore_BucketDeleted(t *testing.T) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
 		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
-		before := f.Report()
+		before, version := f.Report(), all[0].Status().Version
 		f.Mark("the bucket is deleted")
 		if err := jetStream(t, f.NATS).DeleteStream(t.Context(), bucket(f)); err != nil {
 			t.Fatal(err)
 		}
-		rebuilt(t, f, all)
+		rebuilt(t, f, all, version)
 		afterLoss(t, f, before, isolation)
 	})
 }
@@ -226,13 +227,14 @@ func afterLoss(t *testing.T, f *partitest.Fleet, before partitest.Report, isolat
 	f.Check(isolation, partitest.MaxGap(fleettest.Patience))
 }
 
-// rebuilt waits until a plan of a later incarnation than all before has given everything
-// to somebody.
-func rebuilt(t *testing.T, f *partitest.Fleet, all []*partitest.Worker) {
+// rebuilt waits until a plan of a later incarnation than that one has given everything to
+// somebody.
+func rebuilt(t *testing.T, f *partitest.Fleet, all []*partitest.Worker, before plan.Version) {
 	t.Helper()
-	first := all[0].Status().Version.Incarnation()
 	for _, w := range all {
-		fleettest.Eventually(t, w.Name+" has heard of the new bucket", func() bool { return w.Status().Version.Incarnation() > first })
+		fleettest.Eventually(t, w.Name+" has heard of the new bucket", func() bool {
+			return w.Status().Version.Incarnation() > before.Incarnation()
+		})
 	}
 	f.Settled(fleettest.Patience)
 	allAre(t, all, "everybody is stable", parti.StateStable)
@@ -255,11 +257,11 @@ func TestStore_InMemory(t *testing.T) {
 		if err != nil || s.CachedInfo().Config.Storage != jetstream.MemoryStorage {
 			t.Fatalf("no bucket in memory: %v", err)
 		}
-		before := f.Report()
+		before, version := f.Report(), all[0].Status().Version
 		f.Mark("the server restarts")
 		f.NATS.Node(0).Kill()
 		f.NATS.Node(0).Start()
-		rebuilt(t, f, all)
+		rebuilt(t, f, all, version)
 		afterLoss(t, f, before, isolation)
 	})
 }
@@ -296,7 +298,7 @@ func TestStore_OlderCopy(t *testing.T) {
 		}
 		alone(t, all, isolation)
 		node.Start()
-		rebuilt(t, f, all)
+		rebuilt(t, f, all, version)
 		f.Check(isolation)
 		if now := all[0].Status().Version; now <= version {
 			t.Errorf("version %v after %v", now, version)
@@ -438,7 +440,7 @@ func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
 		f := fleettest.New(t, partitest.StartNATS(t), 30, isolation)
 		fleettest.Calm(f)
 		all := fleettest.Crew(t, f, 3)
-		before := f.Report()
+		before, version := f.Report(), all[0].Status().Version
 		js := jetStream(t, f.NATS)
 		f.Mark("the bucket is deleted, and made by somebody else")
 		if err := js.DeleteStream(t.Context(), bucket(f)); err != nil {
@@ -449,7 +451,7 @@ func TestStore_MadeAnewBySomebodyElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		other.Close()
-		rebuilt(t, f, all)
+		rebuilt(t, f, all, version)
 		afterLoss(t, f, before, isolation)
 	})
 }
