@@ -83,10 +83,10 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 		}
 		f.Mark("it arrives")
 		held.Heal()
-		second := fleettest.Leads(t, f)
 		f.Await("the first one knows that its term is over", fleettest.Patience, func() bool {
 			return len(partitest.Happened[event.Deposed](first)) > 0 && !first.IsLeader()
 		})
+		second := fleettest.Leads(t, f)
 		f.Settled(fleettest.Patience)
 		fleettest.OneSequence(t, all)
 		if second == nil || second == first {
