@@ -165,6 +165,9 @@ func TestBucketCannotBeMadeAtOnce(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := api.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	js, err := jetstream.NewWithAPIPrefix(natstest.Connect(t, ns), "BUSY.API")
 	if err != nil {
 		t.Fatal(err)

@@ -360,10 +360,11 @@ func TestInspectProbes(t *testing.T) {
 	ns := natstest.Start(t)
 	nc := natstest.Connect(t, ns)
 	s := open(t, nc, "orders", natskv.WithRequestTimeout(time.Second))
-	if _, err := natstest.Connect(t, ns).SubscribeSync("$PARTI.>"); err != nil {
+	listener := natstest.Connect(t, ns)
+	if _, err := listener.SubscribeSync("$PARTI.>"); err != nil {
 		t.Fatal(err)
 	}
-	if err := nc.Flush(); err != nil {
+	if err := listener.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	inspect(t, s).have("probes", kv.Warn, "$PARTI.orders.probe.*", "LostAfter", "nats sub")

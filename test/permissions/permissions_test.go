@@ -78,6 +78,9 @@ func newSite(t *testing.T, use permissions.Use) *site {
 			t.Fatal(err)
 		}
 	}
+	if err := all.Flush(); err != nil { // before anybody publishes
+		t.Fatal(err)
+	}
 	return s
 }
 
