@@ -7,7 +7,8 @@ import (
 	"github.com/parti-go/parti/internal/kv"
 )
 
-// Time passes in these cases only by waiting for another key to expire.
+// Time passes in these cases only by waiting for another key to expire. What is to happen
+// before a key does has some seconds for it: real servers may have no CPU for a while.
 var ttlCases = []testCase{
 	{"TTL/an expired key is gone, and Follow tells", func(t *testing.T, f Fixture) {
 		s := open(t, f)
@@ -39,9 +40,9 @@ var ttlCases = []testCase{
 	{"TTL/every write sets it anew", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		rev := s.putTTL("a", "one", 0, 5*time.Second)
+		rev := s.putTTL("a", "one", 0, 8*time.Second)
 		s.putTTL("one", "", 0, time.Second)
-		s.putTTL("two", "", 0, 5*time.Second)
+		s.putTTL("two", "", 0, 8*time.Second)
 		fo.goes("one")
 		rev = s.putTTL("a", "two", rev, time.Hour)
 		fo.goes("two") // and a would have gone with it
@@ -57,8 +58,8 @@ var ttlCases = []testCase{
 	{"TTL/a write without one is for good", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		rev := s.put("a", "two", s.putTTL("a", "one", 0, 3*time.Second))
-		s.putTTL("one", "", 0, 4*time.Second)
+		rev := s.put("a", "two", s.putTTL("a", "one", 0, 6*time.Second))
+		s.putTTL("one", "", 0, 7*time.Second)
 		fo.goes("one")
 		s.has("a", "two", rev)
 	}},
@@ -78,7 +79,7 @@ var ttlCases = []testCase{
 	{"TTL/expiry takes a revision above all before", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		fo := s.follow("")
-		s.putTTL("a", "one", 0, 3*time.Second)
+		s.putTTL("a", "one", 0, 6*time.Second)
 		b := s.put("b", "one", 0)
 		gone := fo.goes("a")
 		if gone.Rev <= b {
