@@ -26,7 +26,7 @@ import (
 
 // patience is how long a server may take to come up, or a cluster to come together.
 // Nothing waits this long when all is well.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A NATS is one nats-server with JetStream, or a cluster of some, in this process, on
 // loopback, and the network that lies before and between them. Every connection goes
