@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/goleak"
+
+	"github.com/parti-go/parti/test/natstest"
 )
 
 // asNode says that this process is a node of the cluster and not a test.
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(asNode); spec != "" {
 		os.Exit(node(spec))
 	}
-	goleak.VerifyTestMain(m)
+	natstest.VerifyTestMain(m)
 }
 
 // node runs one server until it is told to end. The spec is its name, its client

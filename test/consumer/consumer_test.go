@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) {
 	natstest.Register()
 	natstest.SideBySide()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	natstest.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 // patience is how long to wait for what must happen; it measures nothing.

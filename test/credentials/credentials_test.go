@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // what goes wrong here does so on purpose
 	natstest.Register()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	natstest.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 const (

@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/parti-go/parti/test/natstest"
 )
 
@@ -20,5 +18,5 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	natstest.SideBySide()
-	goleak.VerifyTestMain(m)
+	natstest.VerifyTestMain(m)
 }

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	natstest.Register()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	natstest.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 func everywhere(t *testing.T, run func(t *testing.T, replicas int, connect func() jetstream.JetStream)) {

@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) {
 	natstest.Register()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	natstest.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 // groups gives each test a group of its own on a shared server.

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	natstest.Register()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	natstest.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 // PartitionOf is what a server's subject mapping does.
