@@ -119,7 +119,7 @@ func fixture(t *testing.T, dial dialer, opts ...natskv.Option) kvtest.Fixture {
 			w := new(wire)
 			js := dial(t, append(natskv.ConnectOptions(), nats.SetCustomDialer(w))...)
 			// The machine may be busy, and this is no measurement.
-			s := openOn(t, js, group, append(opts, natskv.WithRequestTimeout(5*time.Second))...)
+			s := openOn(t, js, group, append([]natskv.Option{natskv.WithRequestTimeout(5 * time.Second)}, opts...)...)
 			mu.Lock()
 			defer mu.Unlock()
 			wires[s] = w
@@ -214,7 +214,7 @@ func TestConformanceCluster(t *testing.T) {
 		var next atomic.Int64
 		return fixture(t, func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
 			return jetStream(t, c.Connect(t, int(next.Add(1))%3, opts...))
-		})
+		}, unhurried) // an election takes up to nine seconds
 	}})
 }
 

@@ -68,7 +68,7 @@ func cases() []testCase {
 
 // patience is how long a case waits for what must happen. It is no measure of
 // anything; nothing sleeps this long when all is well.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // ctxOf bounds everything that a case does.
 func ctxOf(t *testing.T) context.Context {
