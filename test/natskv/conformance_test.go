@@ -196,15 +196,23 @@ func TestConformanceDomain(t *testing.T) {
 		there := &url.URL{Scheme: "nats-leaf", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(v.LeafNode.Port))}
 		o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{there}}}
 	})
-	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture {
-		return fixture(t, func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
-			js, err := jetstream.NewWithDomain(natstest.Connect(t, leaf, opts...), "hub")
-			if err != nil {
-				t.Fatal(err)
-			}
-			return js
-		})
-	}})
+	dial := func(t *testing.T, opts ...nats.Option) jetstream.JetStream {
+		js, err := jetstream.NewWithDomain(natstest.Connect(t, leaf, opts...), "hub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js
+	}
+	// The leaf may take a moment to reach the hub: until then there is no JetStream.
+	js := dial(t)
+	if _, err := anyhow(func() (jetstream.Stream, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		return js.Stream(ctx, "none")
+	}); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Fatal(err)
+	}
+	kvtest.Run(t, kvtest.Suite{Open: func(t *testing.T) kvtest.Fixture { return fixture(t, dial) }})
 }
 
 func TestConformanceCluster(t *testing.T) {
