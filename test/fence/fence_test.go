@@ -62,6 +62,17 @@ func anyhow(t *testing.T, try func(context.Context) error) (err error) {
 	}
 }
 
+func open(t *testing.T, js jetstream.JetStream, bucket string) (b *fence.Bucket) {
+	t.Helper()
+	if err := anyhow(t, func(ctx context.Context) (err error) {
+		b, err = fence.NewBucket(ctx, js, bucket)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func put(t *testing.T, b *fence.Bucket, key, value string, token uint64) error {
 	t.Helper()
 	return anyhow(t, func(ctx context.Context) error {
@@ -84,14 +95,7 @@ func TestBucket(t *testing.T) {
 		if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "accounts", Replicas: replicas}); err != nil {
 			t.Fatal(err)
 		}
-		open := func() *fence.Bucket {
-			b, err := fence.NewBucket(within(t), connect(), "accounts")
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-		a, b := open(), open()
+		a, b := open(t, connect(), "accounts"), open(t, connect(), "accounts")
 		if err := put(t, a, "alice", "10", 1); err != nil {
 			t.Fatal(err)
 		}
@@ -191,14 +195,7 @@ func TestBucketBetween(t *testing.T) {
 			t.Fatal(err)
 		}
 		frozen := &sleeper{JetStream: connect()}
-		a, err := fence.NewBucket(within(t), frozen, "between")
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := fence.NewBucket(within(t), connect(), "between")
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, b := open(t, frozen, "between"), open(t, connect(), "between")
 		frozen.first = func() {
 			if err := put(t, b, "k", "b", 2); err != nil {
 				t.Error(err)
