@@ -39,8 +39,8 @@ func StartCluster(tb testing.TB, n int, opts ...Options) *Cluster {
 }
 
 // The nodes must know one another's ports before they start. Somebody else may take such
-// a port meanwhile, for a connection that goes out, say: then others are tried. Each try has
-// longer than the one before, since it may be the machine that is busy.
+// a port meanwhile, for a connection that goes out, say: then others are tried. Later tries
+// have longer, since it may be the machine that is busy.
 const (
 	portTries = 5
 	portTime  = 6 * time.Second
@@ -146,7 +146,7 @@ func (c *Cluster) Restart(tb testing.TB, i int) {
 		}
 		c.Nodes[i] = ns
 		ns.Start()
-		if ns.ReadyForConnections(portTime * time.Duration(try+1)) {
+		if ns.ReadyForConnections(portTime * time.Duration(1+try/2)) {
 			return
 		}
 		Stop(ns)
