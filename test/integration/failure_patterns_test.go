@@ -58,6 +58,7 @@ func TestPattern_SplitBrain_DualLeaders(t *testing.T) {
 	t.Parallel()
 	fleettest.Both(t, func(t *testing.T, isolation parti.Isolation) {
 		f := fleettest.New(t, partitest.StartNATSCluster(t, 3), 30, isolation)
+		f.Config.LostAfter = 10 * time.Second // the nodes may elect somebody, and then all who had asked wait
 		all := fleettest.Crew(t, f, 4)
 		first := fleettest.Leads(t, f)
 		// A worker is to be replaced, so that the leader has something to write.
