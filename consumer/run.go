@@ -75,7 +75,6 @@ func (r *run) pull(ctx context.Context) error {
 	iter, err := r.cons.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(r.opts.batch, r.pullBytes()), // the server sends no more than may be in flight
 		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
-		jetstream.WithMessagesErrOnMissingHeartbeat(false), // it asks again by itself
 	)
 	if err != nil {
 		return fmt.Errorf("consumer: pull: %w", err)
@@ -84,8 +83,18 @@ func (r *run) pull(ctx context.Context) error {
 	defer iter.Stop()
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var looked time.Time
 	for {
 		msg, err := iter.Next()
+		if errors.Is(err, jetstream.ErrNoHeartbeat) {
+			if ctx.Err() == nil && r.js.Conn().IsConnected() && time.Since(looked) > requestTime {
+				looked = time.Now()
+				if err := r.gone(ctx); err != nil {
+					return err
+				}
+			}
+			continue // it asks again by itself
+		}
 		if err != nil {
 			if ctx.Err() != nil && errors.Is(err, jetstream.ErrMsgIteratorClosed) {
 				return nil
@@ -100,6 +109,19 @@ func (r *run) pull(ctx context.Context) error {
 		}
 		r.handOut(ctx, waiting, m)
 	}
+}
+
+// gone is the error of a consumer that is not there any more. The server says so to those whose
+// requests for messages it has at that moment. Who asks later, or was cut off, gets no answer,
+// as from a consumer that has no leader for a while, and which is waited for.
+func (r *run) gone(ctx context.Context) error {
+	one, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	_, err := r.cons.Info(one)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("consumer: the consumer of partition %s on stream %s is not there any more: %w", r.lease.Partition.ID, r.name, err)
+	}
+	return nil
 }
 
 // handOut processes a message as soon as it may, and waits for that if there is to be one

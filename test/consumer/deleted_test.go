@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,6 +124,68 @@ func TestConsumerDeleted(t *testing.T) {
 				w.send("p", 5)
 				w.until("ten", func() bool { return w.has("p", 1, 10, r == jetstream.WorkQueuePolicy) })
 			})
+		}
+	}
+}
+
+// A durable consumer is deleted while its owner asks it for nothing, and is not told of that:
+// what it has in hand takes longer than its last request. It finds out, and the consumer is
+// made anew.
+func TestConsumerDeletedUnseen(t *testing.T) {
+	t.Parallel()
+	for _, s := range sites(t) {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, s, jetstream.WorkQueuePolicy)
+			inHand, finish := make(chan struct{}, 1), make(chan struct{})
+			a := w.owner("a", func(context.Context, *consumer.Msg) error {
+				select {
+				case inHand <- struct{}{}:
+				default: // it was told
+				}
+				<-finish
+				return nil
+			}, consumer.PullExpiry(2*time.Second))
+			a.keep(t, "p", 1)
+			free := sync.OnceFunc(func() { close(finish) })
+			t.Cleanup(free)
+			w.send("p", 1)
+			select {
+			case <-inHand:
+			case <-time.After(patience):
+				t.Fatal("the message does not come")
+			}
+			stream, err := w.js.Stream(t.Context(), w.stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := w.unasked(stream)
+			if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			free()
+			w.send("p", 4)
+			w.until("five", func() bool { return w.has("p", 1, 5, false) })
+		})
+	}
+}
+
+// unasked waits until the only consumer of the stream has no request for messages, and names it.
+func (w *world) unasked(s jetstream.Stream) string {
+	w.t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	late := time.After(patience)
+	for {
+		for info := range s.ListConsumers(w.t.Context()).Info() {
+			if info.NumWaiting == 0 {
+				return info.Name
+			}
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			w.t.Fatal("somebody still asks for messages")
 		}
 	}
 }
