@@ -65,7 +65,7 @@ type feed struct {
 	seen  admin.Snapshot
 	at    time.Time // when it was seen; zero: never, or not any more
 	err   error     // why nothing newer is
-	looks uint64    // how often it was looked
+	looks uint64    // how often it was looked, since it is followed
 
 	number uint64
 	events []told
@@ -112,7 +112,7 @@ func (f *feed) leave() {
 	defer f.mu.Unlock()
 	if f.users--; f.users == 0 && f.stop != nil {
 		f.stop()
-		f.stop, f.err, f.deaf, f.at = nil, nil, nil, time.Time{}
+		f.stop, f.err, f.deaf, f.at, f.looks = nil, nil, nil, time.Time{}, 0
 	}
 }
 

@@ -252,3 +252,26 @@ func TestNobodyLooked(t *testing.T) {
 		c.Close()
 	})
 }
+
+// What was seen before nobody looked for a while is not told of as what is.
+func TestLookAfterNobodyLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := example()
+		c := open(t, f)
+		opens(t, c, "").end()
+		time.Sleep(2 * linger)
+		f.mu.Lock()
+		f.now.Sentence, f.slow = "It has changed.", time.Second
+		f.mu.Unlock()
+		a := opens(t, c, "")
+		if a.count("event: look\n") != 0 {
+			t.Errorf("before anybody has looked again:\n%s", a.Body())
+		}
+		time.Sleep(2 * time.Second)
+		if a.count("event: look\n") != 1 || a.count(`"sentence":"It has changed."`) != 1 {
+			t.Errorf("after the first look:\n%s", a.Body())
+		}
+		a.end()
+		c.Close()
+	})
+}
