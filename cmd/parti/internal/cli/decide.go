@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,8 +124,11 @@ func parseWeights(s *Streams, path string) (map[string]int64, error) {
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		fields := strings.Fields(line)
+		fields := strings.Fields(lines.Text())
+		// As in a file of partitions, whose IDs may have a # in them.
+		if i := slices.IndexFunc(fields, func(word string) bool { return word[0] == '#' }); i >= 0 {
+			fields = fields[:i]
+		}
 		if len(fields) == 0 {
 			continue
 		}

@@ -84,6 +84,9 @@ func TestReadWeights(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
+	if got, err := read("room#1 5 #2\n# all\n"); err != nil || len(got) != 1 || got["room#1"] != 5 {
+		t.Errorf("an ID with a #: %v, %v", got, err)
+	}
 	for text, says := range map[string]string{
 		"": "there is no weight in it", "p-0": "line 1: it has 1 words", "p-0 5\np-1 x": `line 2: the weight is "x"`, `{"p-0": "x"}`: "cannot unmarshal",
 	} {
