@@ -18,7 +18,7 @@ import (
 // owner to one key at the same time are in no order. A key that is deleted forgets its
 // token: put an empty value instead.
 //
-// It does not work through a JetStream domain or another prefix of the API; [NewBucket] says so.
+// It does not work through a JetStream domain or another prefix of the API.
 type Bucket struct {
 	js     jetstream.JetStream
 	stream string
@@ -83,12 +83,12 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 	}
 }
 
-// errElsewhere refuses what would be asked for in one place and written to in another.
-var errElsewhere = errors.New("a fence does not work through a JetStream domain, or another API prefix: connect to a server of that domain")
+// errElsewhere says that a fence would be read in one place and written in another.
+var errElsewhere = errors.New("it does not work through a JetStream domain or another prefix of the API: connect to a server of that domain")
 
 // find looks for a stream.
 func find(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
-	if o := js.Options(); o.Domain != "" || o.APIPrefix != "" && strings.TrimSuffix(o.APIPrefix, ".") != "$JS.API" {
+	if o := js.Options(); o.Domain != "" || o.APIPrefix != "" && strings.TrimSuffix(o.APIPrefix, ".")+"." != jetstream.DefaultAPIPrefix {
 		return nil, errElsewhere
 	}
 	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })

@@ -19,7 +19,9 @@ import (
 // Make one per lease and share it: a second one of the same lease takes the place of the
 // first, which is refused from then on. Calls of one Publisher wait for one another: on
 // replicas, the server refuses messages that have the same fence and are on their way at the
-// same time. As a [Bucket], it does not work through a JetStream domain.
+// same time.
+//
+// It does not work through a JetStream domain or another prefix of the API.
 type Publisher struct {
 	js     jetstream.JetStream
 	stream string

@@ -122,17 +122,38 @@ func TestBucket(t *testing.T) {
 		if _, err := fence.NewBucket(within(t), js, "nothere"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Errorf("%v", err)
 		}
-		elsewhere, err := jetstream.NewWithDomain(js.Conn(), "hub")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fence.NewBucket(within(t), elsewhere, "accounts"); err == nil || !strings.Contains(err.Error(), "JetStream domain") {
-			t.Errorf("a bucket in another domain: %v", err)
-		}
-		if _, err := fence.NewPublisher(within(t), elsewhere, "OUT", "fence.p", 1); err == nil || !strings.Contains(err.Error(), "JetStream domain") {
-			t.Errorf("a publisher in another domain: %v", err)
-		}
 	})
+}
+
+// Through a domain, or another prefix, a fence would be read in one place and written in
+// another: it is refused before anything is asked.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Connect(t, natstest.Start(t))
+	domain, err := jetstream.NewWithDomain(nc, "hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix, err := jetstream.NewWithAPIPrefix(nc, "$JS.hub.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, js := range []jetstream.JetStream{domain, prefix} {
+		_, bucket := fence.NewBucket(within(t), js, "accounts")
+		_, publisher := fence.NewPublisher(within(t), js, "ORDERS", "fence.a", 1)
+		for _, err := range []error{bucket, publisher} {
+			if err == nil || !strings.Contains(err.Error(), "JetStream domain") {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+	usual, err := jetstream.NewWithAPIPrefix(nc, "$JS.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fence.NewBucket(within(t), usual, "nothere"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("by the usual prefix: %v", err)
+	}
 }
 
 // What was written last is asked of the leader alone: a replica may lag. This user may ask
