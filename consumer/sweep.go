@@ -160,7 +160,13 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 		return l, nil
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
 		return l, fmt.Errorf("consumer: look for messages of %s of stream %s: %w", info.Name, d.name, err)
-	case d.stream.CachedInfo().Config.Retention == jetstream.InterestPolicy:
+	}
+	// What it had when this process began may have been changed since.
+	s, err := ask(again, func(ctx context.Context) (jetstream.Stream, error) { return d.js.Stream(ctx, d.name) })
+	switch {
+	case err != nil:
+		return l, fmt.Errorf("consumer: look at stream %s: %w", d.name, err)
+	case s.CachedInfo().Config.Retention == jetstream.InterestPolicy:
 		l.Why = "the stream has interest retention, and would drop what comes"
 		return l, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -192,6 +193,35 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A stream may be given interest retention while somebody sweeps it every hour: from then on no
+// consumer is removed.
+func TestSweepOfAStreamThatWasChanged(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	w := newWorld(t, site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+		t.Helper()
+		return natstest.Connect(t, ns, opts...)
+	}}, jetstream.LimitsPolicy)
+	o := w.owner("o", nil)
+	o.make("a", "b")
+	if got, want := o.sweep("a"), "b (0): the grace has begun"; got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	w.age("b")
+	s, err := w.js.Stream(t.Context(), w.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Retention = jetstream.InterestPolicy
+	if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := o.sweep("a"), "b (0): the stream has interest retention, and would drop what comes"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
 
 // The cursors of a stream are found whatever its name is, and those of another are not.
