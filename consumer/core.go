@@ -160,6 +160,16 @@ func (c *core) pullBytes() int {
 	return max(enough, 2*int(c.js.Conn().MaxPayload()))
 }
 
+// batchOf is how many messages one request to a consumer asks for: no more than it takes, which
+// is what the server's max_request_batch says unless somebody has said otherwise. Each request
+// for more would be refused, and a client passes over that.
+func (c *core) batchOf(cons jetstream.Consumer) int {
+	if most := cons.CachedInfo().Config.MaxRequestBatch; most > 0 {
+		return min(c.opts.batch, most)
+	}
+	return c.opts.batch
+}
+
 // ask makes a request that may be made twice, and repeats it for as long as ctx allows
 // while nobody is there to answer it, as when the stream or the consumer is about to have
 // another leader, or when the connection broke meanwhile: then no answer will come.

@@ -224,7 +224,7 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 		return nil, d.noConsumer(err, partition, "look at")
 	}
 	have := c.CachedInfo().Config
-	if wrong := differences(&have, &want); len(wrong) > 0 {
+	if wrong := append(differences(&have, &want), d.refuses(&have)...); len(wrong) > 0 {
 		return nil, &SettingsError{Stream: d.name, Consumer: want.Durable, Partition: partition, Wrong: wrong}
 	}
 	if create && (have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending || have.MaxDeliver != want.MaxDeliver) {
@@ -267,6 +267,18 @@ func differences(have, want *jetstream.ConsumerConfig) (wrong []string) {
 	}
 	if have.InactiveThreshold > 0 {
 		wrong = append(wrong, fmt.Sprintf("inactive_threshold is %v, must be 0 (this may be edited), or the server removes it while nobody pulls", have.InactiveThreshold))
+	}
+	return wrong
+}
+
+// refuses names the limits of an existing consumer by which it refuses each of our requests for
+// messages: a client passes over that, and nothing would ever come.
+func (d *Durable) refuses(have *jetstream.ConsumerConfig) (wrong []string) {
+	if most := have.MaxRequestExpires; most > 0 && most < d.opts.expiry {
+		wrong = append(wrong, fmt.Sprintf("max_expires is %v, must be 0 or PullExpiry, %v, or more (this may be edited)", most, d.opts.expiry))
+	}
+	if most := have.MaxRequestMaxBytes; most > 0 && most < d.pullBytes() {
+		wrong = append(wrong, fmt.Sprintf("max_bytes is %d, must be 0 or %d or more (this may be edited)", most, d.pullBytes()))
 	}
 	return wrong
 }

@@ -132,10 +132,10 @@ func StartAt(s Start) Option { return func(o *options) { o.start = s } }
 func PullExpiry(d time.Duration) Option { return func(o *options) { o.expiry = d } }
 
 // PullBatch is how many messages one request to the server asks for, up to 8 MiB, or two of
-// the largest that the server takes. A Durable is never given more than may be in flight,
-// whatever it asks for; a reader of a Cursor asks again when half of them have come, and
-// holds no more in memory before they are handed to their partitions. Default: 64
-// (NewDurable), 500 (NewCursor). Range: 1 to 10 000.
+// the largest that the server takes, and to what its max_request_batch allows. A Durable is
+// never given more than may be in flight, whatever it asks for; a reader of a Cursor asks
+// again when half of them have come, and holds no more in memory before they are handed to
+// their partitions. Default: 64 (NewDurable), 500 (NewCursor). Range: 1 to 10 000.
 func PullBatch(n int) Option { return func(o *options) { o.batch = n } }
 
 // WithoutCreate lets a partition fail whose consumer was not made by [Durable.Provision],

@@ -188,7 +188,7 @@ func (r *reader) consume(cons jetstream.Consumer, reconnects <-chan nats.Status)
 			end(err)
 		}
 	},
-		jetstream.PullMaxMessagesWithBytesLimit(o.batch, r.hub.cursor.pullBytes()),
+		jetstream.PullMaxMessagesWithBytesLimit(r.hub.cursor.batchOf(cons), r.hub.cursor.pullBytes()),
 		jetstream.PullExpiry(o.expiry), jetstream.PullHeartbeat(min(time.Second, o.expiry/2)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { end(fmt.Errorf("consumer: read: %w", err)) }),
 	)

@@ -71,9 +71,9 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 // pull hands out messages until ctx ends, or something is wrong that does not end by
 // itself. What comes after ctx has ended is given back.
 func (r *run) pull(ctx context.Context) error {
-	expiry := r.opts.expiry
+	expiry, batch := r.opts.expiry, r.batchOf(r.cons)
 	iter, err := r.cons.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(r.opts.batch, r.pullBytes()), // the server sends no more than may be in flight
+		jetstream.PullMaxMessagesWithBytesLimit(batch, r.pullBytes()), // the server sends no more than may be in flight
 		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
 	)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *run) pull(ctx context.Context) error {
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			if ctx.Err() == nil && r.js.Conn().IsConnected() && time.Since(looked) > requestTime {
 				looked = time.Now()
-				if err := r.gone(ctx); err != nil {
+				if err := r.unanswered(ctx, batch); err != nil {
 					return err
 				}
 			}
@@ -111,15 +111,21 @@ func (r *run) pull(ctx context.Context) error {
 	}
 }
 
-// gone is the error of a consumer that is not there any more. The server says so to those whose
-// requests for messages it has at that moment. Who asks later, or was cut off, gets no answer,
-// as from a consumer that has no leader for a while, and which is waited for.
-func (r *run) gone(ctx context.Context) error {
+// unanswered is why a consumer does not answer to requests for so many messages, where that does
+// not end by itself.
+//
+// That it is not there any more the server says to those whose requests it has at that moment.
+// Who asks later, or was cut off, gets no answer, as from a consumer that has no leader for a
+// while, and which is waited for.
+func (r *run) unanswered(ctx context.Context, batch int) error {
 	one, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
-	_, err := r.cons.Info(one)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+	info, err := r.cons.Info(one)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("consumer: the consumer of partition %s on stream %s is not there any more: %w", r.lease.Partition.ID, r.name, err)
+	case err == nil && (r.batchOf(r.cons) < batch || len(r.durable.refuses(&info.Config)) > 0):
+		return fmt.Errorf("consumer: the consumer of partition %s on stream %s was edited, and refuses what it is asked for", r.lease.Partition.ID, r.name)
 	}
 	return nil
 }

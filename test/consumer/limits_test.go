@@ -194,3 +194,58 @@ func TestInactiveThreshold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server may take only requests for a few messages. It refuses others each time, and so it is
+// asked for no more.
+func TestRequestLimit(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t, func(o *server.Options) { o.JetStreamLimits.MaxRequestBatch = 4 })
+	one := site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+		t.Helper()
+		return natstest.Connect(t, ns, opts...)
+	}}
+	for _, cursors := range []bool{false, true} {
+		t.Run(map[bool]string{false: "Durable", true: "Cursor"}[cursors], func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, one, jetstream.LimitsPolicy)
+			w.cursors = cursors
+			x := w.owner("o", nil).run("p", 1)
+			w.send("p", 20)
+			w.exactly("p", 20)
+			x.release(t)
+		})
+	}
+}
+
+// A consumer that refuses each request is named, with what is to be edited: before anything is
+// asked of it, and when it was edited meanwhile.
+func TestConsumerThatRefuses(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	w := newWorld(t, site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+		t.Helper()
+		return natstest.Connect(t, ns, opts...)
+	}}, jetstream.LimitsPolicy)
+	o := w.owner("o", nil)
+	x := o.run("p", 1)
+	w.send("p", 1)
+	w.exactly("p", 1)
+	cfg := w.config("p", func(string) bool { return true })
+	cfg.MaxRequestExpires, cfg.MaxRequestMaxBytes = time.Second, 1<<20
+	if _, err := w.js.UpdateConsumer(t.Context(), w.stream, cfg); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-x.ended:
+		if err == nil || !strings.Contains(err.Error(), "was edited, and refuses") {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("nobody notices")
+	}
+	x = o.run("p", 1)
+	var wrong *consumer.SettingsError
+	if err := <-x.ended; !errors.As(err, &wrong) || !strings.Contains(err.Error(), "max_expires is 1s, must be 0") || !strings.Contains(err.Error(), "max_bytes is 1048576, must be 0") {
+		t.Error(err)
+	}
+}
