@@ -227,8 +227,10 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 	if wrong := append(differences(&have, &want), d.refuses(&have)...); len(wrong) > 0 {
 		return nil, &SettingsError{Stream: d.name, Consumer: want.Durable, Partition: partition, Wrong: wrong}
 	}
-	if create && (have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending || have.MaxDeliver != want.MaxDeliver) {
+	edited := len(have.BackOff) > 0 || have.HeadersOnly
+	if create && (edited || have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending || have.MaxDeliver != want.MaxDeliver) {
 		have.AckWait, have.MaxAckPending, have.MaxDeliver = want.AckWait, want.MaxAckPending, want.MaxDeliver
+		have.BackOff, have.HeadersOnly = nil, false // by its own times it would give out again what is in hand
 		c, err = ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.UpdateConsumer(ctx, have) })
 		if err != nil {
 			return nil, d.noConsumer(err, partition, "update")

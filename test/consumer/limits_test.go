@@ -249,3 +249,34 @@ func TestConsumerThatRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Somebody has edited a consumer so that it would give out again what is in hand, and without
+// data: it is as it was as soon as its partition begins.
+func TestEditIsUndone(t *testing.T) {
+	t.Parallel()
+	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
+	makeStreams(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}})
+	d, err := consumer.NewDurable(t.Context(), js, "g", "S", "s.{partition}", func(context.Context, *consumer.Msg) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := func() jetstream.ConsumerConfig {
+		t.Helper()
+		if err := d.Provision(t.Context(), parti.Partition{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := js.Consumer(t.Context(), "S", "g~a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.CachedInfo().Config
+	}
+	cfg := config()
+	cfg.BackOff, cfg.HeadersOnly = []time.Duration{time.Second, time.Minute}, true
+	if _, err := js.UpdateConsumer(t.Context(), "S", cfg); err != nil {
+		t.Fatal(err)
+	}
+	if cfg = config(); len(cfg.BackOff) > 0 || cfg.HeadersOnly || cfg.AckWait != 30*time.Second {
+		t.Errorf("%+v", cfg)
+	}
+}
