@@ -247,9 +247,14 @@ type fullError struct{ *StreamError }
 
 func (e fullError) Unwrap() error { return e.StreamError }
 
-func (d *Durable) noConsumer(err error, partition, doing string) error {
+// exceeds says whether a consumer was not made since there may be no more.
+func exceeds(err error) bool {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == consumersExceeded {
+	return errors.As(err, &api) && api.ErrorCode == consumersExceeded
+}
+
+func (d *Durable) noConsumer(err error, partition, doing string) error {
+	if exceeds(err) {
 		return fullError{&StreamError{d.name, "may have no more consumers, and partition " + partition + " needs one", "raise the stream's max_consumers or the server's default_max_consumers, or " + fewer}}
 	}
 	return fmt.Errorf("consumer: %s the consumer of partition %s on stream %s: %w", doing, partition, d.name, err)

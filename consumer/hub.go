@@ -21,7 +21,8 @@ import (
 // A partition that comes is given to a new reader, together with those that come at the
 // same time and begin near to it: the others go on meanwhile. One that is slower than
 // the rest leaves its reader when its queue is full, so that it does not hold them up,
-// and comes back when there is room. When there are many readers, two are made one.
+// and comes back when there is room. When there are many readers, or the stream may have no
+// more consumers, two are made one.
 //
 // It is safe to have a partition read by whichever reader began at or before its next
 // message: what it has is dropped, and no reader leaves anything out.

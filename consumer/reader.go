@@ -151,6 +151,12 @@ func (r *reader) read() error {
 	reconnects := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnects)
 	cons, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return h.cursor.stream.CreateConsumer(ctx, cfg) })
+	if exceeds(err) {
+		h.mu.Lock()
+		h.merge() // rather one reader less than partitions that are not read
+		h.mu.Unlock()
+		return &StreamError{h.cursor.name, fmt.Sprintf("may have no more consumers, and one is needed that reads %d partitions", len(filters)), "raise the stream's max_consumers or the server's default_max_consumers"}
+	}
 	if err != nil {
 		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -278,5 +279,43 @@ func TestEditIsUndone(t *testing.T) {
 	}
 	if cfg = config(); len(cfg.BackOff) > 0 || cfg.HeadersOnly || cfg.AckWait != 30*time.Second {
 		t.Errorf("%+v", cfg)
+	}
+}
+
+// A stream may have no more consumers than there are: the partitions that come are read by the
+// readers that a Cursor has.
+func TestReadersLimit(t *testing.T) {
+	t.Parallel()
+	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
+	makeStreams(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, MaxConsumers: 1})
+	got := make(chan string, 10)
+	c, err := consumer.NewCursor(t.Context(), js, "g", "S", "s.{partition}", func(_ context.Context, m *consumer.Msg) error {
+		got <- m.Partition
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	for _, p := range []string{"a", "b", "c"} {
+		all.Go(func() {
+			if err := c.Run(ctx, parti.NewLease(parti.Partition{ID: p}, 1, nil, nil)); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := js.Publish(t.Context(), "s."+p, nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case partition := <-got:
+			if partition != p {
+				t.Errorf("a message of %s, want one of %s", partition, p)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s is not read", p)
+		}
 	}
 }
