@@ -21,8 +21,8 @@ type order struct {
 
 	// Of a start. Two files come along: what to write to, and what to complain to.
 	Path     string        `json:"path,omitempty"`
-	Args     []string      `json:"args,omitempty"`     // the first is the program's name
-	Env      []string      `json:"env,omitempty"`      // besides the guardian's own, which is parti's
+	Args     words         `json:"args,omitempty"`     // the first is the program's name
+	Env      words         `json:"env,omitempty"`      // besides the guardian's own, which is parti's
 	Patience time.Duration `json:"patience,omitempty"` // with what goes on after the first process
 	Fenced   bool          `json:"fenced,omitempty"`   // not without trust
 
@@ -31,6 +31,32 @@ type order struct {
 	KillAt time.Duration `json:"kill_at,omitempty"`
 
 	files []*os.File
+}
+
+// Words are of whatever bytes, as those of a command line are. JSON would put others for what
+// is no UTF-8.
+type words []string
+
+// MarshalJSON writes the bytes.
+func (w words) MarshalJSON() ([]byte, error) {
+	all := make([][]byte, len(w))
+	for i, one := range w {
+		all[i] = []byte(one)
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalJSON reads them.
+func (w *words) UnmarshalJSON(text []byte) error {
+	var all [][]byte
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*w = make(words, len(all))
+	for i, one := range all {
+		(*w)[i] = string(one)
+	}
+	return nil
 }
 
 type orderWord string

@@ -5,12 +5,14 @@ package run
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -539,5 +541,18 @@ func TestFrames(t *testing.T) {
 	_ = b.Close()
 	if err := writeFrame(a, order{Path: strings.Repeat("x", maxFrame)}); err == nil {
 		t.Error("a message that is too long is sent")
+	}
+}
+
+// The arguments of a command are of whatever bytes, as names of files are.
+func TestOddArguments(t *testing.T) {
+	args := words{"sh", "", "<&>", "\xff\x00\xe9t\xe9", "é"}
+	text, err := json.Marshal(order{Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o order
+	if err := json.Unmarshal(text, &o); err != nil || !slices.Equal(o.Args, args) || o.Env != nil {
+		t.Errorf("%q, %v: %s", o.Args, err, text)
 	}
 }
