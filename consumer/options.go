@@ -100,12 +100,14 @@ func BackOff(ds ...time.Duration) Option { return func(o *options) { o.backOff =
 // DeadLetter is the subject to which messages go that cannot be processed, with the
 // headers that they came with and those of [HeaderReason] and so on; not with those that
 // say to a stream what to do, such as Nats-Msg-Id. A stream must take it: a message is
-// done here only once it is stored there. One that is too large with these headers for the
-// server or that stream goes there without its data, and with [HeaderDropped]: the headers
-// tell where the stream that it came from has it, if that keeps messages. Without a subject,
-// such messages are tried again for ever, and the partition waits. Whether it is permitted
-// to publish there is seen beforehand, by a message without data that no stream takes: who
-// subscribes to the subject without a stream gets it. Default: none.
+// done here only once it is stored there. It should not have interest retention: such a
+// stream drops what nobody consumes, and says that it has stored it. A message that is too
+// large with these headers for the server or that stream goes there without its data, and with
+// [HeaderDropped]: the headers tell where the stream that it came from has it, if that keeps
+// messages. Without a subject, such messages are tried again for ever, and the partition
+// waits. Whether it is permitted to publish there is seen beforehand, by a message without
+// data that no stream takes: who subscribes to the subject without a stream gets it.
+// Default: none.
 func DeadLetter(subject string) Option { return func(o *options) { o.dead = subject } }
 
 // MaxDeliver is how many tries a message has: one whose n-th delivery fails goes to the
