@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -101,11 +102,13 @@ func (h *hub) place() {
 		case <-h.asked:
 		}
 		h.gather()
+		var missed time.Time
 		for tries := 1; ; tries++ {
 			err := h.placeAll()
 			if err == nil || h.ctx.Err() != nil {
 				break
 			}
+			missed = h.miss(missed, err, h.sought)
 			h.cursor.opts.observe(Trouble{Err: err})
 			pause(h.ctx, again(tries))
 		}
@@ -136,12 +139,7 @@ func (h *hub) gather() {
 func (h *hub) placeAll() error {
 	ctx, cancel := context.WithTimeout(h.ctx, requestTime)
 	defer cancel()
-	h.mu.Lock()
-	seek := make([]*tenure, 0, len(h.seeking))
-	for t := range h.seeking {
-		seek = append(seek, t)
-	}
-	h.mu.Unlock()
+	seek := h.sought()
 	if len(seek) == 0 {
 		return nil
 	}
@@ -170,7 +168,7 @@ func (h *hub) look(ctx context.Context, seek []*tenure) (info *jetstream.StreamI
 	for began := time.Now(); ; {
 		s, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return h.cursor.js.Stream(ctx, h.cursor.name) })
 		if err != nil {
-			return nil, fmt.Errorf("consumer: look at stream %s: %w", h.cursor.name, err)
+			return nil, h.missing(fmt.Errorf("consumer: look at stream %s: %w", h.cursor.name, err))
 		}
 		info = s.CachedInfo()
 		h.mu.Lock()
@@ -185,6 +183,43 @@ func (h *hub) look(ctx context.Context, seek []*tenure) (info *jetstream.StreamI
 
 // lagMost is how long a stream's leader may take to know what a reader was given.
 const lagMost = time.Second
+
+// sought are the partitions that seek a reader.
+func (h *hub) sought() []*tenure {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.seeking))
+}
+
+// A missingError says that the stream is not there.
+type missingError struct{ *StreamError }
+
+func (e missingError) Unwrap() error { return e.StreamError }
+
+// missing is a missingError where the stream is not there, and err otherwise.
+func (h *hub) missing(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return missingError{&StreamError{h.cursor.name, "is not there any more", "make it again: its partitions begin with its first message"}}
+	}
+	return err
+}
+
+// miss ends partitions when their stream is not there, and was not since then, for longer than
+// it takes to make it anew: whoever runs them is to know. It returns since when it is not.
+func (h *hub) miss(since time.Time, err error, partitions func() []*tenure) time.Time {
+	gone := missingError{}
+	switch {
+	case !errors.As(err, &gone):
+		return time.Time{}
+	case since.IsZero():
+		return time.Now()
+	case time.Since(since) > requestTime:
+		for _, t := range partitions() {
+			t.end(gone.StreamError)
+		}
+	}
+	return since
+}
 
 // most is how many readers there may be. h.mu is held.
 func (h *hub) most() int { return readersMost + len(h.tenures)/readerMost }

@@ -66,6 +66,13 @@ func (r *reader) meets(o *reader) bool {
 	return false
 }
 
+// all are the partitions that it reads for.
+func (r *reader) all() []*tenure {
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	return slices.Collect(maps.Values(r.members))
+}
+
 func (r *reader) wake() {
 	select {
 	case r.room <- struct{}{}:
@@ -75,13 +82,14 @@ func (r *reader) wake() {
 
 // run reads until the reader ends.
 func (r *reader) run() {
+	var missed time.Time
 	for failed := 0; r.ctx.Err() == nil; {
 		began := time.Now()
 		err := r.read()
 		if r.ctx.Err() != nil {
 			return
 		}
-		if err == nil {
+		if missed = r.hub.miss(missed, err, r.all); err == nil {
 			continue
 		}
 		if failed++; time.Since(began) > requestTime {
@@ -96,10 +104,7 @@ func (r *reader) run() {
 // from, or that has lost its end: they begin again, with a look at their cursors. That is an
 // error, and so is a stream that cannot be looked at.
 func (r *reader) look(ctx context.Context) error {
-	h := r.hub
-	h.mu.Lock()
-	members := slices.Collect(maps.Values(r.members))
-	h.mu.Unlock()
+	h, members := r.hub, r.all()
 	info, err := h.look(ctx, members)
 	if err != nil {
 		return err
@@ -158,7 +163,7 @@ func (r *reader) read() error {
 		return &StreamError{h.cursor.name, fmt.Sprintf("may have no more consumers, and one is needed that reads %d partitions", len(filters)), "raise the stream's max_consumers or the server's default_max_consumers"}
 	}
 	if err != nil {
-		return fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err)
+		return h.missing(fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err))
 	}
 	defer r.drop(cfg.Name)
 	// After it was made: if the stream is made anew from now on, this consumer goes with it.

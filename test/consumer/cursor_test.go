@@ -429,6 +429,45 @@ func TestCursorOfAnotherStream(t *testing.T) {
 	})
 }
 
+// A stream that is deleted, and not made anew, ends its partitions, and those that begin then:
+// whoever runs them is to know. They begin with its first message when it is there again.
+func TestCursorWithoutStream(t *testing.T) {
+	t.Parallel()
+	cursors(t, func(t *testing.T, w *world) {
+		o := w.owner("o", nil)
+		x := o.run("p", 1)
+		w.send("p", 3)
+		w.exactly("p", 3)
+		s, err := w.js.Stream(t.Context(), w.stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.js.DeleteStream(t.Context(), w.stream); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // one that reads, and one that would
+			select {
+			case err := <-x.ended:
+				if err == nil || !strings.Contains(err.Error(), "is not there any more") {
+					t.Error(err)
+				}
+			case <-time.After(patience):
+				t.Fatal("nobody is told")
+			}
+			x = o.run("p", 1)
+		}
+		if _, err := w.js.CreateStream(t.Context(), s.CachedInfo().Config); err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		w.got, w.sent = map[string][]int{}, map[string]int{}
+		w.mu.Unlock()
+		w.send("p", 2)
+		w.exactly("p", 2)
+		x.release(t)
+	})
+}
+
 // A gate is a dialer that may be shut.
 type gate struct{ shut atomic.Bool }
 
