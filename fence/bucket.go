@@ -15,8 +15,8 @@ import (
 
 // A Bucket is a key-value bucket whose keys remember the token that they were written
 // under. Values are read as from any bucket. It is safe for concurrent use; writes of one
-// owner to one key at the same time are in no order. A key that is deleted forgets its
-// token: put an empty value instead.
+// owner to one key at the same time are in no order. A key that is deleted, or has expired,
+// forgets its token: put an empty value instead, and use a bucket without TTL.
 //
 // It does not work through a JetStream domain or another prefix of the API.
 type Bucket struct {
