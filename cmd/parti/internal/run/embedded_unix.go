@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -123,11 +124,17 @@ func (e *Embedded) start() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	last := &lastWords{}
+	s.SetLogger(last, false, false)
 	s.Start()
-	if !s.ReadyForConnections(serverTime) {
+	for late := time.Now().Add(serverTime); !s.ReadyForConnections(takeOverEvery); {
+		text := last.said()
+		if text == "" && time.Now().Before(late) {
+			continue
+		}
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, fmt.Errorf("it is not ready after %v", serverTime)
+		return nil, errors.New(cmp.Or(text, fmt.Sprintf("it is not ready after %v", serverTime)))
 	}
 	at := s.Addr().(*net.TCPAddr).Port
 	u := url.URL{Scheme: "nats", User: url.User(token), Host: net.JoinHostPort(loopback, strconv.Itoa(at))}
@@ -139,6 +146,31 @@ func (e *Embedded) start() (*server.Server, error) {
 	e.say(fmt.Sprintf("runs the embedded NATS server at %s; others find it by %s", u.Host, e.file()))
 	return s, nil
 }
+
+// LastWords are what a server says of why it does not start, and nothing else.
+type lastWords struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *lastWords) said() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text
+}
+
+// Fatalf is called with that. The rest is for a log, and there is none.
+func (l *lastWords) Fatalf(format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = fmt.Sprintf(format, v...)
+}
+
+func (l *lastWords) Noticef(string, ...any) {}
+func (l *lastWords) Warnf(string, ...any)   {}
+func (l *lastWords) Errorf(string, ...any)  {}
+func (l *lastWords) Debugf(string, ...any)  {}
+func (l *lastWords) Tracef(string, ...any)  {}
 
 func (e *Embedded) file() string { return filepath.Join(e.dir, "url") }
 
