@@ -90,7 +90,7 @@ func New(g *admin.Group, name string, opts ...Option) *Console {
 }
 
 func newConsole(g group, name string, opts ...Option) *Console {
-	c := &Console{group: g, name: name}
+	c := &Console{group: newTurnstile(g), name: name}
 	for _, o := range opts {
 		if o != nil {
 			o(c)
