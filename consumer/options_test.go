@@ -86,3 +86,21 @@ func TestNilOptions(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What a request says while a message is in hand fits where it waits, with the next message.
+func TestBeat(t *testing.T) {
+	for _, expiry := range []time.Duration{2 * time.Second, 5 * time.Second, 30 * time.Second, time.Minute} {
+		for batch := 1; batch <= 100; batch++ {
+			every := beat(expiry, batch)
+			if every < time.Second || every > expiry/2 {
+				t.Errorf("%v, %d: every %v", expiry, batch, every)
+			}
+			if signs := int(expiry / every); batch >= 4 && signs+2 > batch {
+				t.Errorf("%v, %d: %d signs of life", expiry, batch, signs)
+			}
+		}
+	}
+	if every := beat(5*time.Second, 64); every != time.Second {
+		t.Errorf("as usual: every %v", every)
+	}
+}

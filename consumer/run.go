@@ -74,7 +74,7 @@ func (r *run) pull(ctx context.Context) error {
 	expiry, batch := r.opts.expiry, r.batchOf(r.cons)
 	iter, err := r.cons.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(batch, r.pullBytes()), // the server sends no more than may be in flight
-		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(min(time.Second, expiry/2)),
+		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(beat(expiry, batch)),
 	)
 	if err != nil {
 		return fmt.Errorf("consumer: pull: %w", err)
@@ -109,6 +109,13 @@ func (r *run) pull(ctx context.Context) error {
 		}
 		r.handOut(ctx, waiting, m)
 	}
+}
+
+// beat is how often a request that waits gives a sign of life: so seldom that all of these, that
+// it has expired and a message fit where they wait while one is in hand. There are as many
+// places as the request asks for messages, and what does not fit is lost.
+func beat(expiry time.Duration, batch int) time.Duration {
+	return min(max(time.Second, expiry/time.Duration(max(batch-2, 1))), expiry/2)
 }
 
 // unanswered is why a consumer does not answer to requests for so many messages, where that does
