@@ -161,6 +161,11 @@ func (t *tenure) claim(ctx context.Context) error {
 
 // write writes the cursor if it says something new, and reports whether it stands as it is.
 func (t *tenure) write(ctx context.Context, h *hub, clean bool) bool {
+	return t.attempt(ctx, h, clean) == nil
+}
+
+// attempt is write, and why it does not stand.
+func (t *tenure) attempt(ctx context.Context, h *hub, clean bool) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
@@ -176,19 +181,21 @@ func (t *tenure) write(ctx context.Context, h *hub, clean bool) bool {
 	t.moved = false
 	h.mu.Unlock()
 	if !rec.Begun || reflect.DeepEqual(rec, t.have) {
-		return true
+		return nil
 	}
 	if err := t.replace(ctx, &rec); err != nil {
 		h.mu.Lock()
 		t.moved = true
 		h.mu.Unlock()
 		t.noted(err)
-		return false
+		return err
 	}
-	return true
+	return nil
 }
 
-// release writes the last cursor of a lease.
+// release writes the last cursor of a lease. It waits for a bucket that has no leader for a
+// while: the next owner would repeat what was done since the cursor before, and take this one
+// for crashed.
 func (t *tenure) release(h *hub) {
 	ctx := t.lease.Hard()
 	if ctx.Err() != nil { // what is done is done, and a later lease is not overwritten
@@ -196,8 +203,16 @@ func (t *tenure) release(h *hub) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lateTime)
 		defer cancel()
 	}
-	t.ascertain(ctx, h)
-	t.write(ctx, h, true)
+	began := time.Now()
+	for tries := 1; ; tries++ {
+		t.ascertain(ctx, h)
+		if err := t.attempt(ctx, h, true); err == nil || ended(err) || time.Since(began) > requestTime {
+			return
+		}
+		if pause(ctx, again(tries)); ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // ascertain looks whether the beginning was written after all: the lease may end before

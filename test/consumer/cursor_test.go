@@ -468,6 +468,46 @@ func TestCursorWithoutStream(t *testing.T) {
 	})
 }
 
+// The bucket of cursors is away when a partition is let go of: its last cursor waits for it.
+func TestLastCursorWaits(t *testing.T) {
+	t.Parallel()
+	cursors(t, func(t *testing.T, w *world) {
+		failed := make(chan struct{}, 100)
+		o := w.owner("o", nil, w.rarely(), consumer.Observe(func(consumer.Trouble) {
+			select {
+			case failed <- struct{}{}:
+			default:
+			}
+		}))
+		x := o.run("p", 1)
+		w.send("p", 3)
+		w.exactly("p", 3)
+		s, err := w.js.Stream(t.Context(), "KV_g-"+w.stream+"-cursors")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := s.CachedInfo().Config
+		if err := w.js.DeleteStream(t.Context(), cfg.Name); err != nil {
+			t.Fatal(err)
+		}
+		x.stop()
+		for range 2 {
+			select {
+			case <-failed:
+			case err := <-x.ended:
+				t.Fatalf("it has let go without its cursor: %v", err)
+			case <-time.After(patience):
+				t.Fatal("nobody misses the bucket")
+			}
+		}
+		if _, err := w.js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		x.release(t)
+		w.cursorIs("p", func(c cursor) bool { return c.Done == 3 && c.Released })
+	})
+}
+
 // A gate is a dialer that may be shut.
 type gate struct{ shut atomic.Bool }
 
