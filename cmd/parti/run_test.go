@@ -15,12 +15,14 @@ import (
 	"time"
 )
 
-// busy is a command with a process of its own, which ignores what it can.
+// busy is a command with a process of its own, which ignores what it can. It waits without
+// looking again and again: two dozen shells that start a sleep each moment keep a core from
+// the workers, and use up the numbers of processes, so that one of them comes again.
 const busy = `
-	(trap "" TERM HUP INT; while :; do sleep 0.05; done) &
+	(trap "" TERM HUP INT; exec sleep 600) &
 	trap 'kill -KILL $!; echo asked; exit 0' TERM
 	echo "pid $!"
-	while :; do sleep 0.05; done`
+	wait`
 
 // Three processes share a script; one is killed, one is stopped, one is interrupted.
 func TestRunFleet(t *testing.T) {
@@ -78,7 +80,7 @@ func TestRunFence(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"willing":   busy,
-		"unwilling": `trap "" TERM; (while :; do sleep 0.05; done) & echo "pid $!"; while :; do sleep 0.05; done`,
+		"unwilling": `trap "" TERM; sleep 600 & echo "pid $!"; wait`,
 	} {
 		t.Run(name, func(t *testing.T) { runFence(t, script) })
 	}
@@ -139,8 +141,8 @@ func runFence(t *testing.T, script string) {
 func TestRunRevoke(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, script, signal string }{
-		{"willing", `trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.02; done`, ""},
-		{"unwilling", `trap 'echo no' TERM; echo ready; while :; do sleep 0.02; done`, "SIGKILL"},
+		{"willing", `trap 'echo bye; exit 0' TERM; sleep 600 & echo ready; wait`, ""},
+		{"unwilling", `trap 'echo no' TERM; echo ready; while :; do sleep 600 & wait; done`, "SIGKILL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScene(t, "", "--partitions", "4", "--drain-timeout", "2s").nats() // a shell may need long to say no
@@ -178,7 +180,7 @@ func TestRunRevoke(t *testing.T) {
 func TestRunTwoSignals(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, "", "--partitions", "2", "--expected-workers", "1").nats()
-	p := s.start("a", `trap 'echo no' TERM; echo ready; while :; do sleep 0.02; done`)
+	p := s.start("a", `trap 'echo no' TERM; echo ready; while :; do sleep 600 & wait; done`)
 	p.running(2)
 	p.signal(syscall.SIGINT)
 	p.says("0", "no")
@@ -375,7 +377,7 @@ func TestRunUnread(t *testing.T) {
 		t.Run(closed, func(t *testing.T) {
 			s := newScene(t, "", "--partitions", "2", "--expected-workers", "1").nats()
 			mark := filepath.Join(s.dir, "asked-")
-			p := s.prepare("a", `trap 'mkdir `+mark+`$PARTI_PARTITION; exit 0' TERM; while :; do echo tick; echo tick >&2; sleep 0.02; done`)
+			p := s.prepare("a", `trap 'mkdir `+mark+`$PARTI_PARTITION; exit 0' TERM; while :; do echo tick; echo tick >&2; sleep 0.2; done`)
 			shut, open := p.pipes()
 			if closed == "complaints" {
 				shut, open = open, shut
