@@ -28,7 +28,9 @@ const busy = `
 func TestRunFleet(t *testing.T) {
 	t.Parallel()
 	const partitions = 12
-	s := newScene(t, "", "--partitions", fmt.Sprint(partitions), "--expected-workers", "3", "--session-ttl", "4s").nats()
+	// Nothing moves soon for who comes late: a shell that is asked to end as soon as it started
+	// has not said yet what it does then.
+	s := newScene(t, patient, "--partitions", fmt.Sprint(partitions), "--expected-workers", "3").nats()
 	var fleet []*proc
 	for i := range 3 {
 		fleet = append(fleet, s.start(fmt.Sprintf("host-%d", i), busy))
@@ -89,10 +91,10 @@ func TestRunFence(t *testing.T) {
 func runFence(t *testing.T, script string) {
 	t.Helper()
 	const (
-		ttl    = 4 * time.Second
-		margin = time.Second
+		ttl    = 8 * time.Second
+		margin = 3 * time.Second
 	)
-	s := newScene(t, "fence_margin: 1s\n", "--partitions", "6", "--expected-workers", "2",
+	s := newScene(t, "fence_margin: 3s\n", "--partitions", "6", "--expected-workers", "2",
 		"--isolation", "fence", "--drain-timeout", "1s", "--session-ttl", ttl.String()).nats()
 	a, b := s.start("a", script), s.start("b", script)
 	lost := share(t, 3, a, b)[0]
@@ -140,12 +142,12 @@ func runFence(t *testing.T, script string) {
 // does, and by force where it does not.
 func TestRunRevoke(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, script, signal string }{
-		{"willing", `trap 'echo bye; exit 0' TERM; sleep 600 & echo ready; wait`, ""},
-		{"unwilling", `trap 'echo no' TERM; echo ready; while :; do sleep 600 & wait; done`, "SIGKILL"},
+	for _, c := range []struct{ name, drain, script, signal string }{ // a shell may need long to say something
+		{"willing", "20s", `trap 'echo bye; exit 0' TERM; sleep 600 & echo ready; wait`, ""},
+		{"unwilling", "5s", `trap 'echo no' TERM; echo ready; while :; do sleep 600 & wait; done`, "SIGKILL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScene(t, "", "--partitions", "4", "--drain-timeout", "2s").nats() // a shell may need long to say no
+			s := newScene(t, "", "--partitions", "4", "--drain-timeout", c.drain).nats()
 			a := s.start("a", c.script)
 			a.running(4)
 			b := s.start("b", c.script)
