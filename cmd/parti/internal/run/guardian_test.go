@@ -426,7 +426,7 @@ func TestTrust(t *testing.T) {
 	}
 	tell(time.Hour, time.Hour)
 	tell(time.Minute, time.Minute) // trust that was proved is not taken back
-	polite, out := g.sh(`trap 'echo asked; exit 1' TERM; echo ready; while :; do sleep 0.01; done`, fenced)
+	polite, out := g.sh(`trap 'echo asked; exit 1' TERM; echo ready; while :; do sleep 0.1; done`, fenced)
 	said(t, out)
 	polite.term()
 	said(t, out)
@@ -436,22 +436,23 @@ func TestTrust(t *testing.T) {
 
 	g = tryGuard(t)
 	begun = machineTime()
-	tell(4*time.Second, 6*time.Second)
-	polite, out = g.sh(`trap 'echo asked; exit 1' TERM; echo ready; while :; do sleep 0.01; done`, fenced)
+	const term, kill = 6 * time.Second, 12 * time.Second // a shell may need seconds to start, and to answer
+	tell(term, kill)
+	polite, out = g.sh(`trap 'echo asked; exit 1' TERM; echo ready; while :; do sleep 0.1; done`, fenced)
 	rude, rudeOut := g.sh(`trap "" TERM; sleep 600 & echo $!; wait`, fenced)
 	said(t, out)
 	_, inner := said(t, rudeOut)
 	said(t, out)
-	if at := machineTime() - begun; at < 4*time.Second {
+	if at := machineTime() - begun; at < term {
 		t.Errorf("it is asked to end after %v", at)
 	}
 	if e := gone(t, polite); e.Why != endTrust || e.Code != 1 {
 		t.Errorf("%+v", e)
 	}
-	if e := gone(t, rude); e.Why != endTrust || e.At-begun < 6*time.Second || alive(inner) {
+	if e := gone(t, rude); e.Why != endTrust || e.At-begun < kill || alive(inner) {
 		t.Errorf("%+v after %v", e, e.At-begun)
 	} else {
-		t.Logf("gone %v after its time", e.At-begun-6*time.Second)
+		t.Logf("gone %v after its time", e.At-begun-kill)
 	}
 	if _, _, err := g.begin("exit 0", fenced); err == nil {
 		t.Error("it starts commands although trust is over")
