@@ -32,13 +32,17 @@ import (
 //	settled GROUP                wait until the group is at rest
 //	parti ARGS…                  run the command; with WIDTH in the environment on a terminal
 //	                             that is so wide, where ANSWER is what is typed
+//	shows REGEXP ARGS…           run the command again and again until it says what matches, and
+//	                             take that output, whatever it exits with
 //	code N                       the last parti exited with N
 //	begin NAME REGEXP ARGS…      run parti beside the script, and wait until what it has
 //	                             written so far, on both streams, matches
+//	hears NAME REGEXP            wait until what NAME has written so far matches
 //	end NAME                     interrupt it, and take its output as that of the last command
 //	finish NAME                  wait until it ends by itself, and take its output
 //	fetch NAME PATH [K=V…]       ask the console that NAME is for a page, or send it a form,
 //	                             and take the page as output; a status of 400 and more fails
+//	sees NAME PATH REGEXP        ask for a page again and again until it matches
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
@@ -65,9 +69,11 @@ func TestScripts(t *testing.T) {
 			"shows":   scripted((*scene).shows),
 			"code":    scripted((*scene).code),
 			"begin":   scripted((*scene).begin),
+			"hears":   scripted((*scene).hears),
 			"end":     scripted((*scene).end),
 			"finish":  scripted((*scene).finish),
 			"fetch":   scripted((*scene).fetch),
+			"sees":    scripted((*scene).sees),
 		},
 	})
 }
@@ -214,7 +220,7 @@ func (sc *scene) shows(ts *testscript.TestScript, _ bool, args []string) {
 	for {
 		var out, talk strings.Builder
 		sc.last = Run(ctx, args, sc.streams(ts, &out, &talk))
-		shown := pattern.MatchString(out.String())
+		shown := pattern.MatchString(out.String()) || pattern.MatchString(talk.String())
 		if !shown && ctx.Err() == nil {
 			continue
 		}
@@ -282,6 +288,15 @@ func (sc *scene) begin(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+func (sc *scene) hears(ts *testscript.TestScript, _ bool, args []string) {
+	need(ts, args, 2, "NAME REGEXP")
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	if b := sc.beside[args[0]]; !b.out.await(b.done, pattern) {
+		ts.Fatalf("it does not say %s:\n%s", args[1], b.out)
+	}
+}
+
 func (sc *scene) end(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 1, "NAME")
 	sc.beside[args[0]].stop()
@@ -306,6 +321,34 @@ func (sc *scene) finish(ts *testscript.TestScript, neg bool, args []string) {
 
 func (sc *scene) fetch(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "NAME PATH [K=V…]")
+	page, status := sc.page(ts, args)
+	fmt.Fprint(ts.Stdout(), page)
+	if neg == (status < http.StatusBadRequest) {
+		ts.Fatalf("%s: %d", args[1], status)
+	}
+}
+
+// sees is for what a page says once all have answered: see shows.
+func (sc *scene) sees(ts *testscript.TestScript, _ bool, args []string) {
+	need(ts, args, 3, "NAME PATH REGEXP")
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	for late := time.Now().Add(testTime); ; {
+		page, _ := sc.page(ts, args[:2])
+		shown := pattern.MatchString(page)
+		if !shown && time.Now().Before(late) {
+			continue
+		}
+		fmt.Fprint(ts.Stdout(), page)
+		if !shown {
+			ts.Fatalf("it does not say %s", pattern)
+		}
+		return
+	}
+}
+
+// page is what the console answers to a request that has the arguments of fetch.
+func (sc *scene) page(ts *testscript.TestScript, args []string) (text string, status int) {
 	at, _, _ := strings.Cut(sc.beside[args[0]].out.String(), "\n")
 	at, token, _ := strings.Cut(at, "?token=")
 	method, form := http.MethodGet, url.Values{}
@@ -332,10 +375,7 @@ func (sc *scene) fetch(ts *testscript.TestScript, neg bool, args []string) {
 	defer a.Body.Close()
 	body, err := io.ReadAll(a.Body)
 	ts.Check(err)
-	fmt.Fprint(ts.Stdout(), string(body))
-	if neg == (a.StatusCode < http.StatusBadRequest) {
-		ts.Fatalf("%s: %s", args[1], a.Status)
-	}
+	return string(body), a.StatusCode
 }
 
 // A watched is a buffer that can be waited for.
