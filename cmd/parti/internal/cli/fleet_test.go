@@ -30,7 +30,7 @@ func serve(tb testing.TB, o server.Options) *server.Server {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(testTime) {
 		tb.Fatal("the server does not come up")
 	}
 	return srv
@@ -175,7 +175,7 @@ func (f *troop) rest(ctx context.Context) error {
 
 // operator calls do with a way to the group that is no worker's.
 func (f *troop) operator(ctx context.Context, do func(*admin.Group) error) error {
-	nc, err := nats.Connect(f.url)
+	nc, err := nats.Connect(f.url, nats.Timeout(testTime))
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (f *troop) stop(ctx context.Context, id string) error {
 
 func (f *troop) stopAll(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
 	defer cancel()
 	f.mu.Lock()
 	ids := make([]string, 0, len(f.workers))
