@@ -62,8 +62,8 @@ const (
 	LineOutcome                 // what came of a step
 )
 
-// closeTime is how long it may take to stop everything at the end.
-const closeTime = 20 * time.Second
+// closeTime is how long it may take to prepare something, or to stop everything at the end.
+const closeTime = 40 * time.Second
 
 // Run plays the script once. The Summary is valid with any error; with none it may
 // still list broken promises. When ctx ends, the script ends early and the rest is
@@ -203,7 +203,7 @@ func partitions(n int) (all []partition, ids []string) {
 
 // removeAll deletes what the demo has made, also after ctx.
 func removeAll(ctx context.Context, js jetstream.JetStream, t traffic, group string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	return errors.Join(t.remove(ctx, js), removeGroup(ctx, js, group))
 }

@@ -21,7 +21,7 @@ import (
 
 // restartGrace is how long the partitions of a worker that stopped cleanly wait for
 // its successor: a rolling restart then moves nothing.
-const restartGrace = 10 * time.Second
+const restartGrace = 20 * time.Second
 
 // config is what the demo's workers run with. The windows are shorter than the
 // defaults, so that a spectator need not wait; how a loss is noticed is left as it is.
@@ -119,7 +119,7 @@ func (f *fleet) start(ctx context.Context, identity string) (*worker, error) {
 		w.nc.Close()
 		return nil, fmt.Errorf("%s: %w", identity, err)
 	}
-	opening, cancel := context.WithTimeout(ctx, requestTime)
+	opening, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
 	if w.store, err = natskv.Open(opening, w.js, f.group); err != nil {
 		w.nc.Close()

@@ -32,8 +32,8 @@ type step struct {
 }
 
 // stepTime is how long one change may take until everything runs and nothing is
-// pending any more: many times what it takes.
-const stepTime = 45 * time.Second
+// pending any more: many times what it takes, also on a machine that does much else.
+const stepTime = 2 * time.Minute
 
 // A story is the script, and what is known while it is played.
 type story struct {
@@ -547,8 +547,9 @@ func (s *story) restart(ctx context.Context) error {
 }
 
 // lostAfter is how long nothing may be processed before what is missing is lost: by
-// then the server has given it out again, three times.
-const lostAfter = 3 * ackWait
+// then the server has given it out again, six times, or the machine has stood still for
+// longer than one that works does.
+const lostAfter = 6 * ackWait
 
 func (s *story) finish(ctx context.Context) error {
 	s.producer.stop()
