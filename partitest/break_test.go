@@ -39,11 +39,11 @@ func TestPollerCrash(t *testing.T) {
 	a := fleet.Join("a")
 	fleet.Join("b")
 	fleet.Join("c")
-	fleet.Settled(time.Minute)
+	fleet.Settled(2 * time.Minute)
 
 	a.Crash() // as SIGKILL does
 
-	fleet.Covered(time.Minute, parts...)
+	fleet.Covered(2*time.Minute, parts...)
 	fleet.Check(parti.Freeze, partitest.MaxGap(15*time.Second), partitest.MaxMoves(20))
 	t.Log(fleet.Report())
 }
@@ -54,14 +54,14 @@ func TestPollerPartition(t *testing.T) {
 	fleet.Config.Isolation = parti.Fence // who is cut off stops before others begin
 	a := fleet.Join("a")
 	fleet.Join("b")
-	fleet.Settled(time.Minute)
+	fleet.Settled(2 * time.Minute)
 
 	nodes := partitest.Group{fleet.NATS.Node(0), fleet.NATS.Node(1), fleet.NATS.Node(2)}
 	apart := partitest.PartitionNetwork(t, partitest.Group{a.Manager}, nodes)
-	fleet.Await("b has everything", time.Minute, func() bool { return fleet.Shares()["b"] == 20 })
+	fleet.Await("b has everything", 2*time.Minute, func() bool { return fleet.Shares()["b"] == 20 })
 	apart.Heal()
 
-	fleet.Settled(time.Minute)
+	fleet.Settled(2 * time.Minute)
 	fleet.Check(parti.Fence)
 }
 
@@ -70,13 +70,13 @@ func TestPollerRollingUpdate(t *testing.T) {
 	fleet := partitest.NewFleet(t, partitest.StartNATS(t), partitest.Numbered(20), newPoller)
 	fleet.Config.RestartGrace = 20 * time.Second
 	workers := []*partitest.Worker{fleet.Join("a"), fleet.Join("b"), fleet.Join("c")}
-	fleet.Settled(time.Minute)
+	fleet.Settled(2 * time.Minute)
 	before := fleet.Report()
 
 	for _, old := range workers {
 		old.Leave()
 		fleet.Join(old.Name)
-		fleet.Settled(time.Minute)
+		fleet.Settled(2 * time.Minute)
 	}
 
 	fleet.Check(parti.Freeze, partitest.MaxMoves(before.Moves), partitest.MaxGap(15*time.Second)) // nothing has moved

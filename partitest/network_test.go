@@ -15,6 +15,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// connect returns when the connection is there: Connect does not wait where the server is
+// slow, and what is sent before is an error.
+func connect(t *testing.T, s *NATS) *nats.Conn {
+	t.Helper()
+	nc := s.Connect()
+	eventually(t, "it is connected", nc.IsConnected)
+	return nc
+}
+
 // inbox collects what comes on a subject.
 type inbox struct {
 	t    *testing.T
@@ -89,7 +98,7 @@ func numbers(n int) (all []string) {
 func TestDelay(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	a, b := s.Connect(), s.Connect()
+	a, b := connect(t, s), connect(t, s)
 	in := listen(t, b, "x")
 	f := DelayMessages(t, a, 50*time.Millisecond, 150*time.Millisecond, Going(ToServer))
 	begun := time.Now()
@@ -123,7 +132,7 @@ func TestDelay(t *testing.T) {
 func TestDropAndDuplicate(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	a, b := s.Connect(), s.Connect()
+	a, b := connect(t, s), connect(t, s)
 	in := listen(t, b, "x")
 	const n = 1000
 	f := DropMessages(t, b, 0.3)
@@ -149,7 +158,7 @@ func TestDropAndDuplicate(t *testing.T) {
 func TestHold(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	a, b := s.Connect(), s.Connect()
+	a, b := connect(t, s), connect(t, s)
 	in, other := listen(t, b, "x.*"), listen(t, b, "y")
 	c := CountMessages(t, b, Subject("x.*"), Going(ToClient))
 	f := HoldMessages(t, b, Subject("x.>"))
@@ -170,7 +179,7 @@ func TestHold(t *testing.T) {
 func TestAnswersTo(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	nc := s.Connect()
+	nc := connect(t, s)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +208,7 @@ func TestAnswersTo(t *testing.T) {
 func TestCutAndBlackHole(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	a, b := s.Connect(), s.Connect()
+	a, b := connect(t, s), connect(t, s)
 	in := listen(t, b, "x")
 	status := a.StatusChanged(nats.RECONNECTING, nats.CONNECTED)
 	f := CutConnection(t, a)
@@ -248,7 +257,7 @@ func TestCutAndBlackHole(t *testing.T) {
 func TestLimitBandwidth(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	a, b := s.Connect(), s.Connect()
+	a, b := connect(t, s), connect(t, s)
 	in := listen(t, b, "x")
 	f := LimitBandwidth(t, a, 100_000, Going(ToServer))
 	begun := time.Now()
@@ -269,7 +278,7 @@ func TestLimitBandwidth(t *testing.T) {
 func TestNodes(t *testing.T) {
 	t.Parallel()
 	s := StartNATS(t)
-	nc := s.Connect()
+	nc := connect(t, s)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +323,7 @@ func TestNodes(t *testing.T) {
 func TestPartitionNodes(t *testing.T) {
 	t.Parallel()
 	s := StartNATSCluster(t, 3)
-	nc := s.Connect()
+	nc := connect(t, s)
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +385,7 @@ func eventually(t *testing.T, what string, so func() bool) {
 		select {
 		case <-again.C:
 		case <-late:
-			t.Fatalf("not so after %v: %s", patience, what)
+			t.Fatalf("not so after %v: %s", ample, what)
 		}
 	}
 }

@@ -159,11 +159,11 @@ func (g good) Run(ctx context.Context, l parti.Lease) error {
 }
 
 func TestExercisePassesAGoodHandler(t *testing.T) {
-	Exercise(t, good{}, Watch(10*time.Millisecond), HardPatience(5*time.Second), Partitions(parti.Partition{ID: "a"}, parti.Partition{ID: "b", Weight: 3}))
+	Exercise(t, good{}, Watch(10*time.Millisecond), Patience(time.Minute), HardPatience(time.Minute), Partitions(parti.Partition{ID: "a"}, parti.Partition{ID: "b", Weight: 3}))
 }
 
 func TestExerciseAcceptsDone(t *testing.T) {
-	Exercise(t, parti.HandlerFunc(func(context.Context, parti.Lease) error { return parti.ErrDone }), Watch(time.Millisecond))
+	Exercise(t, parti.HandlerFunc(func(context.Context, parti.Lease) error { return parti.ErrDone }), Watch(time.Millisecond), Patience(time.Minute), HardPatience(time.Minute))
 }
 
 type badPreparer struct {
