@@ -28,6 +28,8 @@ const (
 	regions  = 12
 	messages = 6000 // of all regions together
 	rate     = 1000 // messages per second
+
+	patience = 30 * time.Second // with a server that shares its machine with all of this
 )
 
 func main() {
@@ -54,12 +56,12 @@ func fleet(ctx context.Context) error {
 		return err
 	}
 	defer shut()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(patience))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func serve() (url string, shut func(), err error) {
 		ns.WaitForShutdown()
 		_ = os.RemoveAll(dir)
 	}
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(patience) {
 		shut()
 		return "", nil, errors.New("the server does not start")
 	}

@@ -37,6 +37,8 @@ import (
 const (
 	workers = 3
 	rows    = 20 // in the outbox of a tenant, each time
+
+	patience = time.Minute // with what shares this machine: the database, the server, all workers
 )
 
 const schema = `
@@ -60,7 +62,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "app.db")+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "app.db")+"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(60000)")
 	if err != nil {
 		return err
 	}
@@ -73,12 +75,12 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer shut()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(patience))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func add(ctx context.Context, db *sql.DB, weight int, tenants ...string) error {
 
 // sent waits until all outboxes are empty.
 func sent(ctx context.Context, db *sql.DB) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the outboxes are not empty after a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("the outboxes are not empty after two minutes"))
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -223,7 +225,7 @@ func serve(dir string) (url string, shut func(), err error) {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 	}
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(patience) {
 		shut()
 		return "", nil, errors.New("the server does not start")
 	}
