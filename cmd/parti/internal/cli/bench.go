@@ -139,7 +139,7 @@ type measured struct {
 
 func (b *bench) run(ctx context.Context) error {
 	s := b.streams
-	nc, err := b.connect(ctx, s, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false))...)
+	nc, err := b.connect(ctx, s, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false), nats.Timeout(connectTime))...)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (b *bench) fleet(ctx context.Context, p *progress, group string, m *measure
 	o := measure.Options{
 		Group: group, Store: b.options(),
 		Connect: func(ctx context.Context, _ int) (jetstream.JetStream, error) {
-			nc, err := b.connect(ctx, b.streams, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false))...)
+			nc, err := b.connect(ctx, b.streams, append(natskv.ConnectOptions(), quiet, nats.RetryOnFailedConnect(false), nats.Timeout(connectTime))...)
 			if err != nil {
 				return nil, err
 			}
