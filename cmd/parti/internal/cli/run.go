@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -319,6 +320,10 @@ func (f *runFlags) clash(flags *pflag.FlagSet) (name string) {
 	return name
 }
 
+// runTries is how often a server is tried that does not answer in time, before it is taken
+// for a mistake.
+const runTries = 3
+
 // connect connects to NATS. When the connection is closed for good, it gives up.
 func (f *runFlags) connect(ctx context.Context, s *Streams, o *run.Options, give context.CancelCauseFunc) (js jetstream.JetStream, leave func(), err error) {
 	opts := append(natskv.ConnectOptions(), nats.ClosedHandler(func(nc *nats.Conn) {
@@ -327,8 +332,15 @@ func (f *runFlags) connect(ctx context.Context, s *Streams, o *run.Options, give
 	if f.embedded {
 		return f.embed(s, o, opts)
 	}
-	// Who mistypes is to know at once; from then on it waits for as long as it takes.
-	nc, err := f.to.connect(ctx, s, append(opts, nats.RetryOnFailedConnect(false))...)
+	// Who mistypes is to know at once; from then on it waits for as long as it takes. That
+	// a server is slow is no mistake.
+	var nc *nats.Conn
+	for range runTries {
+		nc, err = f.to.connect(ctx, s, append(opts, nats.RetryOnFailedConnect(false))...)
+		if slow, is := errors.AsType[net.Error](err); !is || !slow.Timeout() || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
