@@ -75,7 +75,7 @@ func wallClockIsSet(t *testing.T, isolation Isolation, hours int64) {
 	var off atomic.Int64
 	cfg := Config{
 		Isolation: isolation, ExpectedWorkers: 3, HeartbeatInterval: 500 * time.Millisecond,
-		SessionTTL: 8 * time.Second, LostAfter: 5 * time.Second, LeaderTTL: 20 * time.Second,
+		SessionTTL: 12 * time.Second, LostAfter: 9 * time.Second, LeaderTTL: 30 * time.Second, // a busy machine may stand still for some of them
 	}
 	var all []*mate
 	for _, name := range []string{"a", "b", "c"} {
