@@ -321,12 +321,14 @@ func TestRunEmbedded(t *testing.T) {
 	waitGone(t, pids)
 	share(t, 3, fleet[1:]...)
 	heirs := 0
-	for _, p := range fleet[1:] {
+	for _, p := range fleet[1:] { // before the first is asked to end, and the other takes over from it
 		heirs += len(of(p.entries(), "embedded"))
-		p.signal(syscall.SIGTERM)
 	}
 	if heirs != 1 {
 		t.Errorf("%d took the server over", heirs)
+	}
+	for _, p := range fleet[1:] {
+		p.signal(syscall.SIGTERM)
 	}
 	for _, p := range fleet[1:] {
 		<-p.done
