@@ -29,7 +29,21 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(unhurried{m})
+}
+
+// unhurried are all tests, and the end of what they started: connections and servers that
+// were closed end a moment later, and goleak waits for half a second.
+type unhurried struct{ *testing.M }
+
+func (u unhurried) Run() int {
+	code := u.M.Run()
+	for late := time.Now().Add(patience); code == 0 && time.Now().Before(late); {
+		if goleak.Find() == nil {
+			break
+		}
+	}
+	return code
 }
 
 func TestLease(t *testing.T) {
