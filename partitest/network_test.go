@@ -222,6 +222,12 @@ func TestCutAndBlackHole(t *testing.T) {
 	eventually(t, "it is connected again", func() bool { return len(status) > 0 && <-status == nats.CONNECTED }) // attempts during the cut have failed
 	publish(t, a, "x", "again")
 	in.await(1)
+	eventually(t, "what was cut is gone, and one connection is left", func() bool {
+		all := &linkOf(t, a).all
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return len(all.wires) == 1
+	})
 
 	h := BlackHole(t, a)
 	if err := a.Publish("x", []byte("swallowed")); err != nil {
