@@ -34,6 +34,10 @@ type record struct {
 // maxPending is how many events wait while nobody reads them. Later ones are dropped.
 const maxPending = 1 << 14
 
+// tellTime is how long the last events may take to be told, where who reads them is slow, or
+// the machine is.
+const tellTime = 5 * time.Second
+
 // A talk tells of events, a line each. To tell never waits for who reads.
 type talk struct {
 	out, err *place // where lines are written; events are on the error output
@@ -84,7 +88,7 @@ func (t *talk) write(r record) {
 // close waits until all was told, but not for ever.
 func (t *talk) close() {
 	t.box.close()
-	timer := time.NewTimer(time.Second)
+	timer := time.NewTimer(tellTime)
 	defer timer.Stop()
 	select {
 	case <-t.written:
