@@ -20,7 +20,10 @@ func hurried(t *testing.T, on *NATS) (f *Fleet, a, b *Worker) {
 			return nil
 		})
 	})
-	f.Config = parti.Config{SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: time.Second, ExpectedWorkers: 2}
+	f.Config = parti.Config{
+		SettleTime: time.Second, ScaleWindow: time.Second, Cooldown: time.Second, ExpectedWorkers: 2,
+		LostAfter: 12 * time.Second, // a worker on a busy machine may be silent for the usual 6 s
+	}
 	a, b = f.Join("a"), f.Join("b")
 	f.Settled(ample)
 	return f, a, b
