@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,20 +43,55 @@ func (s steps) remove(key string, last kv.Rev) kv.Rev {
 
 func (s steps) write(w kv.Write) kv.Rev {
 	s.t.Helper()
-	rev, err := s.Write(s.ctx, w)
-	if err != nil {
-		s.t.Fatalf("write %s: %v", w.Key, err)
-	}
-	return rev
+	return s.must("write "+w.Key, w, func() (kv.Rev, error) { return s.Write(s.ctx, w) })
 }
 
 func (s steps) commit(ws ...kv.Write) kv.Rev {
 	s.t.Helper()
-	rev, err := s.Commit(s.ctx, ws)
-	if err != nil {
-		s.t.Fatalf("commit: %v", err)
-	}
+	return s.must("commit", ws[0], func() (kv.Rev, error) { return s.Commit(s.ctx, ws) })
+}
+
+// must tries a write until it is stored; first is what it begins with. The leader of a cluster
+// may change meanwhile, for want of a core: then the answer is lost, and nobody answers
+// for some seconds. An unknown outcome is looked at, and what certainly was not stored is
+// tried again.
+func (s steps) must(what string, first kv.Write, try func() (kv.Rev, error)) kv.Rev {
+	s.t.Helper()
+	var rev kv.Rev
+	unknown := false
+	eventually(s.t, what, func() bool {
+		var err error
+		if rev, err = try(); err == nil {
+			return true
+		}
+		if unknown = unknown || errors.Is(err, kv.ErrUnknown); unknown {
+			var stored bool
+			rev, stored = s.stored(first)
+			return stored
+		}
+		if !errors.Is(err, kv.ErrUnavailable) {
+			s.t.Fatalf("%s: %v", what, err)
+		}
+		return false
+	})
 	return rev
+}
+
+// stored reports whether a write of which nobody knows was stored, and at what revision.
+func (s steps) stored(w kv.Write) (kv.Rev, bool) {
+	e, err := s.Get(s.ctx, w.Key)
+	there := err == nil && !w.Remove && bytes.Equal(e.Value, w.Value)
+	return e.Rev, e.Rev > w.Last && (there || w.Remove && errors.Is(err, kv.ErrMissing))
+}
+
+// get reads a key, also where nobody answers for some seconds.
+func (s steps) get(key string) (e kv.Entry, err error) {
+	s.t.Helper()
+	eventually(s.t, "an answer about "+key, func() bool {
+		e, err = s.Get(s.ctx, key)
+		return !errors.Is(err, kv.ErrUnavailable)
+	})
+	return e, err
 }
 
 // settles writes what must not be there, as those do who may have to wait for a store
@@ -100,7 +136,7 @@ func (s steps) refusedCommit(want error, ws ...kv.Write) {
 // has says that the key is there, with that value and revision.
 func (s steps) has(key, value string, rev kv.Rev) {
 	s.t.Helper()
-	e, err := s.Get(s.ctx, key)
+	e, err := s.get(key)
 	if err != nil || string(e.Value) != value || e.Rev != rev || e.Gone || e.Key != key {
 		s.t.Fatalf("get %s: %q at %d (gone %v, key %q), error %v; want %q at %d", key, e.Value, e.Rev, e.Gone, e.Key, err, value, rev)
 	}
@@ -109,7 +145,7 @@ func (s steps) has(key, value string, rev kv.Rev) {
 // gone says that the key is not there, and returns its marker's revision.
 func (s steps) gone(key string) kv.Rev {
 	s.t.Helper()
-	e, err := s.Get(s.ctx, key)
+	e, err := s.get(key)
 	if !errors.Is(err, kv.ErrMissing) || !e.Gone || e.Value != nil || e.Key != key {
 		s.t.Fatalf("get %s: %+v, error %v; want it gone", key, e, err)
 	}
