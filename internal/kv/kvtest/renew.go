@@ -165,7 +165,8 @@ var renewCases = []testCase{
 
 func (s steps) incarnation() uint32 {
 	s.t.Helper()
-	n, err := s.Incarnation(s.ctx)
+	var n uint32
+	err := s.answer("incarnation", nil, func() (err error) { n, err = s.Incarnation(s.ctx); return err })
 	if err != nil || n == 0 {
 		s.t.Fatalf("incarnation %d, %v", n, err)
 	}
@@ -174,7 +175,8 @@ func (s steps) incarnation() uint32 {
 
 func (s steps) renew(incarnation, want uint32) {
 	s.t.Helper()
-	got, err := s.Renew(s.ctx, incarnation)
+	var got uint32
+	err := s.answer("renew", nil, func() (err error) { got, err = s.Renew(s.ctx, incarnation); return err })
 	if err != nil || got != want {
 		s.t.Fatalf("renew to %d: %d, %v; want %d", incarnation, got, err, want)
 	}
@@ -210,7 +212,8 @@ func (f Fixture) renewAtOnce(t *testing.T, s steps, incarnation uint32) {
 	for i := range n {
 		w := open(t, f)
 		wg.Go(func() {
-			got, err := w.Renew(w.ctx, incarnation)
+			var got uint32
+			err := w.answer("renew", nil, func() (err error) { got, err = w.Renew(w.ctx, incarnation); return err })
 			if err != nil || got != incarnation {
 				t.Errorf("renew %d: %d, %v", i, got, err)
 				return

@@ -87,10 +87,7 @@ func (s steps) stored(w kv.Write) (kv.Rev, bool) {
 // get reads a key, also where nobody answers for some seconds.
 func (s steps) get(key string) (e kv.Entry, err error) {
 	s.t.Helper()
-	eventually(s.t, "an answer about "+key, func() bool {
-		e, err = s.Get(s.ctx, key)
-		return !errors.Is(err, kv.ErrUnavailable)
-	})
+	err = s.answer("get "+key, nil, func() (err error) { e, err = s.Get(s.ctx, key); return err })
 	return e, err
 }
 
@@ -121,16 +118,31 @@ func (s steps) settles(key, value string) kv.Rev {
 // refused makes a write that must fail with that error.
 func (s steps) refused(want error, w kv.Write) {
 	s.t.Helper()
-	if rev, err := s.Write(s.ctx, w); !errors.Is(err, want) {
+	var rev kv.Rev
+	err := s.answer("write "+w.Key, want, func() (err error) { rev, err = s.Write(s.ctx, w); return err })
+	if !errors.Is(err, want) {
 		s.t.Fatalf("write %s after %d: revision %d, error %v; want %v", w.Key, w.Last, rev, err, want)
 	}
 }
 
 func (s steps) refusedCommit(want error, ws ...kv.Write) {
 	s.t.Helper()
-	if rev, err := s.Commit(s.ctx, ws); !errors.Is(err, want) {
+	var rev kv.Rev
+	err := s.answer("commit", want, func() (err error) { rev, err = s.Commit(s.ctx, ws); return err })
+	if !errors.Is(err, want) {
 		s.t.Fatalf("commit: revision %d, error %v; want %v", rev, err, want)
 	}
+}
+
+// answer tries until somebody answers, or the error is the one that is wanted. It is for what
+// changes nothing, or may be done twice.
+func (s steps) answer(what string, want error, try func() error) (err error) {
+	s.t.Helper()
+	eventually(s.t, "an answer to "+what, func() bool {
+		err = try()
+		return errors.Is(err, want) || !errors.Is(err, kv.ErrUnavailable) && !errors.Is(err, kv.ErrUnknown)
+	})
+	return err
 }
 
 // has says that the key is there, with that value and revision.
@@ -155,7 +167,9 @@ func (s steps) gone(key string) kv.Rev {
 // lists says what a List holds, as "key=value" in order.
 func (s steps) lists(prefix string, want ...string) kv.Rev {
 	s.t.Helper()
-	es, rev, err := s.List(s.ctx, prefix)
+	var es []kv.Entry
+	var rev kv.Rev
+	err := s.answer("list", nil, func() (err error) { es, rev, err = s.List(s.ctx, prefix); return err })
 	if err != nil {
 		s.t.Fatalf("list %q: %v", prefix, err)
 	}
@@ -175,7 +189,8 @@ func (s steps) lists(prefix string, want ...string) kv.Rev {
 // names says what Names holds.
 func (s steps) names(prefix string, want ...string) {
 	s.t.Helper()
-	got, err := s.Names(s.ctx, prefix)
+	var got []string
+	err := s.answer("names", nil, func() (err error) { got, err = s.Names(s.ctx, prefix); return err })
 	if err != nil {
 		s.t.Fatalf("names %q: %v", prefix, err)
 	}
