@@ -168,7 +168,7 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-
 func groups(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	bounded, done := context.WithTimeoutCause(ctx, 2*time.Second, errors.New("the server does not answer"))
+	bounded, done := context.WithTimeoutCause(ctx, connectTime, errors.New("the server does not answer"))
 	defer done()
 	nc := js.Conn()
 	before := nc.ErrorHandler()
