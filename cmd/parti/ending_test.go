@@ -28,9 +28,9 @@ func TestEndings(t *testing.T) {
 		code  int
 	}{
 		{"demo, hung up", "demo --nats URL --workers 3 --partitions 6 --pace 1m", "1/8 cold start", true, 0},
-		{"demo, unread", "demo --nats URL --workers 3 --partitions 6 --pace 1m", "1/8 cold start", false, 1},
+		{"demo, unread", "demo --nats URL --workers 3 --partitions 6 --pace 5s", "1/8 cold start", false, 1},
 		{"demo with its own server, hung up", "demo --workers 3 --partitions 6 --pace 1m", "1/8 cold start", true, 0},
-		{"demo with its own server, unread", "demo --workers 3 --partitions 6 --pace 1m", "1/8 cold start", false, 1},
+		{"demo with its own server, unread", "demo --workers 3 --partitions 6 --pace 5s", "1/8 cold start", false, 1},
 		{"bench, hung up", "bench --nats URL --yes --workers 3 --partitions 6 --rounds 50", "the store", true, 1},
 		{"bench, unread", "bench --nats URL --yes --workers 3 --partitions 6 --rounds 50", "the store", false, 1},
 	} {
