@@ -40,11 +40,12 @@ func TestPollerCrash(t *testing.T) {
 	fleet.Join("b")
 	fleet.Join("c")
 	fleet.Settled(2 * time.Minute)
+	before := fleet.Report() // workers that came later than others have moved some
 
 	a.Crash() // as SIGKILL does
 
 	fleet.Covered(2*time.Minute, parts...)
-	fleet.Check(parti.Freeze, partitest.MaxGap(15*time.Second), partitest.MaxMoves(20))
+	fleet.Check(parti.Freeze, partitest.MaxGap(15*time.Second), partitest.MaxMoves(before.Moves+7)) // what a had
 	t.Log(fleet.Report())
 }
 
