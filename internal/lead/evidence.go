@@ -202,11 +202,14 @@ func (m *Machine) waits(p *part, x *member, how roster.End) bool {
 	return m.now.Before(p.waitUntil)
 }
 
-// release takes p from its owner. Its target stays, unless that was the owner.
+// release takes p from its owner. Its target stays, unless that was the owner. It does not
+// wait for a successor any more: that one is here, or the time for it is over, or the owner
+// was lost before it had stopped, which leaves nothing to wait for.
 func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.carry(p, -1)
 	m.touch(x)
 	m.round++ // there is room now for what had none
+	p.waitUntil = time.Time{}
 	s := m.sessionOf(x)
 	switch {
 	case s != nil && has(s.Done, p) && p.listed: // or it may run once it is listed anew

@@ -1,0 +1,27 @@
+package lead
+
+import (
+	"strings"
+	"testing"
+)
+
+// A worker that is killed while it stops is lost: within RestartGrace, too, nothing of it
+// waits for a successor, neither what it had let go of nor what it still ran.
+func TestKilledWhileItStops(t *testing.T) {
+	g := newGroup(t)
+	for _, line := range []string{
+		"set grace=5m", "partitions 6", "workers boss w1 w2", "lead", "run 20s",
+		"stick w1 p01", "leave w1", "run 2s",
+	} {
+		g.do(strings.Fields(line))
+	}
+	if n := len(g.workers["w1"].run); n != 1 || len(g.slices["w1"].Granted) != 2 {
+		t.Fatalf("it still runs %d, and its slice has %+v", n, g.slices["w1"])
+	}
+	for _, line := range []string{"crash w1", "run 30s"} {
+		g.do(strings.Fields(line))
+	}
+	if n := len(g.workers["boss"].run) + len(g.workers["w2"].run); n != 6 {
+		t.Errorf("%d of 6 run again\n%s", n, strings.Join(g.trace, "\n"))
+	}
+}
