@@ -36,3 +36,45 @@ func TestTheYoungerIsAdopted(t *testing.T) {
 		}
 	}
 }
+
+// TestAnOlderLeaseIsNotAdopted has the session with the younger lease come back and stop, before
+// the other is heard. What writes with a token has seen the younger one: the older is of no use.
+func TestAnOlderLeaseIsNotAdopted(t *testing.T) {
+	const now, past = 8, 7
+	at := time.Unix(1_800_000_000, 0)
+	cfg := newGroup(t).cfg
+	cfg.Worker, cfg.Nonce = "boss", "n"
+	m := New(cfg, Found{Incarnation: now, Highest: plan.MakeVersion(past, 9)}, at)
+	commit := func() {
+		t.Helper()
+		c := m.Ready().Commit
+		if c == nil {
+			t.Fatal("no commit")
+		}
+		m.Step(at, Committed{c.Head.Version})
+	}
+	resumed := func(worker, nonce string, n uint32) roster.Session {
+		return roster.Session{
+			Worker: worker, Nonce: nonce, TTL: 15_000, Owns: true, Resumed: true, Highest: plan.MakeVersion(past, 9),
+			Holds: []plan.Grant{{Partition: plan.Partition{ID: "p"}, Token: plan.MakeVersion(past, n)}},
+		}
+	}
+	m.Step(at, Synced{})
+	commit()
+	younger := resumed("w1", "n1", 6)
+	m.Step(at, Saw{younger, kv.Rev(10)})
+	commit()
+	if p := &m.parts[m.index["p"]]; p.state != granted || p.token != plan.MakeVersion(past, 6) {
+		t.Fatalf("it is not adopted: %+v", p)
+	}
+	younger.Holds, younger.Leaving, younger.Left = nil, true, true
+	m.Step(at, Saw{younger, kv.Rev(11)})
+	at = at.Add(time.Second) // receipts are gathered for less
+	m.Step(at, Tick{})
+	commit()
+	m.Step(at, Saw{resumed("w0", "n0", 5), kv.Rev(12)})
+	commit() // its slice, in which it does not find what it holds
+	if p := &m.parts[m.index["p"]]; p.state != free {
+		t.Errorf("%s@%s goes on, after %s", m.members[p.owner].id, p.token, plan.MakeVersion(past, 6))
+	}
+}

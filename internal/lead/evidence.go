@@ -209,7 +209,7 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 	m.carry(p, -1)
 	m.touch(x)
 	m.round++ // there is room now for what had none
-	p.waitUntil = time.Time{}
+	p.waitUntil, p.over = time.Time{}, max(p.over, p.token)
 	s := m.sessionOf(x)
 	switch {
 	case s != nil && has(s.Done, p) && p.listed: // or it may run once it is listed anew
@@ -328,6 +328,9 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 		}
 		if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {
 			continue // a plan of this incarnation stands, or a younger lease
+		}
+		if p.over >= g.Token {
+			continue // so did a younger one, which is over: tokens do not go back
 		}
 		if p.state != free {
 			m.carry(p, -1)

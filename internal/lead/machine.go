@@ -35,6 +35,7 @@ type part struct {
 	owner int32        // of the lease, unless free
 	token plan.Version // of the lease, unless free
 	since plan.Version // the version that asked for the release
+	over  plan.Version // token of the youngest lease that is known to be over
 	at    time.Time    // of the last change of state, on this leader's clock
 
 	target int32    // who should have it; nobody: it is to be in no slice
