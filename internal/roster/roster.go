@@ -235,7 +235,10 @@ func (r *Roster) Remember(s Silence) {
 	if m == nil || m.State == Ended {
 		return
 	}
-	m.answered, m.answer, m.reply, m.deaf, m.missed = true, s.Answered, s.Deaf, s.Deaf, true
+	m.answered, m.answer, m.reply, m.deaf = true, s.Answered, s.Deaf, s.Deaf
+	// Where its session does not stand as it was read, it has renewed it since: it may be back,
+	// and is lost only if it then misses a renewal.
+	m.missed = m.gone || s.Rev == m.Rev
 	if !s.Seen.IsZero() && s.Rev == m.Rev && !m.gone { // it has renewed nothing since
 		m.seen = s.Seen
 	}

@@ -148,6 +148,48 @@ func TestTTLOfTheReplacedLeader(t *testing.T) {
 	}
 }
 
+// The leader that was replaced was away from the store for a moment, and is back: that
+// nobody listened to its name then does not make it lost.
+func TestTheReplacedLeaderIsBack(t *testing.T) {
+	for what, c := range map[string]struct {
+		rev  kv.Rev // as it was read
+		lost bool   // at once
+	}{
+		"it stands as it was read": {rev: 7, lost: true},
+		"it was renewed meanwhile": {rev: 6},
+		"it could not be read":     {rev: 0},
+	} {
+		replaced := func() *watch {
+			w := newWatch(t)
+			s := Silence{Nonce: "a", Answered: w.now, Deaf: w.now, Rev: c.rev}
+			if c.rev != 0 {
+				s.Seen = w.now
+			}
+			w.now = w.now.Add(2 * time.Second)
+			w.rev = 6
+			w.saw(freezes)
+			w.r.Remember(s)
+			return w
+		}
+		w := replaced()
+		vs := w.pass(50 * time.Millisecond)
+		if c.lost {
+			if len(vs) != 1 {
+				t.Errorf("%s: %v, want one verdict", what, vs)
+			}
+			continue
+		}
+		w.r.Probed(w.now, "a", Answered)
+		if vs = append(vs, w.pass(10*time.Second, freezes)...); len(vs) != 0 {
+			t.Errorf("%s: %v though it answers and renews", what, vs)
+		}
+		w = replaced()
+		if vs := w.probed(2*time.Second, "a", NoResponders); len(vs) != 1 {
+			t.Errorf("%s, and is silent: %v, want one verdict", what, vs)
+		}
+	}
+}
+
 func TestTombstoneEndsEarlierSessions(t *testing.T) {
 	w := newWatch(t)
 	w.saw(freezes)
