@@ -130,7 +130,7 @@ func (m *Machine) settle() (freed bool) {
 		}
 		freed = true
 		switch session := m.sessionOf(x); {
-		case how == roster.EndTombstone || how == roster.EndConcluded:
+		case (how == roster.EndTombstone || how == roster.EndConcluded) && !hadLetGo(session, p):
 			if _, again := lost[p.owner]; !again {
 				lost[p.owner] = m.newest(p.owner)
 				m.losses++
@@ -158,6 +158,12 @@ func (m *Machine) settle() (freed bool) {
 		}
 	}
 	return freed
+}
+
+// hadLetGo reports whether a session that stops, and has not come to its last words, did not
+// run p any more. That it is lost then is not because of p.
+func hadLetGo(s *roster.Session, p *part) bool {
+	return s != nil && s.Leaving && !has(s.Draining, p)
 }
 
 // succeeded reports whether a session that may own has taken the place of x's.

@@ -24,4 +24,9 @@ func TestKilledWhileItStops(t *testing.T) {
 	if n := len(g.workers["boss"].run) + len(g.workers["w2"].run); n != 6 {
 		t.Errorf("%d of 6 run again\n%s", n, strings.Join(g.trace, "\n"))
 	}
+	for id, want := range map[string]bool{"p01": true, "p04": false} { // which it had let go of
+		if p := &g.m.parts[g.m.index[id]]; (len(p.crashed) > 0) != want {
+			t.Errorf("%s is blamed for %v", id, p.crashed)
+		}
+	}
 }
