@@ -1077,6 +1077,28 @@ func TestSliceDeletedByHand(t *testing.T) {
 	w.must("somebody leads, and all of it runs", 2*lackFor, func() bool { return w.leader() != nil && w.settled() })
 }
 
+// The same where whoever finds that a slice is lacking stands back for long before it looks again.
+func TestSliceDeletedByHandLongLeaderTTL(t *testing.T) {
+	w := newWorld(t)
+	w.parts = parts(6)
+	for i := range 3 {
+		cfg := w.config(fmt.Sprintf("id-%d", i))
+		cfg.LeaderTTL = 2 * time.Minute
+		w.start(cfg)
+	}
+	w.must("the first plan", 40*time.Second, w.settled)
+	w.run(3 * time.Second)
+	b := w.other()
+	k := Key{KindSlice, b.rd.WorkerID}
+	w.store.put(Put{Record: Record{Key: k, Rev: w.store.keys[k].rev, Gone: true}})
+	w.leader().step(StepDown{})
+	w.run(lackFor / 2)
+	if l := w.leader(); l != nil && l.m.Term() > 0 {
+		t.Errorf("%s leads", l.rd.WorkerID)
+	}
+	w.must("somebody leads, and all of it runs", 10*time.Minute, func() bool { return w.leader() != nil && w.settled() })
+}
+
 func TestRefreshByAFollower(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)

@@ -48,10 +48,11 @@ type store struct {
 }
 
 // lacking notes that a listing has fewer slices than the head says, and returns for how
-// long every listing has been so, as far as it was looked often enough to say that.
+// long every listing has been so, as far as it was looked often enough to say that. Who has
+// looked stands back for half of LeaderTTL before it looks again.
 func (s *store) lacking(head kv.Rev) time.Duration {
 	l := &s.lacks
-	if l.head != head || s.now.Sub(l.last) > lackFor/2 {
+	if l.head != head || s.now.Sub(l.last) > max(lackFor/2, s.cfg.LeaderTTL) {
 		l.head, l.since = head, s.now
 	}
 	l.last = s.now
