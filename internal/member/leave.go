@@ -1,6 +1,8 @@
 package member
 
 import (
+	"time"
+
 	"github.com/parti-go/parti/internal/elect"
 	"github.com/parti-go/parti/internal/hold"
 )
@@ -11,8 +13,12 @@ import (
 //	every handler returns ──► last words ──► Done
 //
 // The leadership goes first, so that somebody else places our partitions. It may
-// take LeaderTTL/4: a store that does not answer must not keep handlers running. On a
-// connection that is closed for good there is nothing to wait for.
+// take LeaderTTL/4, but no more than handOverMost: a store that does not answer must not
+// keep handlers running, which need the time of the stop for themselves. On a connection
+// that is closed for good there is nothing to wait for.
+
+// handOverMost is how long the leadership may take at most, however long LeaderTTL is.
+const handOverMost = 5 * time.Second
 
 // leave begins a clean stop.
 func (m *Machine) leave() {
@@ -30,7 +36,7 @@ func (m *Machine) handOver() {
 		m.drain()
 		return
 	}
-	m.after(m.session.life, "hand over", m.cfg.LeaderTTL/4, m.drain)
+	m.after(m.session.life, "hand over", min(m.cfg.LeaderTTL/4, handOverMost), m.drain)
 	if m.term != nil {
 		m.term.finish()
 	}

@@ -834,6 +834,19 @@ func TestCleanStopOfALeader(t *testing.T) {
 	}
 }
 
+// However long LeaderTTL is, handlers are asked to end long before the time of a stop is over.
+func TestStopWhileTheStoreIsAwayLongLeaderTTL(t *testing.T) {
+	w := newWorld(t)
+	w.parts = parts(4)
+	cfg := w.config("id-0")
+	cfg.LeaderTTL = 10 * time.Minute
+	b := w.start(cfg)
+	w.must("the first plan", 40*time.Second, w.settled)
+	b.cut = true
+	b.step(Leave{})
+	w.must("its handlers end", handOverMost+time.Second, func() bool { return len(b.run) == 0 })
+}
+
 func TestStopWhileTheStoreIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.group(2, 4)
