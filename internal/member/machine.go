@@ -42,6 +42,7 @@ type Machine struct {
 	highest    plan.Version // ever seen, by any session of this member
 	state      State
 	connection Connected
+	holes      int // in a row, without a following that has begun in between
 
 	wish wish          // for a refresh
 	exit *plan.Control // why the process is to end at once; nil: it is not
@@ -118,7 +119,7 @@ func (m *Machine) take(f Fact) {
 	case Following:
 		m.following(f.Kinds)
 	case Hole:
-		m.interrupted()
+		m.hole()
 	case Connected:
 		m.connected(f)
 	case Started:
@@ -211,6 +212,10 @@ func (m *Machine) told(r Record) {
 
 // following reads what is followed from now on: what changed before was not told.
 func (m *Machine) following(kinds []Follow) {
+	if m.holes > 1 && m.term != nil {
+		m.term.interrupted()
+	}
+	m.holes = 0
 	var sessions, rest bool
 	for _, k := range kinds {
 		switch {
@@ -229,6 +234,16 @@ func (m *Machine) following(kinds []Follow) {
 	}
 	if sessions && m.claim != nil {
 		m.claim.tell(join.Followed{})
+	}
+}
+
+// hole notes that changes may have been missed. That a following does not begin, again and
+// again, is no further interruption: a leader that may not follow would be in doubt for ever.
+func (m *Machine) hole() {
+	if m.holes++; m.holes == 1 {
+		m.interrupted()
+	} else if m.watch != nil {
+		m.watch.readAll()
 	}
 }
 

@@ -1044,6 +1044,26 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// A leader whose following does not begin, such as for want of a right, is told so every
+// second. It finds out all the same that somebody is gone.
+func TestLeaderThatMayNotFollow(t *testing.T) {
+	w := newWorld(t)
+	w.group(3, 6)
+	l, b := w.leader(), w.other()
+	l.following = false
+	b.kill()
+	for range 90 {
+		l.step(Hole{})
+		w.run(time.Second)
+	}
+	if w.leader() != l {
+		t.Fatal("it does not lead any more: the proof is hollow")
+	}
+	if n := w.running(); n != 6 {
+		t.Errorf("%d of 6 run\n%s", n, w.tail())
+	}
+}
+
 // A listing that lacks a slice is no ground to lead on: what is not listed may run.
 func TestListingLacksASlice(t *testing.T) {
 	w := newWorld(t)
