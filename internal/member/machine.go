@@ -373,9 +373,7 @@ func (m *Machine) lead() bool {
 	case m.term != nil && m.term.ended != "":
 		back := m.term.back
 		m.term = nil
-		if m.stand.rd.Leading || back > 0 { // else it has lost the key, and stands back for that already
-			m.stand.tell(elect.GiveUp{Back: back})
-		}
+		m.stand.tell(elect.GiveUp{Back: back})
 	case m.term != nil && !m.stand.rd.Leading:
 		m.term.end(m.stand.rd.Why, 0)
 	default:

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -713,24 +712,6 @@ func TestDeposed(t *testing.T) {
 	for _, b := range w.boxes {
 		if n := len(saw[event.Revoked](b)); n != 0 {
 			t.Errorf("%s stopped %d handlers for a change of leader", b.name, n)
-		}
-	}
-}
-
-// Whoever loses the leader's key stands back: it does not race with the others for it.
-func TestDeposedStandsBack(t *testing.T) {
-	for seed := range uint64(12) {
-		w := newWorld(t)
-		w.rand = rand.New(rand.NewPCG(seed, 2))
-		w.group(3, 6)
-		l := w.leader()
-		key := Key{Kind: KindLeader}
-		rev, _ := w.store.rev(key)
-		w.store.do(&box{w: w}, Put{Record: Record{Key: key, Rev: rev, Gone: true}})
-		w.must("the end of the term", 100*time.Millisecond, func() bool { return !l.rd.Leading })
-		w.must("another leader", time.Second, func() bool { return w.leader() != nil })
-		if w.leader() == l {
-			t.Errorf("seed %d: %s leads again", seed, l.name)
 		}
 	}
 }
