@@ -130,12 +130,16 @@ func (m *Machine) settle() (freed bool) {
 		}
 		freed = true
 		switch session := m.sessionOf(x); {
-		case (how == roster.EndTombstone || how == roster.EndConcluded) && !hadLetGo(session, p):
+		case how == roster.EndTombstone || how == roster.EndConcluded:
 			if _, again := lost[p.owner]; !again {
 				lost[p.owner] = m.newest(p.owner)
 				m.losses++
 			}
-			m.blame(p, lost[p.owner])
+			if hadLetGo(session, p) {
+				p.crashed = m.blamed(p)
+			} else {
+				m.blame(p, lost[p.owner])
+			}
 		case !m.succeeded(x) && (session == nil || session.Leaving):
 			left[p.owner] = true
 			fallthrough

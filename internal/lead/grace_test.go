@@ -30,3 +30,25 @@ func TestKilledWhileItStops(t *testing.T) {
 		}
 	}
 }
+
+// Nor is one blamed that it has had for longer than what it had let go of.
+func TestKilledWhileItStopsWithAnOlderOne(t *testing.T) {
+	g := newGroup(t)
+	for _, line := range []string{
+		"set grace=5m", "partitions 6", "workers boss w1 w2", "lead", "run 20s",
+		"control move partition=p00 worker=w1 number=1 young=1", "run 5s", "stick w1 p04", "leave w1", "run 2s",
+	} {
+		g.do(strings.Fields(line))
+	}
+	if n := len(g.workers["w1"].run); n != 1 || len(g.slices["w1"].Granted) != 3 {
+		t.Fatalf("it still runs %d, and its slice has %+v", n, g.slices["w1"])
+	}
+	for _, line := range []string{"crash w1", "run 30s"} {
+		g.do(strings.Fields(line))
+	}
+	for _, id := range []string{"p00", "p01", "p04"} {
+		if p := &g.m.parts[g.m.index[id]]; p.home == "w1" || len(p.crashed) > 0 {
+			t.Errorf("%s is at home with %s, and blamed for %v", id, p.home, p.crashed)
+		}
+	}
+}
