@@ -39,6 +39,7 @@ func TestTheYoungerIsAdopted(t *testing.T) {
 
 // TestAnOlderLeaseIsNotAdopted has the session with the younger lease come back and stop, before
 // the other is heard. What writes with a token has seen the younger one: the older is of no use.
+// But it runs, and nobody else may before it has stopped.
 func TestAnOlderLeaseIsNotAdopted(t *testing.T) {
 	const now, past = 8, 7
 	at := time.Unix(1_800_000_000, 0)
@@ -72,9 +73,26 @@ func TestAnOlderLeaseIsNotAdopted(t *testing.T) {
 	at = at.Add(time.Second) // receipts are gathered for less
 	m.Step(at, Tick{})
 	commit()
-	m.Step(at, Saw{resumed("w0", "n0", 5), kv.Rev(12)})
-	commit() // its slice, in which it does not find what it holds
-	if p := &m.parts[m.index["p"]]; p.state != free {
-		t.Errorf("%s@%s goes on, after %s", m.members[p.owner].id, p.token, plan.MakeVersion(past, 6))
+	older := resumed("w0", "n0", 5)
+	m.Step(at, Saw{older, kv.Rev(12)})
+	commit() // its slice, which asks it back
+	if p := &m.parts[m.index["p"]]; p.state != releasing || m.members[p.owner].id != "w0" {
+		t.Fatalf("an older lease, after one that is over: %+v", p)
+	}
+	receipt := func(rev kv.Rev) state {
+		older.Holds, older.Applied = nil, m.Head().Version
+		m.Step(at, Saw{older, rev})
+		at = at.Add(time.Second)
+		m.Step(at, Tick{})
+		m.Ready()
+		return m.parts[m.index["p"]].state
+	}
+	older.Draining = []plan.Lease{{Partition: "p", Token: plan.MakeVersion(past, 5)}}
+	if is := receipt(13); is != releasing {
+		t.Errorf("it still drains, and the partition is in state %d", is)
+	}
+	older.Draining = nil
+	if is := receipt(14); is != free {
+		t.Errorf("it has let go, and the partition is in state %d", is)
 	}
 }

@@ -339,15 +339,14 @@ func (m *Machine) readopt(w int32, s *roster.Session) (adopted bool) {
 		if p.state != free && (p.token >= g.Token || p.token.Incarnation() >= m.inc) {
 			continue // a plan of this incarnation stands, or a younger lease
 		}
-		if p.over >= g.Token {
-			continue // so did a younger one, which is over: tokens do not go back
-		}
 		if p.state != free {
 			m.carry(p, -1)
 			m.touch(m.members[p.owner])
 		}
 		p.state, p.owner, p.token, p.target, p.next = granted, w, g.Token, w, nobody
-		if slices.Contains(s.Draining, plan.Lease{Partition: g.ID, Token: g.Token}) {
+		// Where a younger one stood, and is over, it lets go of it: tokens do not go back, and
+		// yet nobody else is to run it before this one has stopped.
+		if p.over >= g.Token || slices.Contains(s.Draining, plan.Lease{Partition: g.ID, Token: g.Token}) {
 			p.state, p.since, p.target = releasing, m.next(), nobody
 		}
 		p.at, p.home, p.why, p.placed, p.crashed, p.calm = m.now, s.Worker, plan.WhyRecovered, true, g.Crashed, m.losses-len(g.Crashed)
