@@ -27,7 +27,7 @@ type options struct {
 
 func defaults() options {
 	return options{
-		log:       slog.New(slog.DiscardHandler),
+		log:       slog.Default(),
 		storage:   jetstream.FileStorage,
 		timeout:   2 * time.Second,
 		create:    true,
@@ -36,11 +36,12 @@ func defaults() options {
 	}
 }
 
-// WithLogger says where warnings go. By default, and with nil, they go nowhere.
+// WithLogger says where warnings go: what people should act on, and seldom. By default, and
+// with nil, they go to [slog.Default]. A logger with [slog.DiscardHandler] logs nothing.
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) {
 		if o.log = log; log == nil {
-			o.log = slog.New(slog.DiscardHandler)
+			o.log = slog.Default()
 		}
 	}
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/parti-go/parti/source"
 )
 
+// silent is for what goes wrong on purpose.
+var silent = slog.New(slog.DiscardHandler)
+
 // A Fleet is a group of workers in this process, each over a link of its own, and the
 // ledger of what they do. What it starts is stopped when the test ends.
 type Fleet struct {
@@ -152,7 +155,7 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	store, err := natskv.Open(ctx, js, f.Group)
+	store, err := natskv.Open(ctx, js, f.Group, natskv.WithLogger(silent))
 	if err != nil {
 		f.tb.Fatalf("%s: %v", name, err)
 	}
@@ -163,7 +166,7 @@ func (f *Fleet) join(name string, nc *nats.Conn) *Worker {
 	}
 	cfg := f.Config
 	cfg.Identity = name
-	opts := append([]parti.Option{parti.WithLogger(slog.New(slog.DiscardHandler))}, f.Options...)
+	opts := append([]parti.Option{parti.WithLogger(silent)}, f.Options...)
 	opts = append(opts, parti.WithObserver(w.observe))
 	if w.Manager, err = parti.NewManager(store, f.Source, f.Watch(name, f.handler(w)), cfg, opts...); err != nil {
 		f.tb.Fatalf("%s: %v", name, err)

@@ -194,8 +194,8 @@ var All = []Mutant{
 	{
 		Rule: "a successor under the same ID is no proof",
 		Edits: []Edit{{
-			"internal/roster/roster.go", "\tr.next = time.Time{}\n}\n\n// Gone takes",
-			"\tr.next = time.Time{}\n\tr.end(m.Session.Nonce, EndConcluded)\n}\n\n// Gone takes",
+			"internal/roster/roster.go", "\tr.next = time.Time{}\n}\n\n// A Silence is",
+			"\tr.next = time.Time{}\n\tr.end(m.Session.Nonce, EndConcluded)\n}\n\n// A Silence is",
 		}},
 		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
 	},

@@ -188,7 +188,7 @@ func (b *bench) run(ctx context.Context) error {
 }
 
 func (b *bench) options() []natskv.Option {
-	var opts []natskv.Option
+	opts := []natskv.Option{natskv.WithLogger(mute)}
 	if b.replicas > 0 {
 		opts = append(opts, natskv.WithReplicas(b.replicas))
 	}

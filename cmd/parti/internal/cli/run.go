@@ -292,7 +292,7 @@ func (f *runFlags) run(ctx context.Context, s *Streams, g *global, flags *pflag.
 		return err
 	}
 	defer leave()
-	store, err := natskv.Open(ctx, js, f.group)
+	store, err := natskv.Open(ctx, js, f.group, natskv.WithLogger(o.Logger()))
 	if err != nil {
 		return f.failed(ctx, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -90,6 +91,9 @@ func (t *target) reach(ctx context.Context) (*nats.Conn, error) {
 		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), quiet)
 }
 
+// mute is for a store that is only looked at, and whose errors say what is wrong.
+var mute = slog.New(slog.DiscardHandler)
+
 // quiet keeps the client from writing to standard error: what is denied, or goes wrong, is
 // an error of the request that it concerns.
 var quiet = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
@@ -103,7 +107,7 @@ func (t *target) openOver(ctx context.Context, nc *nats.Conn) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate(), natskv.WithoutFence())
+	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate(), natskv.WithoutFence(), natskv.WithLogger(mute))
 	switch {
 	case err == nil:
 		var opts []admin.Option

@@ -19,6 +19,9 @@ import (
 	"github.com/parti-go/parti/source"
 )
 
+// silent is for what the demo tells of itself.
+var silent = slog.New(slog.DiscardHandler)
+
 // restartGrace is how long the partitions of a worker that stopped cleanly wait for
 // its successor: a rolling restart then moves nothing.
 const restartGrace = 20 * time.Second
@@ -121,7 +124,7 @@ func (f *fleet) start(ctx context.Context, identity string) (*worker, error) {
 	}
 	opening, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
-	if w.store, err = natskv.Open(opening, w.js, f.group); err != nil {
+	if w.store, err = natskv.Open(opening, w.js, f.group, natskv.WithLogger(silent)); err != nil {
 		w.nc.Close()
 		return nil, fmt.Errorf("%s: open the store: %w", identity, err)
 	}
@@ -133,7 +136,7 @@ func (f *fleet) start(ctx context.Context, identity string) (*worker, error) {
 		self: func() owner { return owner{w.life, w.workerID()} },
 	}
 	w.mgr, err = parti.NewManager(w.store, source.Static(f.partitions...), handler, config(identity, f.expected),
-		parti.WithLogger(slog.New(slog.DiscardHandler)), parti.WithObserver(func(e parti.Event) { f.feed.take(w, e) }))
+		parti.WithLogger(silent), parti.WithObserver(func(e parti.Event) { f.feed.take(w, e) }))
 	if err == nil {
 		f.lives = append(f.lives, w)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os/exec"
 	"time"
 
@@ -43,6 +44,9 @@ type Options struct {
 
 // Say tells of an event before [Run] does. Close is needed then.
 func (o *Options) Say(event, text string) { o.telling().say(record{Event: event, Text: text}) }
+
+// Logger tells of what is logged at Warn or above as such events. Close is needed then.
+func (o *Options) Logger() *slog.Logger { return slog.New(&warnings{talk: o.telling()}) }
 
 // Close waits, for a moment, until all was told.
 func (o *Options) Close() {

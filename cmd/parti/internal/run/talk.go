@@ -115,18 +115,18 @@ func places(out, err io.Writer) (o, e *place) {
 	return o, e
 }
 
-// An earlyHandler tells of what a Manager warns of when it is made. What happens later
-// comes as events.
-type earlyHandler struct {
+// Warnings tell of what a store warns of, and a Manager when it is made. What happens to
+// that later comes as events.
+type warnings struct {
 	talk *talk
 	over atomic.Bool
 }
 
-func (h *earlyHandler) Enabled(_ context.Context, level slog.Level) bool {
+func (h *warnings) Enabled(_ context.Context, level slog.Level) bool {
 	return !h.over.Load() && level >= slog.LevelWarn
 }
 
-func (h *earlyHandler) Handle(_ context.Context, r slog.Record) error {
+func (h *warnings) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		text += ": " + a.Value.String()
@@ -136,5 +136,5 @@ func (h *earlyHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (h *earlyHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h *earlyHandler) WithGroup(string) slog.Handler      { return h }
+func (h *warnings) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *warnings) WithGroup(string) slog.Handler      { return h }

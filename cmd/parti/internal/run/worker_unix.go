@@ -34,7 +34,7 @@ func Run(ctx context.Context, o Options) error {
 		err:      &printer{place: talk.err, w: o.Err, stream: "stderr", style: o.ErrStyle, readers: talk.readers},
 		talk:     talk,
 	}
-	early := &earlyHandler{talk: talk}
+	early := &warnings{talk: talk}
 	mgr, err := parti.NewManager(o.Store, o.Source, h, o.Config, parti.WithObserver(talk.event), parti.WithLogger(slog.New(early)))
 	if err != nil {
 		return err
