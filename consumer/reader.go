@@ -96,7 +96,24 @@ func (r *reader) run() {
 			failed = 1
 		}
 		r.hub.cursor.opts.observe(Trouble{Err: err})
+		if failed >= fullFor && errors.As(err, new(fullError)) {
+			r.giveWay()
+		}
 		pause(r.ctx, again(failed))
+	}
+}
+
+// fullFor is how often a reader is refused a consumer before there is a reader less. Those that
+// were made one a moment ago have not removed their consumers yet, and the reader that takes
+// their place would be the next to give way, and so on, until there is one.
+const fullFor = 4
+
+// giveWay makes two readers one: rather one less than partitions that are not read.
+func (r *reader) giveWay() {
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	if r.ctx.Err() == nil { // else it was made one with another meanwhile
+		r.hub.merge()
 	}
 }
 
@@ -157,10 +174,7 @@ func (r *reader) read() error {
 	defer nc.RemoveStatusListener(reconnects)
 	cons, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return h.cursor.stream.CreateConsumer(ctx, cfg) })
 	if exceeds(err) {
-		h.mu.Lock()
-		h.merge() // rather one reader less than partitions that are not read
-		h.mu.Unlock()
-		return &StreamError{h.cursor.name, fmt.Sprintf("may have no more consumers, and one is needed that reads %d partitions", len(filters)), "raise the stream's max_consumers or the server's default_max_consumers"}
+		return fullError{&StreamError{h.cursor.name, fmt.Sprintf("may have no more consumers, and one is needed that reads %d partitions", len(filters)), "raise the stream's max_consumers or the server's default_max_consumers"}}
 	}
 	if err != nil {
 		return h.missing(fmt.Errorf("consumer: make a consumer for %d partitions of stream %s: %w", len(filters), h.cursor.name, err))
