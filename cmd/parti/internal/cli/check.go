@@ -34,6 +34,12 @@ func newCheck(s *Streams, g *global) *cobra.Command {
 		loadWarn  int
 		loadWorse int
 	)
+	wrong := func(err error) error { // of the command line
+		if err != nil && format == formatNagios { // whose 2 says something else
+			return nagios(s.Out, t.named(), admin.Health{}, usage(err, "parti check --help"))
+		}
+		return err
+	}
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether a group is well, for monitoring",
@@ -49,7 +55,7 @@ other limits, suspects and alerts are a warning. Formats:
 		Example: `  parti check --group orders --min-workers 3
   parti check --format nagios --moving-warn 2m --moving-critical 15m
   parti check --format prometheus > parti.prom`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error { return wrong(cobra.NoArgs(cmd, args)) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.json && !cmd.Flags().Changed("format") {
 				format = formatJSON
@@ -77,12 +83,7 @@ other limits, suspects and alerts are a warning. Formats:
 			return writeHealth(s, g, format, group, health)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		if format == formatNagios { // whose 2 is no wrong command line
-			return nagios(s.Out, t.named(), admin.Health{}, usage(err, "parti check --help"))
-		}
-		return err
-	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrong(err) })
 	t.flags(cmd, s)
 	f := cmd.Flags()
 	f.StringVar(&format, "format", formatText, "how it is said: "+strings.Join(formats, ", "))
