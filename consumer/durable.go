@@ -224,7 +224,7 @@ func (d *Durable) consumer(ctx context.Context, partition string, create bool) (
 		return nil, d.noConsumer(err, partition, "look at")
 	}
 	have := c.CachedInfo().Config
-	if wrong := append(differences(&have, &want), d.refuses(&have)...); len(wrong) > 0 {
+	if wrong := differences(&have, &want); len(wrong) > 0 {
 		return nil, &SettingsError{Stream: d.name, Consumer: want.Durable, Partition: partition, Wrong: wrong}
 	}
 	edited := len(have.BackOff) > 0 || have.HeadersOnly
@@ -276,6 +276,14 @@ func differences(have, want *jetstream.ConsumerConfig) (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("inactive_threshold is %v, must be 0 (this may be edited), or the server removes it while nobody pulls", have.InactiveThreshold))
 	}
 	return wrong
+}
+
+// serves says why a partition cannot be run by a consumer that may be looked at all the same.
+func (d *Durable) serves(info *jetstream.ConsumerInfo, partition string) error {
+	if wrong := d.refuses(&info.Config); len(wrong) > 0 {
+		return &SettingsError{Stream: d.name, Consumer: info.Name, Partition: partition, Wrong: wrong}
+	}
+	return nil
 }
 
 // refuses names the limits of an existing consumer by which it refuses each of our requests for

@@ -40,6 +40,9 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 	defer cancel(nil)
 	defer context.AfterFunc(l.Hard(), func() { cancel(context.Cause(l.Hard())) })()
 	cons, err := d.consumer(ctx, l.Partition.ID, d.opts.create)
+	if err == nil {
+		err = d.serves(cons.CachedInfo(), l.Partition.ID)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
