@@ -280,7 +280,11 @@ func differences(have, want *jetstream.ConsumerConfig) (wrong []string) {
 
 // serves says why a partition cannot be run by a consumer that may be looked at all the same.
 func (d *Durable) serves(info *jetstream.ConsumerInfo, partition string) error {
-	if wrong := d.refuses(&info.Config); len(wrong) > 0 {
+	wrong := d.refuses(&info.Config)
+	if info.Config.HeadersOnly && !d.opts.create { // who may update has done so
+		wrong = append(wrong, "it gives headers only, must give data (this may be edited)")
+	}
+	if len(wrong) > 0 {
 		return &SettingsError{Stream: d.name, Consumer: info.Name, Partition: partition, Wrong: wrong}
 	}
 	return nil
