@@ -205,8 +205,9 @@ func (t *tenure) release(h *hub) {
 	}
 	began := time.Now()
 	for tries := 1; ; tries++ {
-		t.ascertain(ctx, h)
-		if err := t.attempt(ctx, h, true); err == nil || ended(err) || time.Since(began) > requestTime {
+		sure := t.ascertain(ctx, h)
+		err := t.attempt(ctx, h, true)
+		if sure && err == nil || ended(err) || t.js.Conn().IsClosed() || time.Since(began) > requestTime {
 			return
 		}
 		if pause(ctx, again(tries)); ctx.Err() != nil {
@@ -216,23 +217,25 @@ func (t *tenure) release(h *hub) {
 }
 
 // ascertain looks whether the beginning was written after all: the lease may end before
-// the answer comes, and the next owner would take this one for crashed.
-func (t *tenure) ascertain(ctx context.Context, h *hub) {
+// the answer comes, and the next owner would take this one for crashed. It reports false
+// when it could not find out.
+func (t *tenure) ascertain(ctx context.Context, h *hub) bool {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	if !t.unsure {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	rec, token, rev, err := t.cursor.read(ctx, t.lease.Partition.ID)
 	if err != nil || token != t.lease.Token || !rec.Begun {
-		return
+		return err == nil || ended(err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.have, t.rev, t.unsure = rec, rev, false
 	t.next, t.head, t.tries, t.had = rec.Done+1, rec.Trying, rec.Tries, rec.Beyond
+	return true
 }
 
 // lateTime is how long the last cursor may take when the lease is over.
