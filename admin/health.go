@@ -100,7 +100,8 @@ func (s *Snapshot) Health(l Limits) Health {
 	if n := s.Counts.Workers; n < l.MinWorkers {
 		problem(Critical, "%s there, and at least %d should be", map[bool]string{true: "1 worker is", false: number(n) + " workers are"}[n == 1], l.MinWorkers)
 	}
-	above(int64(s.Counts.Unassigned), int64(l.UnassignedWarn), int64(l.UnassignedCritical), fmt.Sprintf("%s are unassigned", counted(s.Counts.Unassigned)))
+	are := map[bool]string{true: " is", false: " are"}[s.Counts.Unassigned == 1]
+	above(int64(s.Counts.Unassigned), int64(l.UnassignedWarn), int64(l.UnassignedCritical), counted(s.Counts.Unassigned)+are+" unassigned")
 	var moving time.Duration
 	for _, p := range s.Pending {
 		if p.Holds != "" {
