@@ -110,6 +110,11 @@ func (h *hub) place() {
 			}
 			missed = h.miss(missed, err, h.sought)
 			h.cursor.opts.observe(Trouble{Err: err})
+			if tries%fullFor == 0 && exceeds(err) { // it takes a consumer to find where they begin
+				h.mu.Lock()
+				h.merge()
+				h.mu.Unlock()
+			}
 			pause(h.ctx, again(tries))
 		}
 	}
