@@ -249,10 +249,12 @@ func TestConsumerThatRefuses(t *testing.T) {
 	if err := <-x.ended; !errors.As(err, &wrong) || !strings.Contains(err.Error(), "max_expires is 1s, must be 0") || !strings.Contains(err.Error(), "max_bytes is 1048576, must be 0") {
 		t.Error(err)
 	}
+	o.pending("p", 0) // who only looks asks for no messages
 }
 
 // Somebody has edited a consumer so that it would give out again what is in hand, and without
-// data: it is as it was as soon as its partition begins.
+// data: it is as it was as soon as its partition begins. Where that is not permitted, nothing is
+// processed without data.
 func TestEditIsUndone(t *testing.T) {
 	t.Parallel()
 	js := jetStream(t, natstest.Connect(t, natstest.Start(t)))
@@ -279,6 +281,20 @@ func TestEditIsUndone(t *testing.T) {
 	}
 	if cfg = config(); len(cfg.BackOff) > 0 || cfg.HeadersOnly || cfg.AckWait != 30*time.Second {
 		t.Errorf("%+v", cfg)
+	}
+	cfg.HeadersOnly = true
+	if _, err := js.UpdateConsumer(t.Context(), "S", cfg); err != nil {
+		t.Fatal(err)
+	}
+	d, err = consumer.NewDurable(t.Context(), js, "g", "S", "s.{partition}", func(context.Context, *consumer.Msg) error { return nil }, consumer.WithoutCreate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var wrong *consumer.SettingsError
+	if err := d.Run(ctx, parti.NewLease(parti.Partition{ID: "a"}, 1, nil, nil)); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "headers only") {
+		t.Error(err)
 	}
 }
 
