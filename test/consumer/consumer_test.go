@@ -131,8 +131,13 @@ func anyhow(try func() error) (err error) {
 		if err = try(); !natstest.Passing(err) || time.Now().After(end) {
 			return err
 		}
+		moment()
 	}
 }
+
+// moment is how long to wait before something is looked at, or tried, again: that nobody
+// answers may be heard at once.
+func moment() { <-time.After(5 * time.Millisecond) }
 
 // An owner runs partitions under a connection of its own.
 type owner struct {
@@ -235,6 +240,7 @@ func (o *owner) run(partition string, token uint64) *tenure {
 				x.ended <- err
 				return
 			}
+			moment()
 		}
 	}()
 	o.w.t.Cleanup(func() {
@@ -445,6 +451,7 @@ func (w *world) consumersAre(least, most int) {
 			w.t.Errorf("%d consumers, want %d to %d", n, least, most)
 			return
 		}
+		moment()
 	}
 }
 
@@ -902,6 +909,7 @@ func (o *owner) pending(partition string, want uint64) {
 		if got == want { // an acknowledgement may be on its way
 			return
 		}
+		moment()
 	}
 	o.w.t.Errorf("%d are pending, want %d", got, want)
 }

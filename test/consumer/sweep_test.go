@@ -96,6 +96,7 @@ func (w *world) config(partition string, marked func(since string) bool) (cfg je
 		if cfg = c.CachedInfo().Config; marked(cfg.Metadata["parti-stale-since"]) {
 			return cfg
 		}
+		moment()
 	}
 	w.t.Fatalf("%v", cfg.Metadata)
 	return cfg
@@ -366,6 +367,7 @@ func (w *world) pulled(partition string) {
 		if c.CachedInfo().NumWaiting > 0 {
 			return
 		}
+		moment()
 	}
 	w.t.Errorf("nobody pulls from %s", partition)
 }
