@@ -211,6 +211,7 @@ func TestClosedKeysHeal(t *testing.T) {
 				case err == nil:
 					last = rev
 				case !purging.Load(): // it got no answer, or the one before it did not
+					<-time.After(10 * time.Millisecond)
 					if e, err := s.Get(ctx, key); err == nil || errors.Is(err, kv.ErrMissing) {
 						last = e.Rev
 					}

@@ -493,6 +493,7 @@ func TestAdmin(t *testing.T) {
 		if err := observer.AwaitSettled(ctx, func(s admin.Snapshot) { now = s }); err != nil {
 			t.Fatalf("%+v, %v", now, err)
 		}
+		<-time.After(10 * time.Millisecond)
 	}
 	if _, err := observer.Explain(ctx, "p"); err != nil {
 		t.Error(err)

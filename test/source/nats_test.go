@@ -56,6 +56,7 @@ func makeAnyhow[T any](t *testing.T, f func(ctx context.Context) (T, error)) T {
 		if ctx.Err() != nil {
 			t.Fatal(err)
 		}
+		<-time.After(10 * time.Millisecond) // it may be refused at once
 	}
 }
 
@@ -102,6 +103,7 @@ func listed(t *testing.T, w *source.Watched) string {
 		case !natstest.Passing(err) && !strings.Contains(err.Error(), "temporarily unavailable") || time.Now().After(end):
 			return err.Error()
 		}
+		<-time.After(10 * time.Millisecond) // that nobody answers may be heard at once
 	}
 }
 
