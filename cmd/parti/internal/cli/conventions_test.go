@@ -266,6 +266,7 @@ func TestCompletions(t *testing.T) {
 				t.Errorf("%s: exit code %d: %q, want %q", line, code, out, want)
 				break
 			}
+			<-time.After(pauseTime)
 		}
 	}
 }

@@ -107,6 +107,10 @@ func scripted(f func(*scene, *testscript.TestScript, bool, []string)) func(*test
 // testTime is how long a script waits for anything.
 const testTime = 2 * time.Minute
 
+// pauseTime is how long to wait before something is looked at again: whoever looks without a
+// pause keeps a core from those that are to answer.
+const pauseTime = 50 * time.Millisecond
+
 func (sc *scene) server(ts *testscript.TestScript, _ bool, args []string) {
 	o := server.Options{}
 	if len(args) > 0 { // users, by role of a group; the password is the name
@@ -222,6 +226,7 @@ func (sc *scene) shows(ts *testscript.TestScript, _ bool, args []string) {
 		sc.last = Run(ctx, args, sc.streams(ts, &out, &talk))
 		shown := pattern.MatchString(out.String()) || pattern.MatchString(talk.String())
 		if !shown && ctx.Err() == nil {
+			<-time.After(pauseTime)
 			continue
 		}
 		_, _ = io.WriteString(ts.Stdout(), out.String())
@@ -337,6 +342,7 @@ func (sc *scene) sees(ts *testscript.TestScript, _ bool, args []string) {
 		page, _ := sc.page(ts, args[:2])
 		shown := pattern.MatchString(page)
 		if !shown && time.Now().Before(late) {
+			<-time.After(pauseTime)
 			continue
 		}
 		fmt.Fprint(ts.Stdout(), page)

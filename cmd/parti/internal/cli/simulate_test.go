@@ -95,6 +95,7 @@ func TestSimulate(t *testing.T) {
 		if strings.Contains(out, " stop 2\n") || time.Now().After(late) {
 			break
 		}
+		<-time.After(pauseTime)
 	}
 	if code != Done || !strings.Contains(out, "\nset Cooldown 1s\n") || strings.Count(out, "host ") != 3 || !strings.Contains(out, " stop 2\n") || !strings.Contains(talk, "Group orders: 3 workers, 9 partitions") {
 		t.Errorf("exit code %d: %s%s", code, out, talk)
