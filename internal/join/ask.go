@@ -7,10 +7,9 @@ import (
 	"github.com/parti-go/parti/internal/roster"
 )
 
-// displaceAfter is how much longer than it may need a leader is given to put its
-// tombstone. To be displaced costs the group the session's whole TTL from then on, a
-// tombstone about a second, or under Fence what is left of that TTL, so waiting for one
-// is worth it.
+// displaceAfter is how much longer than LostAfter a leader is given to put its
+// tombstone. To be displaced costs the group the session's whole TTL, a tombstone
+// about a second, so waiting for one is worth it.
 const displaceAfter = 2 * time.Second
 
 // ask is the question whether a session of the same identity still lives. It is
@@ -91,19 +90,10 @@ func (a *ask) displace(m *Machine) time.Time {
 	case a.quiet.IsZero():
 		return a.since.Add(a.of.Session.TTL.Duration())
 	case m.leader && m.others():
-		return a.quiet.Add(max(m.cfg.EmergencyGrace, a.found(m)+displaceAfter))
+		return a.quiet.Add(max(m.cfg.EmergencyGrace, m.cfg.LostAfter+displaceAfter))
 	default:
 		return a.quiet.Add(m.cfg.EmergencyGrace)
 	}
-}
-
-// found is how long a leader may take to find that the asked session is lost, from when
-// nobody listens to its name.
-func (a *ask) found(m *Machine) time.Duration {
-	if a.of.Session.Fenced {
-		return a.of.Session.TTL.Duration()
-	}
-	return m.cfg.LostAfter
 }
 
 // others tells whether there is anybody besides the asked one who could lead and

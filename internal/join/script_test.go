@@ -103,8 +103,6 @@ func held(t *testing.T, word string) Held {
 	}}
 	switch f[3] {
 	case "live":
-	case "fenced":
-		h.Session.Fenced = true
 	case "left":
 		h.Session.Left = true
 	case "tomb":
