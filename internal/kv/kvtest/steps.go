@@ -165,7 +165,7 @@ func (s steps) gone(key string) kv.Rev {
 }
 
 // lists says what a List holds, as "key=value" in order.
-func (s steps) lists(prefix string, want ...string) kv.Rev {
+func (s steps) lists(prefix string, want ...string) {
 	s.t.Helper()
 	var es []kv.Entry
 	var rev kv.Rev
@@ -183,7 +183,6 @@ func (s steps) lists(prefix string, want ...string) kv.Rev {
 	if !slices.Equal(got, want) {
 		s.t.Fatalf("list %q: %v; want %v", prefix, got, want)
 	}
-	return rev
 }
 
 // names says what Names holds.
