@@ -71,7 +71,7 @@ func newFleet(ctx context.Context, s *process.Site, way string, partitions, keys
 		last: map[string]int{}, seen: map[message]int{}, delays: map[string]time.Duration{}, troubles: map[string]int{}, changed: make(chan struct{}, 1),
 	}
 	var err error
-	if f.nc, err = nats.Connect(s.URLs(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2)); err != nil {
+	if f.nc, err = nats.Connect(s.URLs(), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2)); err != nil {
 		return nil, err
 	}
 	if f.js, err = jetstream.New(f.nc); err != nil {
