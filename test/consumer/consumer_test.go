@@ -61,6 +61,14 @@ func everywhere(t *testing.T, run func(t *testing.T, w *world)) {
 	}
 }
 
+// siteOf is a single node.
+func siteOf(ns *server.Server) site {
+	return site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
+		t.Helper()
+		return natstest.Connect(t, ns, opts...)
+	}}
+}
+
 // sites starts one node, and three.
 func sites(t *testing.T) []site {
 	t.Helper()
@@ -68,10 +76,7 @@ func sites(t *testing.T) []site {
 	three := natstest.StartCluster(t, 3)
 	var next atomic.Int64
 	return []site{
-		{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-			t.Helper()
-			return natstest.Connect(t, one, opts...)
-		}},
+		siteOf(one),
 		{"three", 3, func(t *testing.T, opts ...nats.Option) *nats.Conn {
 			t.Helper()
 			return three.Connect(t, int(next.Add(1))%3, opts...)

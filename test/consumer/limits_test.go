@@ -201,10 +201,7 @@ func TestInactiveThreshold(t *testing.T) {
 func TestRequestLimit(t *testing.T) {
 	t.Parallel()
 	ns := natstest.Start(t, func(o *server.Options) { o.JetStreamLimits.MaxRequestBatch = 4 })
-	one := site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-		t.Helper()
-		return natstest.Connect(t, ns, opts...)
-	}}
+	one := siteOf(ns)
 	for _, cursors := range []bool{false, true} {
 		t.Run(map[bool]string{false: "Durable", true: "Cursor"}[cursors], func(t *testing.T) {
 			t.Parallel()
@@ -223,10 +220,7 @@ func TestRequestLimit(t *testing.T) {
 func TestConsumerThatRefuses(t *testing.T) {
 	t.Parallel()
 	ns := natstest.Start(t)
-	w := newWorld(t, site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-		t.Helper()
-		return natstest.Connect(t, ns, opts...)
-	}}, jetstream.LimitsPolicy)
+	w := newWorld(t, siteOf(ns), jetstream.LimitsPolicy)
 	o := w.owner("o", nil)
 	x := o.run("p", 1)
 	w.send("p", 1)

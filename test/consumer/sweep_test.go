@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti"
@@ -201,10 +200,7 @@ func TestSweep(t *testing.T) {
 func TestSweepOfAStreamThatWasChanged(t *testing.T) {
 	t.Parallel()
 	ns := natstest.Start(t)
-	w := newWorld(t, site{"one", 1, func(t *testing.T, opts ...nats.Option) *nats.Conn {
-		t.Helper()
-		return natstest.Connect(t, ns, opts...)
-	}}, jetstream.LimitsPolicy)
+	w := newWorld(t, siteOf(ns), jetstream.LimitsPolicy)
 	o := w.owner("o", nil)
 	o.make("a", "b")
 	if got, want := o.sweep("a"), "b (0): the grace has begun"; got != want {
