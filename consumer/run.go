@@ -21,13 +21,15 @@ type run struct {
 	durable *Durable
 	end     context.CancelCauseFunc
 
-	cons jetstream.Consumer
-	wait sync.WaitGroup
-	came atomic.Int64 // messages so far
+	cons    jetstream.Consumer
+	wait    sync.WaitGroup
+	came    atomic.Int64  // messages so far
+	drained chan struct{} // closed: the server knows that nothing more is asked for
 
 	mu     sync.Mutex
 	last   string           // the reply subject of the newest acknowledgement that is not known to have arrived
 	causes map[uint64]error // why messages in hand are to be buried, by sequence, where that failed
+	later  map[uint64]bool  // the sequences of messages that were given back for later
 }
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
@@ -49,7 +51,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, causes: map[uint64]error{}}
+	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), causes: map[uint64]error{}, later: map[uint64]bool{}}
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -74,6 +76,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 // pull hands out messages until ctx ends, or something is wrong that does not end by
 // itself. What comes after ctx has ended is given back.
 func (r *run) pull(ctx context.Context) error {
+	defer close(r.drained)
 	expiry, batch := r.opts.expiry, r.batchOf(r.cons)
 	iter, err := r.cons.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(batch, r.pullBytes()), // the server sends no more than may be in flight
@@ -88,6 +91,9 @@ func (r *run) pull(ctx context.Context) error {
 	defer cancel()
 	var looked time.Time
 	for {
+		if ctx.Err() != nil {
+			iter.Drain() // now, not soon: Next would ask for more, and what comes then is in nobody's hand
+		}
 		msg, err := iter.Next()
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
 			if ctx.Err() == nil && r.js.Conn().IsConnected() && time.Since(looked) > requestTime {
@@ -150,10 +156,8 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 	work := func() {
 		defer stop()
 		if !r.begin(waiting) {
-			// For the next owner, also when this one's time is over: it was given to this
-			// one's own request, and nobody has begun with it.
 			stop()
-			_ = m.msg.NakWithDelay(0)
+			r.wait.Go(func() { r.giveBack(m) })
 			return
 		}
 		defer r.done()
@@ -164,6 +168,17 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 	} else {
 		r.wait.Go(work)
 	}
+}
+
+// giveBack gives back a message that nobody has begun with: for the next owner, also when
+// this one's time is over, since it was given to this one's own request.
+//
+// It waits until there is none: the server would give the message to what is left of it, and
+// that might come to nobody.
+func (r *run) giveBack(m *Msg) {
+	<-r.drained
+	_ = m.msg.NakWithDelay(0)
+	r.acknowledged(m.reply)
 }
 
 // process gives one message to the function, and then says what becomes of it.
@@ -227,12 +242,14 @@ func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consumer: a message without its metadata: %w", err)
 	}
+	seq := meta.Sequence.Stream
+	r.rests(seq, false)
 	return &Msg{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
 		Partition: r.lease.Partition.ID, Token: r.lease.Token,
-		Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp,
-		Tries: r.durable.tries(r.lease.Partition.ID, meta.Sequence.Stream, meta.NumDelivered),
-		lease: r.lease, msg: msg, reply: msg.Reply(),
+		Stream: meta.Stream, Sequence: seq, Stored: meta.Timestamp,
+		Tries: r.durable.tries(r.lease.Partition.ID, seq, meta.NumDelivered),
+		lease: r.lease, msg: given{msg, r, seq}, reply: msg.Reply(),
 	}, nil
 }
 
@@ -337,28 +354,85 @@ func (r *run) told(ctx context.Context, reply, what string) {
 // agree.
 const toldTime = 2 * time.Second
 
-// watch looks again whether the former owner has anything in hand, where nothing comes for
-// as long as a request lasts: a process that is frozen has one with the server until it
-// expires, and what is given to it never arrives. Nor does what the server sends, in a
-// cluster, to one that has let go a moment ago, before all nodes have heard of that.
+// A given message is one that this owner was given. Once it has given it back for later, the
+// server counts it among those that are out, and nobody is to ask for it before its time.
+type given struct {
+	jetstream.Msg
+	run *run
+	seq uint64
+}
+
+func (g given) NakWithDelay(delay time.Duration) error {
+	if delay > 0 {
+		g.run.rests(g.seq, true)
+	}
+	return g.Msg.NakWithDelay(delay)
+}
+
+// rests notes whether a message is given back for later.
+func (r *run) rests(seq uint64, yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if yes {
+		r.later[seq] = true
+	} else {
+		delete(r.later, seq)
+	}
+}
+
+// resting reports whether a message is given back for later.
+func (r *run) resting(seq uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.later[seq]
+}
+
+// waiting counts the messages that are given back for later.
+func (r *run) waiting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.later)
+}
+
+// watch looks again whether the former owner has anything in hand, when the last request is
+// over that it can have had with the server: to a process that is frozen, or has forgotten
+// it, what is given never arrives. Nor does what the server sends, in a cluster, to one that
+// has let go a moment ago, before all nodes have heard of that.
+//
+// Of what is out, and has not come for a while, nothing comes any more.
 func (r *run) watch(ctx context.Context) {
-	for range 3 {
+	pause(ctx, r.opts.expiry-quietTime)
+	var out uint64 // how many the consumer had given out when it was looked at before; 0: not so
+	for range watchMost {
 		before := r.came.Load()
-		if pause(ctx, r.opts.expiry+r.opts.expiry/8); ctx.Err() != nil {
+		if pause(ctx, quietTime); ctx.Err() != nil {
 			return
 		}
 		if len(r.turns) > 0 || r.came.Load() != before {
+			out = 0
 			continue
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)
 		info, err := r.cons.Info(one)
 		cancel()
-		if err != nil || info.NumAckPending == 0 {
+		switch {
+		case err != nil:
+			out = 0
+		case info.NumAckPending <= r.waiting():
 			return
+		case info.Delivered.Consumer != out:
+			out = info.Delivered.Consumer
+		default:
+			r.takeOver(ctx, info)
+			out = 0
 		}
-		r.takeOver(ctx, info)
 	}
 }
+
+const (
+	quietTime = time.Second // by then what was given out has come, or will not
+	watchMost = 60          // how often it is looked, where something comes all the time
+)
 
 // takeOver asks for what the former owner had in hand, which the server would otherwise
 // keep back until AckWait. Nothing of it is in hand any more: the former owner has
@@ -399,10 +473,14 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 		if msg.Sequence > info.Delivered.Stream {
 			return
 		}
+		next = msg.Sequence + 1
+		if r.resting(msg.Sequence) {
+			continue
+		}
 		if last != "" {
 			_ = r.js.Conn().Publish(last, []byte("-NAK"))
 		}
-		last, next = fmt.Sprintf(subject, msg.Sequence), msg.Sequence+1
+		last = fmt.Sprintf(subject, msg.Sequence)
 	}
 }
 
