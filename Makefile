@@ -59,14 +59,14 @@ help: ## this list
 ##@ Tests
 
 # Many packages wait for servers and intervals most of the time, so four go side by side.
-# Of each two tests at a time: a fleet takes half a core under the race detector, and sixteen
+# Of each three tests at a time: a fleet takes half a core under the race detector, and more
 # of them have no seconds left to detect anything in. All is compiled before any of it runs,
 # for the same reason.
 .PHONY: test
 test: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 test: $(OLD_NATS) ## every test of every module, under the race detector
 	go list -race -test -deps -export $(PACKAGES) >/dev/null
-	go test -race -p 4 -parallel 2 -timeout 30m -run '$(call s,RUN)' $(PACKAGES)
+	go test -race -p 4 -parallel 3 -timeout 30m -run '$(call s,RUN)' $(PACKAGES)
 
 .PHONY: explore
 explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
