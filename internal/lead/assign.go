@@ -161,10 +161,7 @@ func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh b
 		in.Home = append(in.Home, p.home)
 	}
 	in.Pins = m.controls.pinsOf(m, &f, which)
-	to, err := m.cfg.Strategy.Assign(in)
-	if err == nil {
-		err = valid(to, in)
-	}
+	to, err := m.ask(in)
 	if err != nil {
 		m.alerts.set("strategy", "the strategy failed: "+err.Error()+"; the plan stays as it is")
 		m.wishes.retry = m.now.Add(time.Second)
@@ -172,12 +169,95 @@ func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh b
 		return false
 	}
 	m.alerts.set("strategy", "")
+	to, diverted := m.avoid(&f, in, which, to)
 	if x, ok := m.cfg.Strategy.(Explainer); ok {
 		e := x.Explain(in, to)
 		m.account = &e
 	}
 	m.targets(f, in, which, to, why, moves)
+	m.diverted = m.diverted || diverted
 	return true
+}
+
+func (m *Machine) ask(in plan.Input) ([]int, error) {
+	to, err := m.cfg.Strategy.Assign(in)
+	if err == nil {
+		err = valid(to, in)
+	}
+	return to, err
+}
+
+// mostAgain is how often the strategy is asked what it makes of the diversions from its own
+// answer. What it then places where it should not be is diverted without asking.
+const mostAgain = 3
+
+// avoid is the answer without partitions placed on somebody who has crashed with them. The
+// strategy is asked again with these pinned elsewhere, so that whatever else is placed makes
+// up for it: otherwise something would have to move later. It reports whether there were any.
+func (m *Machine) avoid(f *fleet, in plan.Input, which []int32, to []int) (better []int, diverted bool) {
+	for range mostAgain {
+		pins := m.diversions(f, in, which, to)
+		if pins == nil {
+			break
+		}
+		in.Pins = pins
+		again, err := m.ask(in)
+		if err != nil || ownerless(again) > ownerless(to) {
+			break // that would leave more without an owner
+		}
+		to, diverted = again, true
+	}
+	return to, diverted
+}
+
+// diversions are in's pins, and one more for each partition that the answer places on
+// somebody who has crashed with it while there is somebody else; nil if there is none.
+func (m *Machine) diversions(f *fleet, in plan.Input, which []int32, to []int) []int {
+	var guilty []int
+	for k, i := range which {
+		if in.Current[k] < 0 && to[k] >= 0 && (in.Pins == nil || in.Pins[k] < 0) && m.crashes(&m.parts[i], f.index[to[k]]) {
+			guilty = append(guilty, k)
+		}
+	}
+	if len(guilty) == 0 {
+		return nil
+	}
+	pins, load := make([]int, len(which)), make([]int64, len(f.workers))
+	for k := range which {
+		pins[k] = -1
+		if in.Pins != nil {
+			pins[k] = in.Pins[k]
+		}
+		at := in.Current[k]
+		if pins[k] >= 0 {
+			at = pins[k]
+		}
+		if at >= 0 {
+			load[at] += in.Partitions[k].Load()
+		}
+	}
+	found := false
+	for _, k := range guilty {
+		p := &m.parts[which[k]]
+		if w := m.elsewhere(f, load, p); w >= 0 && !m.crashes(p, f.index[w]) {
+			pins[k], found = w, true
+			load[w] += p.Load()
+		}
+	}
+	if !found {
+		return nil
+	}
+	return pins
+}
+
+// ownerless counts what an answer gives to nobody.
+func ownerless(to []int) (n int) {
+	for _, w := range to {
+		if w < 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // valid reports what is wrong with a strategy's answer: one that is wrong anywhere is

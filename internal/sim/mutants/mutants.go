@@ -261,6 +261,11 @@ var All = []Mutant{
 		Package: "./internal/lead", // profiles poison none for long enough; TestPattern_CascadingFailures_Contained_Poison sees it
 	},
 	{
+		Rule:    "what goes to a third leaves the group even",
+		Edits:   []Edit{{"internal/lead/assign.go", "to, diverted := m.avoid(&f, in, which, to)", "diverted := false"}},
+		Package: "./internal/lead", // it is evened out later
+	},
+	{
 		Rule:    "where workers are lost for other reasons, a partition is not blamed for being there",
 		Edits:   []Edit{{"internal/lead/quarantine.go", "blameShare*len(p.crashed) < m.losses-p.calm", "false"}},
 		Package: "./internal/lead", // it matters to one partition in a hundred, for a minute
