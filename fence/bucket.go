@@ -88,6 +88,9 @@ var errElsewhere = errors.New("it does not work through a JetStream domain or an
 
 // find looks for a stream.
 func find(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	if js == nil {
+		return nil, errors.New("a nil JetStream: give it what jetstream.New returns for a connection")
+	}
 	if o := js.Options(); o.Domain != "" || o.APIPrefix != "" && strings.TrimSuffix(o.APIPrefix, ".")+"." != jetstream.DefaultAPIPrefix {
 		return nil, errElsewhere
 	}

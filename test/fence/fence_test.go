@@ -126,6 +126,16 @@ func TestBucket(t *testing.T) {
 	})
 }
 
+func TestNilJetStream(t *testing.T) {
+	_, bucket := fence.NewBucket(within(t), nil, "accounts")
+	_, publisher := fence.NewPublisher(within(t), nil, "ORDERS", "fence.a", 1)
+	for _, err := range []error{bucket, publisher} {
+		if err == nil || !strings.Contains(err.Error(), "a nil JetStream") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // Through a domain, or another prefix, a fence would be read in one place and written in
 // another: it is refused before anything is asked.
 func TestElsewhere(t *testing.T) {
