@@ -3,6 +3,7 @@ package admin
 import (
 	"os"
 	"os/user"
+	"reflect"
 	"time"
 
 	"github.com/parti-go/parti"
@@ -31,9 +32,12 @@ func WithWho(who string) Option { return func(g *Group) { g.who = who } }
 // nil, it is strategy.Sticky, as in a Manager.
 func WithStrategy(s parti.AssignmentStrategy) Option { return func(g *Group) { g.strategy = s } }
 
-// Open returns the way to the group whose state is in store, which must not be nil. It reads
-// nothing.
+// Open returns the way to the group whose state is in store. It reads nothing. It panics when
+// store is nil, as it is when the error of natskv.Open was not looked at.
 func Open(store parti.Store, opts ...Option) *Group {
+	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		panic("admin: the store is nil: look at the error of natskv.Open")
+	}
 	g := &Group{store: store, who: whoami(), now: time.Now}
 	for _, o := range opts {
 		if o != nil {

@@ -81,7 +81,11 @@ func WithToken(token string) Option {
 func WithWho(who func(*http.Request) string) Option { return func(c *Console) { c.who = who } }
 
 // New makes the console of a group, which is called by that name on it. Close it in the end.
+// It panics when g is nil.
 func New(g *admin.Group, name string, opts ...Option) *Console {
+	if g == nil {
+		panic("console: the group is nil: give it what admin.Open returns")
+	}
 	c := newConsole(g, name, opts...)
 	c.do = func(ctx context.Context, v admin.Verb, wish plan.Control, o admin.Order) (admin.Change, error) {
 		return v.Do(ctx, g, wish, o)

@@ -534,3 +534,12 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestNilGroup(t *testing.T) {
+	defer func() {
+		if said, _ := recover().(string); !strings.Contains(said, "admin.Open") {
+			t.Errorf("it panics with %q", said)
+		}
+	}()
+	New(nil, "orders")
+}
