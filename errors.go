@@ -35,7 +35,8 @@ var (
 
 // What the methods of a [Manager] return.
 var (
-	// ErrIdentityInUse says that another live process runs under Config.Identity.
+	// ErrIdentityInUse says that another live process runs under Config.Identity. An
+	// [IdentityInUseError] says which one.
 	ErrIdentityInUse = join.ErrIdentityInUse
 	// ErrConnectionClosed says that the worker has stopped because its connection to NATS was
 	// closed for good: by this process, or because it has given up, as connections do after
@@ -48,6 +49,10 @@ var (
 	// ErrNotRunning says that a Manager was not started yet, or has stopped.
 	ErrNotRunning = errors.New("parti: manager is not running")
 )
+
+// An IdentityInUseError is an [ErrIdentityInUse] that says who has the Identity: the Worker
+// ID of the other process, and its Host, which is empty where that has no name.
+type IdentityInUseError = join.InUseError
 
 // A StuckError says that a worker ended while some of its handlers would not
 // return. Their session was left to lapse: other workers take over only once the

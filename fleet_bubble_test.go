@@ -306,6 +306,10 @@ func TestIdentityOfALiveProcessIsRefused(t *testing.T) {
 		if !errors.Is(err, ErrIdentityInUse) || !strings.Contains(err.Error(), a.WorkerID()) {
 			t.Errorf("the twin ran, and ended with %v", err)
 		}
+		var who *IdentityInUseError
+		if !errors.As(err, &who) || who.Identity != "a" || who.Worker != a.WorkerID() {
+			t.Errorf("it does not say who: %+v", who)
+		}
 		if s := twin.Status(); s.State != StateStopped || s.Err == "" || len(s.Alerts) != 1 {
 			t.Errorf("its status is %v", s)
 		}
