@@ -1,7 +1,7 @@
 // Package admin looks at a group and steers it: the one door for the command line, the
 // console, and programs of your own.
 //
-//	store, err := natskv.Open(ctx, js, "orders", natskv.WithoutCreate(), natskv.WithoutFence())
+//	store, err := natskv.Open(ctx, js, "orders", natskv.WithoutCreate(), natskv.WithoutBarrier())
 //	group := admin.Open(store)
 //	now, err := group.Snapshot(ctx)      // who runs what, what is pending and until when
 //	fmt.Println(now.Sentence)            // Settled. 1 024 partitions on 12 workers. Nothing pending.

@@ -13,7 +13,7 @@ import (
 
 // A worker is emptied before its machine is serviced, and gets its part again by itself.
 func ExampleGroup_Drain() {
-	server := memkv.New() // in production natskv.Open(ctx, js, "orders", natskv.WithoutCreate(), natskv.WithoutFence())
+	server := memkv.New() // in production natskv.Open(ctx, js, "orders", natskv.WithoutCreate(), natskv.WithoutBarrier())
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -94,7 +94,7 @@ func (n *natsServers) operator(ctx context.Context) (g *admin.Group, end func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := natskv.Open(ctx, js, "look", natskv.WithoutCreate(), natskv.WithoutFence())
+	store, err := natskv.Open(ctx, js, "look", natskv.WithoutCreate(), natskv.WithoutBarrier())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -93,12 +93,12 @@ func WithRepair() Option { return func(o *options) { o.repair = true } }
 // be cut off from the others.
 func WithoutForceReconnect() Option { return func(o *options) { o.reconnect = false } }
 
-// WithoutFence is for processes that only look: nothing is written then. By default a
-// following begins with a write whose condition cannot hold, since its refusal shows that
-// the bucket's leader knows of the following; without, a change of its first milliseconds
-// may be missed on a cluster. Whoever may publish to any key of a bucket can empty it, so
-// that who only looks should not have the right for it.
-func WithoutFence() Option { return func(o *options) { o.fenced = false } }
+// WithoutBarrier is for processes that only look: nothing is written then. By default a
+// following begins with a write whose condition cannot hold, a barrier: its refusal shows
+// that the bucket's leader knows of the following. Without it, a change of the following's
+// first milliseconds may be missed on a cluster. Whoever may publish to any key of a bucket
+// can empty it, so that who only looks should not have the right for it.
+func WithoutBarrier() Option { return func(o *options) { o.fenced = false } }
 
 // ConnectOptions are what a connection of a worker needs: it finds out within
 // seconds that its server is gone, never gives up, and keeps no writes back to send

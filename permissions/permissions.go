@@ -25,7 +25,7 @@ const (
 	// see consumer.ProvisionOnly. A worker that has both roles needs nobody to provide for it.
 	Provisioner Role = "provisioner"
 	// Observer reads the group's bucket, follows it, and asks workers about themselves: all
-	// of package admin that changes nothing. It opens the bucket with natskv.WithoutFence.
+	// of package admin that changes nothing. It opens the bucket with natskv.WithoutBarrier.
 	Observer Role = "observer"
 	// Operator does what an observer does, and steers: the rest of package admin. Who may
 	// write any key of a bucket could do more than that with a client of its own: empty the

@@ -24,7 +24,7 @@ type operator struct {
 
 // operate begins to look after the fleet's group.
 func (f *fleet) operate(ctx context.Context) (*operator, error) {
-	store, err := natskv.Open(ctx, f.js, group, natskv.WithoutCreate(), natskv.WithoutFence())
+	store, err := natskv.Open(ctx, f.js, group, natskv.WithoutCreate(), natskv.WithoutBarrier())
 	if err != nil {
 		return nil, err
 	}

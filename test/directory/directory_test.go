@@ -138,7 +138,7 @@ func differ(d *directory.Directory, workers []*parti.Manager) error {
 func TestObserver(t *testing.T) {
 	ns := site(t)
 	a := join(t, ns, "h0")
-	observer := store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutFence())
+	observer := store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutBarrier())
 	d, err := directory.Open(t.Context(), observer, directory.ReconcileInterval(200*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestClosedConnection(t *testing.T) {
 func TestDenied(t *testing.T) {
 	ns := site(t, "$PARTI.>")
 	_ = store(t, ns, "all")
-	_, err := directory.Open(t.Context(), store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutFence()))
+	_, err := directory.Open(t.Context(), store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutBarrier()))
 	var denied *natskv.DeniedError
 	if !errors.As(err, &denied) || denied.Op != "subscribe" {
 		t.Errorf("%v", err)

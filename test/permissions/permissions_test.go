@@ -473,7 +473,7 @@ func TestAdmin(t *testing.T) {
 		workers = append(workers, m)
 	}
 
-	observer, operator := admin.Open(open(permissions.Observer, natskv.WithoutFence())), admin.Open(open(permissions.Operator, natskv.WithoutFence()))
+	observer, operator := admin.Open(open(permissions.Observer, natskv.WithoutBarrier())), admin.Open(open(permissions.Operator, natskv.WithoutBarrier()))
 	began, told := make(chan struct{}), make(chan struct{}, 1)
 	events, end := context.WithCancel(ctx)
 	followed := make(chan error, 1)

@@ -107,7 +107,7 @@ func (t *target) openOver(ctx context.Context, nc *nats.Conn) (*way, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate(), natskv.WithoutFence(), natskv.WithLogger(mute))
+	store, err := natskv.Open(ctx, js, name, natskv.WithoutCreate(), natskv.WithoutBarrier(), natskv.WithLogger(mute))
 	switch {
 	case err == nil:
 		var opts []admin.Option
