@@ -378,7 +378,7 @@ func TestIsolationFreeze(t *testing.T) {
 		})
 		time.Sleep(5 * time.Minute)
 		var levels []string
-		for _, e := range happened[event.Isolation](cut) {
+		for _, e := range happened[event.Degraded](cut) {
 			levels = append(levels, e.Level)
 		}
 		if levels = slices.Compact(levels); !slices.Equal(levels, []string{"info", "warn", "error"}) {

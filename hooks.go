@@ -118,7 +118,7 @@ func (f *hookFeed) add(e Event) {
 			break
 		}
 		f.addError(fmt.Errorf("parti: handler of %s returned while it owned it; run again in %v: %s", e.Partition, e.Backoff, cmp.Or(e.Err, "no error")))
-	case event.Isolation:
+	case event.Degraded:
 		if f.hooks.OnDegradedAlert == nil {
 			break
 		}

@@ -99,7 +99,7 @@ func TestHooksTellWhatChanged(t *testing.T) {
 		s.tell(now(StateInit, StateClaimingID))
 		s.tell(now(StateClaimingID, StateStable), came("b"), came("a"))
 		s.tell(came("a")) // run again: no change
-		s.tell(event.Isolation{Level: "warn", For: time.Minute})
+		s.tell(event.Degraded{Level: "warn", For: time.Minute})
 		s.tell(went("a"), came("c"))
 		s.tell(event.Returned{Partition: "b", Err: "no more", Final: true})
 		s.tell(event.Returned{Partition: "c", Err: "oh", Backoff: time.Second})
@@ -157,7 +157,7 @@ func TestASlowHookFindsChangesMerged(t *testing.T) {
 		s.tell(came("a"), came("b")) // being told
 		s.tell(now(StateStable, StateDegraded), came("c"), went("a"))
 		s.tell(went("c"), came("d"), now(StateDegraded, StateStable)) // as before
-		s.tell(event.Isolation{Level: "info", For: 1}, event.Isolation{Level: "critical", For: 2})
+		s.tell(event.Degraded{Level: "info", For: 1}, event.Degraded{Level: "critical", For: 2})
 		s.tell(came("a"), went("b"))
 		wantCalls(t, s.end(), "+[a b] -[]", "+[d] -[b]", "critical 2ns")
 	})

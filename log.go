@@ -77,7 +77,7 @@ func logEvent(log *slog.Logger, e Event) {
 		log.Warn("partition source failed", "err", e.Err)
 	case event.SourceRejected:
 		log.Warn("partition source not believed", "err", e.Err)
-	case event.Isolation:
+	case event.Degraded:
 		log.Warn("store does not answer", "alert", e.Level, "for", e.For)
 	case event.StoreRenewed:
 		log.Warn("store made anew", "incarnation", e.Incarnation, "why", e.Why)

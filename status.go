@@ -233,7 +233,7 @@ func (b *board) fold(events []Event) {
 			}
 		case event.Claimed, event.SessionResumed, event.Assigned, event.Revoked, event.Released, event.Led, event.Deposed,
 			event.Planned, event.Refused, event.Slowed, event.Suspected, event.Recovered, event.Lost, event.Doubted, event.Trusted,
-			event.Isolation, event.StoreRenewed, event.Dropped:
+			event.Degraded, event.StoreRenewed, event.Dropped:
 		}
 	}
 }

@@ -112,9 +112,9 @@ type (
 	SourceFailed   struct{ Err string }
 	SourceRejected struct{ Err string }
 
-	// Isolation says for how long this member has been degraded: the store does not answer
+	// Degraded says for how long this member has been degraded: the store does not answer
 	// it, or fails too often. The words of Level are those of parti.AlertLevel.
-	Isolation struct {
+	Degraded struct {
 		Level string
 		For   time.Duration
 	}
@@ -155,7 +155,7 @@ func (Doubted) event()        {}
 func (Trusted) event()        {}
 func (SourceFailed) event()   {}
 func (SourceRejected) event() {}
-func (Isolation) event()      {}
+func (Degraded) event()       {}
 func (StoreRenewed) event()   {}
 func (Alert) event()          {}
 func (Failed) event()         {}

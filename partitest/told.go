@@ -53,7 +53,7 @@ func accountOf(e parti.Event) (told []Entry) {
 		sayAll("declares nobody lost for now: %s", e.Why)
 	case event.Trusted:
 		sayAll("declares who is silent lost again")
-	case event.Isolation:
+	case event.Degraded:
 		say("", "hears nothing from NATS for %v: %s", e.For.Round(time.Millisecond), e.Level)
 	case event.StoreRenewed:
 		sayAll("makes the bucket anew, incarnation %d: %s", e.Incarnation, e.Why)

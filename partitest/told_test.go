@@ -71,7 +71,7 @@ func TestLedgerToldOfNothing(t *testing.T) {
 		event.Lost{},
 		event.Doubted{},
 		event.Trusted{},
-		event.Isolation{},
+		event.Degraded{},
 		event.StoreRenewed{},
 		event.Failed{},
 		event.Dropped{},

@@ -1183,7 +1183,7 @@ func TestCutUnderFreeze(t *testing.T) {
 	if len(b.run) != 2 || b.rd.State != Degraded {
 		t.Errorf("runs %d, state %v: under Freeze it goes on", len(b.run), b.rd.State)
 	}
-	if len(saw[event.Isolation](b)) == 0 {
+	if len(saw[event.Degraded](b)) == 0 {
 		t.Error("no alert")
 	}
 	b.cut = false

@@ -334,7 +334,7 @@ func (s *session) lostTo(f hold.Found, own Record) string {
 func (s *session) alert(a hold.Alert) {
 	switch a.Kind {
 	case hold.AlertDegraded:
-		s.say(event.Isolation{Level: levelWord(a.Level), For: a.For})
+		s.say(event.Degraded{Level: levelWord(a.Level), For: a.For})
 	case hold.AlertStuck:
 		var token uint64
 		for l := range s.stopped {

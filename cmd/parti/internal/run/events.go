@@ -78,7 +78,7 @@ func recordOf(e parti.Event) record {
 		return record{Event: "source_failed", Err: e.Err, Text: "partitions cannot be listed: " + e.Err}
 	case event.SourceRejected:
 		return record{Event: "source_rejected", Err: e.Err, Text: "the list of partitions is not believed: " + e.Err}
-	case event.Isolation:
+	case event.Degraded:
 		return record{Event: "isolated", Why: e.Level, Took: e.For.Milliseconds(), Text: fmt.Sprintf("NATS has not answered for %s (%s)", short(e.For), e.Level)}
 	case event.StoreRenewed:
 		return record{Event: "store_renewed", Why: e.Why, Text: "the group's bucket was made anew: " + e.Why}
