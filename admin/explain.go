@@ -98,7 +98,7 @@ func (g *Group) lastMove(ctx context.Context, partition string, granted *plan.De
 		if d == nil {
 			continue
 		}
-		if m, ok := moveOf(d, partition, plan.Revoked, plan.Redirect); ok && m.Step == plan.Revoked {
+		if m, ok := moveOf(d, partition, plan.Revoked, plan.Rerouted); ok && m.Step == plan.Revoked {
 			last.About, last.From = d.About, m.From
 			if last.Why == plan.WhyReceipt {
 				last.Why = m.Why

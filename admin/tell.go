@@ -134,7 +134,7 @@ func Describe(d *plan.Decision) string {
 		step plan.Step
 		says string
 	}{
-		{plan.Revoked, "asked back"}, {plan.Granted, "granted"}, {plan.Adopted, "adopted"}, {plan.Redirect, "redirected"}, {plan.Dropped, "dropped"},
+		{plan.Revoked, "asked back"}, {plan.Granted, "granted"}, {plan.Adopted, "adopted"}, {plan.Rerouted, "redirected"}, {plan.Dropped, "dropped"},
 	} {
 		if n := counts[s.step]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %s", number(n), s.says))

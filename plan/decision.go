@@ -46,7 +46,7 @@ const (
 	Revoked  Step = "revoke"  // From must let go; To is next
 	Adopted  Step = "adopt"   // To held it already, and goes on
 	Dropped  Step = "drop"    // it is in no slice any more
-	Redirect Step = "reroute" // From is still letting go; To is next instead
+	Rerouted Step = "reroute" // From is still letting go; To is next instead
 )
 
 // An Aside is a partition that the leader keeps out of the plan, and why.

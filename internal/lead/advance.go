@@ -96,7 +96,7 @@ func (m *Machine) advance() {
 				m.tellNext(p.next) // that it does not come
 				p.next = p.target
 				m.tellNext(p.next)
-				m.note(plan.Move{Partition: p.ID, Step: plan.Redirect, From: m.members[p.owner].id, To: m.name(p.target), Why: p.why})
+				m.note(plan.Move{Partition: p.ID, Step: plan.Rerouted, From: m.members[p.owner].id, To: m.name(p.target), Why: p.why})
 			}
 		}
 	}

@@ -148,7 +148,7 @@ func describe(d plan.Decision) string {
 			granted++
 		case plan.Revoked:
 			asked++
-		case plan.Adopted, plan.Dropped, plan.Redirect:
+		case plan.Adopted, plan.Dropped, plan.Rerouted:
 			other++
 		}
 	}

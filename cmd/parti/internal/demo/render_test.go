@@ -153,7 +153,7 @@ func TestDescribe(t *testing.T) {
 			"plan v9 (lost): 1 granted, 3 more; places 4, at least 4 needed",
 		},
 		{
-			plan.Decision{Version: v, Why: plan.WhyJoined, Moves: []plan.Move{{Step: plan.Revoked}, {Step: plan.Redirect}}, Strategy: &plan.Explanation{Moved: 2, BoundMoves: 2}},
+			plan.Decision{Version: v, Why: plan.WhyJoined, Moves: []plan.Move{{Step: plan.Revoked}, {Step: plan.Rerouted}}, Strategy: &plan.Explanation{Moved: 2, BoundMoves: 2}},
 			"plan v9 (joined): 1 asked back, 1 rearranged; moves 2, at least 2 needed",
 		},
 		{
