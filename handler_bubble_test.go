@@ -66,8 +66,8 @@ func TestHandlerThatReturnsEarlyIsRunAgainAfterABackOff(t *testing.T) {
 					if got := at[i+1].Sub(at[i]); got < want || got > want+100*time.Millisecond {
 						t.Errorf("back-off %d was %v, want %v", i, got, want)
 					}
-					if i < len(returned) && returned[i].Backoff != want {
-						t.Errorf("event %d says that the back-off is %v, want %v", i, returned[i].Backoff, want)
+					if i < len(returned) && returned[i].BackOff != want {
+						t.Errorf("event %d says that the back-off is %v, want %v", i, returned[i].BackOff, want)
 					}
 				}
 				if len(returned) != 4 || returned[0].Partition != "p-000" || returned[0].Final || returned[0].Panicked != (name == "panic") {

@@ -117,7 +117,7 @@ func (f *hookFeed) add(e Event) {
 			f.put(e.Partition, nil)
 			break
 		}
-		f.addError(fmt.Errorf("parti: handler of %s returned while it owned it; run again in %v: %s", e.Partition, e.Backoff, cmp.Or(e.Err, "no error")))
+		f.addError(fmt.Errorf("parti: handler of %s returned while it owned it; run again in %v: %s", e.Partition, e.BackOff, cmp.Or(e.Err, "no error")))
 	case event.Degraded:
 		if f.hooks.OnDegradedAlert == nil {
 			break

@@ -102,7 +102,7 @@ func TestHooksTellWhatChanged(t *testing.T) {
 		s.tell(event.Degraded{Level: "warn", For: time.Minute})
 		s.tell(went("a"), came("c"))
 		s.tell(event.Returned{Partition: "b", Err: "no more", Final: true})
-		s.tell(event.Returned{Partition: "c", Err: "oh", Backoff: time.Second})
+		s.tell(event.Returned{Partition: "c", Err: "oh", BackOff: time.Second})
 		s.tell(event.SourceFailed{Err: "away"}, event.Alert{About: "x", Text: "y"}, event.Alert{About: "x"})
 		wantCalls(t, s.end(),
 			"Init>ClaimingID",

@@ -46,7 +46,7 @@ func logEvent(log *slog.Logger, e Event) {
 			break
 		}
 		log.Warn("handler returned while it owned its partition",
-			"partition", e.Partition, "token", e.Token, "err", e.Err, "panicked", e.Panicked, "backoff", e.Backoff)
+			"partition", e.Partition, "token", e.Token, "err", e.Err, "panicked", e.Panicked, "backoff", e.BackOff)
 	case event.Stuck:
 		log.Error("handler ignores Hard", "partition", e.Partition, "token", e.Token, "for", e.For)
 	case event.Exiting:

@@ -57,7 +57,7 @@ type (
 		Err       string        // the handler's; empty where it says that the partition is done
 	}
 	// Returned says that a handler returned while it owned the partition. It is run
-	// again after Backoff, which is 0 when it may run at once, unless Released comes first;
+	// again after BackOff, which is 0 when it may run at once, unless Released comes first;
 	// or not, when Final.
 	Returned struct {
 		Partition string
@@ -65,7 +65,7 @@ type (
 		Err       string
 		Panicked  bool
 		Final     bool
-		Backoff   time.Duration
+		BackOff   time.Duration
 	}
 	// Stuck says that a handler ignores Hard, and for how long since Hard has ended.
 	Stuck struct {

@@ -239,7 +239,7 @@ func TestReleasedInBackOff(t *testing.T) {
 		b.fails = true
 		w.must("long back-offs", 2*time.Minute, func() bool {
 			all := saw[event.Returned](b)
-			return len(all) > 0 && all[len(all)-1].Backoff == cfg.Hold.RestartMax
+			return len(all) > 0 && all[len(all)-1].BackOff == cfg.Hold.RestartMax
 		})
 		w.run(time.Second)
 		if n := len(saw[event.Released](b)); n != 0 {

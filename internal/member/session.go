@@ -162,7 +162,7 @@ func (s *session) exited(e Exited) {
 	}
 	s.say(event.Returned{
 		Partition: id, Token: token, Err: e.Err, Panicked: e.Panicked,
-		Final: final, Backoff: s.brain.BackOff(e.Lease),
+		Final: final, BackOff: s.brain.BackOff(e.Lease),
 	})
 }
 

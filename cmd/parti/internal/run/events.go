@@ -106,9 +106,9 @@ func returned(e event.Returned) record {
 	case e.Final:
 		r.Text = e.Partition + " is given up" + because(e.Err)
 	default:
-		ms := e.Backoff.Milliseconds()
+		ms := e.BackOff.Milliseconds()
 		r.Event, r.Backoff = "restart", &ms
-		r.Text = fmt.Sprintf("%s is started again in %s%s", e.Partition, short(e.Backoff), because(e.Err))
+		r.Text = fmt.Sprintf("%s is started again in %s%s", e.Partition, short(e.BackOff), because(e.Err))
 	}
 	return r
 }
