@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parti-go/parti/internal/join"
+	"github.com/parti-go/parti/internal/kv"
 )
 
 // What a [Handler] returns to say that it does not want the partition any more.
@@ -41,8 +42,9 @@ var (
 	// ErrConnectionClosed says that the worker has stopped because its connection to NATS was
 	// closed for good: by this process, or because it has given up, as connections do after
 	// some time unless they are made with natskv.ConnectOptions. Others take over what it
-	// had, and it could not come back: make a new connection, store and Manager.
-	ErrConnectionClosed = errors.New("parti: the connection to NATS is closed for good")
+	// had, and it could not come back: make a new connection, store and Manager. It is the same
+	// as natskv.ErrConnectionClosed.
+	ErrConnectionClosed = kv.ErrClosed
 	// ErrStarted says that a Manager was started before. A Manager has one life:
 	// make a new one for the next.
 	ErrStarted = errors.New("parti: manager was started already; make a new one for each run")

@@ -46,9 +46,9 @@ var errNoStore = errors.New("directory: a nil store: give Open one, such as nats
 // Open reads who owns what, and keeps it fresh until Close. It returns once the first
 // picture is complete, also when the group has no plan yet. While the store cannot be
 // reached, or has no bucket, it tries again until ctx ends; what does not heal by itself,
-// such as a permission that is missing (a natskv.DeniedError), or a record of a newer
-// release, it returns at once. The store is its owner's and must be open for as long as the
-// Directory is.
+// such as a permission that is missing (a natskv.DeniedError), a connection that is closed
+// (natskv.ErrConnectionClosed), or a record of a newer release, it returns at once. The store
+// is its owner's and must be open for as long as the Directory is.
 func Open(ctx context.Context, store parti.Store, opts ...Option) (*Directory, error) {
 	o, err := optionsOf(opts)
 	if hollow(store) {
@@ -143,8 +143,8 @@ func (d *Directory) Staleness() time.Duration {
 
 // Err says why the directory is not certain now: what went wrong with the store since the
 // last agreement with it. Nil: nothing did. It wraps one of the errors of the store, such as
-// natskv.ErrUnavailable, natskv.ErrNoBucket or a natskv.DeniedError, or says what is wrong
-// with a record, or with the store as a whole.
+// natskv.ErrUnavailable, natskv.ErrConnectionClosed, natskv.ErrNoBucket or a
+// natskv.DeniedError, or says what is wrong with a record, or with the store as a whole.
 func (d *Directory) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -388,17 +388,15 @@ func (d *Directory) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c, _ := d.store.Connection(); c.Closed {
-		err = fmt.Errorf("%w: %w", errClosed, err)
+		err = fmt.Errorf("%w: %w", kv.ErrClosed, err)
 	}
 	d.failed = err
 	signal(d.looked)
 }
 
-var errClosed = errors.New("the connection of the store is closed for good")
-
 // heals says whether what failed may come right by itself.
 func heals(err error) bool {
-	if errors.Is(err, errClosed) {
+	if errors.Is(err, kv.ErrClosed) {
 		return false
 	}
 	for _, passing := range []error{

@@ -13,9 +13,9 @@ import (
 var ErrNoJetStream = errors.New("JetStream is not enabled: start nats-server with -js, or give this account JetStream limits")
 
 // ErrConnectionClosed says that the connection was closed, or has given up, and will
-// not come back. Open says it; of a worker that this befalls later it is
-// parti.ErrConnectionClosed, which is another error.
-var ErrConnectionClosed = errors.New("the NATS connection is closed for good: make a new one with natskv.ConnectOptions, which never give up, and close it after the worker has stopped")
+// not come back. Open and directory.Open say it. It is the same as parti.ErrConnectionClosed,
+// with which a worker ends that this befalls later.
+var ErrConnectionClosed = kv.ErrClosed
 
 // ErrNotLetIn says that the server refuses the connection's credentials. Only Open says it;
 // a worker whose credentials expire later goes on trying.

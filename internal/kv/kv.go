@@ -54,6 +54,10 @@ var (
 	ErrHole = errors.New("changes may have been missed")
 )
 
+// ErrClosed says that the connection is closed for good. Connection tells of that, and who
+// uses a Store ends with this error; its methods fail with ErrUnavailable.
+var ErrClosed = errors.New("the NATS connection is closed for good: make a new one with natskv.ConnectOptions, which never give up")
+
 // A TooLargeError refuses a value above the server's limit.
 type TooLargeError struct {
 	Key       string

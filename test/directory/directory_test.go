@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -171,8 +170,11 @@ func TestObserver(t *testing.T) {
 func TestClosedConnection(t *testing.T) {
 	group := store(t, site(t), "all")
 	group.Conn().Close()
-	if d, err := directory.Open(t.Context(), group); err == nil || !strings.Contains(err.Error(), "closed for good") {
+	d, err := directory.Open(t.Context(), group)
+	if err == nil {
 		d.Close()
+	}
+	if !errors.Is(err, natskv.ErrConnectionClosed) {
 		t.Errorf("%v", err)
 	}
 }
