@@ -133,8 +133,8 @@ func (d *Directory) Version() plan.Version {
 
 // Staleness is how long ago it was last certain that nothing is missing: what was committed
 // before that is known here, and what was since may not be, though normally it is. While
-// all is well it is at most ReconcileInterval and the time of a request or two. It counts
-// from before the store was asked. Time for which the machine was suspended does not count.
+// all is well it is at most the interval ([WithReconcileInterval]) and the time of a request
+// or two. It counts from before the store was asked. Time for which the machine was suspended does not count.
 func (d *Directory) Staleness() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -113,7 +113,7 @@ func TestSlicesComeInAnyOrder(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGroup(t)
 				g.commit(map[string]share{"w1": {"a:1>w2", "b:1"}, "w2": {"c:1"}})
-				d := g.open(t, ReconcileInterval(time.Hour))
+				d := g.open(t, WithReconcileInterval(time.Hour))
 				d.link.Tamper(func(e kv.Entry) memkv.Fate {
 					if strings.HasSuffix(e.Key, late) {
 						return memkv.Fate{Delay: time.Second}
@@ -165,7 +165,7 @@ func TestMissedChanges(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGroup(t)
 					g.commit(map[string]share{"w1": {"a:1", "b:1"}, "w2": {"c:1"}, "w3": {"d:1"}})
-					d := g.open(t, ReconcileInterval(3*time.Second))
+					d := g.open(t, WithReconcileInterval(3*time.Second))
 					d.link.Tamper(func(e kv.Entry) memkv.Fate {
 						return memkv.Fate{Drop: slices.ContainsFunc(lost, func(s string) bool { return strings.HasSuffix(e.Key, s) })}
 					})
@@ -571,7 +571,7 @@ func TestOpenFails(t *testing.T) {
 				g.t.Fatal(err)
 			}
 		}, nil, 0, nil, `worker "w8"`},
-		{"an option", func(*group, *memkv.Client) {}, nil, 0, []Option{ReconcileInterval(0)}, "ReconcileInterval(0s)"},
+		{"an option", func(*group, *memkv.Client) {}, nil, 0, []Option{WithReconcileInterval(0)}, "WithReconcileInterval(0s)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,8 @@
 // # How fresh an answer is
 //
 // The directory is told of every commit as it is made, so an answer is normally one
-// delivery behind, about a millisecond. Deliveries may be lost, so every
-// [ReconcileInterval] it reads the head of the plan where the truth is, and what it then
+// delivery behind, about a millisecond. Deliveries may be lost, so every so often
+// ([WithReconcileInterval]) it reads the head of the plan where the truth is, and what it then
 // finds to lack. [Directory.Staleness] says for how long something may have gone unnoticed.
 // While the store is away, is lost or is being rebuilt, a directory goes on answering from
 // what it knew, as the workers go on with what they had, and Staleness grows.
@@ -26,8 +26,8 @@
 //
 // # What it costs
 //
-// An idle directory reads one small key every ReconcileInterval, whatever the size of the
-// group, and a running one is sent each slice of the plan that changes. It renews nothing,
+// An idle directory reads one small key every interval, whatever the size of the group,
+// and a running one is sent each slice of the plan that changes. It renews nothing,
 // writes nothing, and needs no more than the permissions of an observer (package
 // permissions). In memory it takes about a hundred bytes and the ID for each partition.
 package directory

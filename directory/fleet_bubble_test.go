@@ -105,7 +105,7 @@ func TestFleet(t *testing.T) {
 		link := f.server.Client("gateway")
 		chance := rand.New(rand.NewPCG(1, 2))
 		link.Tamper(func(kv.Entry) memkv.Fate { return memkv.Fate{Drop: chance.IntN(5) == 0} })
-		d, err := directory.Open(t.Context(), link, directory.ReconcileInterval(2*time.Second))
+		d, err := directory.Open(t.Context(), link, directory.WithReconcileInterval(2*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,11 +13,11 @@ type Option func(*options)
 
 type options struct{ every time.Duration }
 
-// ReconcileInterval says how often the directory makes sure that it has missed nothing: a
+// WithReconcileInterval says how often the directory makes sure that it has missed nothing: a
 // change that was lost on its way is noticed that late. Default: 5 s. Range: 100 ms to 24 h.
-func ReconcileInterval(d time.Duration) Option { return func(o *options) { o.every = d } }
+func WithReconcileInterval(d time.Duration) Option { return func(o *options) { o.every = d } }
 
-// The range of ReconcileInterval: below it a store is asked more than it is worth, and what
+// The range of WithReconcileInterval: below it a store is asked more than it is worth, and what
 // is above it is a mistake in the unit.
 const (
 	leastInterval = 100 * time.Millisecond
@@ -32,7 +32,7 @@ func optionsOf(opts []Option) (options, error) {
 		}
 	}
 	if o.every < leastInterval || o.every > mostInterval {
-		return o, fmt.Errorf("directory: ReconcileInterval(%v): use 100ms to 24h", o.every)
+		return o, fmt.Errorf("directory: WithReconcileInterval(%v): use 100ms to 24h", o.every)
 	}
 	return o, nil
 }

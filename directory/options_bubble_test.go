@@ -15,8 +15,8 @@ func TestIntervalRange(t *testing.T) {
 		0: false, -time.Second: false, 99 * time.Millisecond: false, 100 * time.Millisecond: true,
 		24 * time.Hour: true, 24*time.Hour + 1: false,
 	} {
-		_, err := optionsOf([]Option{ReconcileInterval(d)})
-		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "ReconcileInterval("+d.String()+"): use 100ms to 24h") {
+		_, err := optionsOf([]Option{WithReconcileInterval(d)})
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "WithReconcileInterval("+d.String()+"): use 100ms to 24h") {
 			t.Errorf("%v: %v", d, err)
 		}
 	}
@@ -25,12 +25,12 @@ func TestIntervalRange(t *testing.T) {
 // Nothing that is nil panics later, on a goroutine of its own.
 func TestNil(t *testing.T) {
 	for _, store := range []parti.Store{nil, (*memkv.Client)(nil)} {
-		d, err := Open(t.Context(), store, ReconcileInterval(0))
+		d, err := Open(t.Context(), store, WithReconcileInterval(0))
 		if d != nil || err == nil || !strings.Contains(err.Error(), "a nil store") || !strings.Contains(err.Error(), "ReconcileInterval") {
 			t.Errorf("%v", err)
 		}
 	}
-	if o, err := optionsOf([]Option{nil, ReconcileInterval(time.Second), nil}); err != nil || o.every != time.Second {
+	if o, err := optionsOf([]Option{nil, WithReconcileInterval(time.Second), nil}); err != nil || o.every != time.Second {
 		t.Errorf("%+v, %v", o, err)
 	}
 	synctest.Test(t, func(t *testing.T) {

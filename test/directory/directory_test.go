@@ -138,7 +138,7 @@ func TestObserver(t *testing.T) {
 	ns := site(t)
 	a := join(t, ns, "h0")
 	observer := store(t, ns, "observer", natskv.WithoutCreate(), natskv.WithoutBarrier())
-	d, err := directory.Open(t.Context(), observer, directory.ReconcileInterval(200*time.Millisecond))
+	d, err := directory.Open(t.Context(), observer, directory.WithReconcileInterval(200*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
