@@ -4,14 +4,14 @@
 //
 // A [Console] is a [net/http.Handler] that can be mounted anywhere:
 //
-//	c := console.New(admin.Open(store), "orders", console.ReadOnly())
+//	c := console.New(admin.Open(store), "orders", console.WithReadOnly())
 //	defer c.Close()
 //	mux.Handle("/parti/", http.StripPrefix("/parti", c))
 //
 // It brings its own page, style and script, and asks for nothing from anywhere else. Each
 // page is complete before a script runs; the script keeps it fresh, and adds keys.
 //
-// Whoever reaches it sees the group, and unless it is [ReadOnly] steers it: mount it behind
+// Whoever reaches it sees the group, and unless it is [WithReadOnly] steers it: mount it behind
 // what guards the rest of your service, or give it a token by [WithToken]. What pages of
 // other sites send or embed is refused, by Sec-Fetch-Site and Origin, as browsers send them.
 // [Console.Serve] listens by itself, and only on this machine unless there is a token; a
@@ -62,8 +62,8 @@ type Console struct {
 // An Option changes what a [Console] shows and allows. A nil Option is ignored.
 type Option func(*Console)
 
-// ReadOnly shows and does not steer.
-func ReadOnly() Option { return func(c *Console) { c.readOnly = true } }
+// WithReadOnly shows and does not steer.
+func WithReadOnly() Option { return func(c *Console) { c.readOnly = true } }
 
 // WithToken asks for a token: in a form, in ?token= of any page, or as a bearer's. An empty
 // one is none.

@@ -58,7 +58,7 @@ func TestGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var opts []Option
 			if strings.HasSuffix(name, "read-only") {
-				opts = append(opts, ReadOnly())
+				opts = append(opts, WithReadOnly())
 			}
 			var known []func(*http.Request)
 			if strings.HasSuffix(name, "token") {
@@ -200,7 +200,7 @@ func TestSteer(t *testing.T) {
 	}
 	t.Run("read-only", func(t *testing.T) {
 		f := example()
-		if r := ask(open(t, f, ReadOnly()), http.MethodPost, "/do", form("verb", "pause")); r.StatusCode != http.StatusForbidden || len(f.done) > 0 {
+		if r := ask(open(t, f, WithReadOnly()), http.MethodPost, "/do", form("verb", "pause")); r.StatusCode != http.StatusForbidden || len(f.done) > 0 {
 			t.Errorf("%s, done %v", r.Status, f.done)
 		}
 	})

@@ -88,7 +88,7 @@ func (x *consoleCommand) run(ctx context.Context) error {
 		opts = append(opts, console.WithWho(func(*http.Request) string { return x.who }))
 	}
 	if x.readOnly {
-		opts = append(opts, console.ReadOnly())
+		opts = append(opts, console.WithReadOnly())
 	}
 	c := console.New(w.Group, w.name, opts...)
 	defer c.Close()
