@@ -100,7 +100,7 @@ func startNATS(tb testing.TB, n int, opts []ServerOption) *NATS {
 	for _, node := range s.nodes {
 		node.awaitReady(tb)
 	}
-	s.AwaitWhole(tb)
+	s.AwaitWhole()
 	return s
 }
 
@@ -132,8 +132,8 @@ func (s *NATS) Node(i int) *Node { return s.nodes[i] }
 
 // AwaitWhole waits until all of its nodes run and know one another, so that a stream
 // of as many replicas can be made.
-func (s *NATS) AwaitWhole(tb testing.TB) {
-	tb.Helper()
+func (s *NATS) AwaitWhole() {
+	s.tb.Helper()
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	again := time.NewTicker(10 * time.Millisecond)
@@ -142,7 +142,7 @@ func (s *NATS) AwaitWhole(tb testing.TB) {
 		select {
 		case <-again.C:
 		case <-late.C:
-			tb.Fatalf("the nodes did not come together within %v", patience)
+			s.tb.Fatalf("the nodes did not come together within %v", patience)
 		}
 	}
 }

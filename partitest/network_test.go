@@ -375,11 +375,11 @@ func TestPartitionNodes(t *testing.T) {
 	}
 	f.Heal()
 	eventually(t, "everybody writes again", func() bool { return publishTo(alone) == nil && publishTo(nc) == nil })
-	s.AwaitWhole(t)
+	s.AwaitWhole()
 	old.Kill()
 	eventually(t, "two of three write", func() bool { return publishTo(with) == nil })
 	old.Start()
-	s.AwaitWhole(t)
+	s.AwaitWhole()
 }
 
 func eventually(t *testing.T, what string, so func() bool) {

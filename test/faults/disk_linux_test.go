@@ -120,7 +120,7 @@ func TestStore_DiskOfOneNodeFails(t *testing.T) {
 		node.Kill()
 		mend()
 		node.Start()
-		f.NATS.AwaitWhole(t)
+		f.NATS.AwaitWhole()
 		f.Settled(fleettest.Patience)
 		allAre(t, all[1:], "everybody is stable", parti.StateStable)
 		f.Check(isolation)

@@ -169,7 +169,7 @@ func TestStore_NodeWithoutItsVolume(t *testing.T) {
 	f.Mark("%s loses its volume", empty.Name())
 	empty.LoseStorage()
 	empty.Start()
-	f.NATS.AwaitWhole(t)
+	f.NATS.AwaitWhole()
 	js := jetStream(t, f.NATS)
 	fleettest.Eventually(t, "all replicas are current", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // a question may be lost with the node
