@@ -18,7 +18,10 @@ import (
 // A Finding is one thing that was looked at: what was found, why it matters, and what to do.
 type Finding = kv.Finding
 
-// The grades of a Finding.
+// A Grade is the Level of a Finding.
+type Grade = kv.Grade
+
+// The grades.
 const (
 	Fine  = kv.Fine
 	Note  = kv.Note
@@ -64,7 +67,7 @@ func (g *Group) Doctor(ctx context.Context) ([]Finding, error) {
 		d.records()
 		all = append(all, d.found...)
 	}
-	order := map[kv.Grade]int{Wrong: 0, Warn: 1, Note: 2, Fine: 3}
+	order := map[Grade]int{Wrong: 0, Warn: 1, Note: 2, Fine: 3}
 	slices.SortStableFunc(all, func(a, b Finding) int { return order[a.Level] - order[b.Level] })
 	return all, nil
 }
@@ -76,7 +79,7 @@ type diagnosis struct {
 	found []Finding
 }
 
-func (d *diagnosis) say(about string, level kv.Grade, what, why, fix string) {
+func (d *diagnosis) say(about string, level Grade, what, why, fix string) {
 	d.found = append(d.found, Finding{About: about, Level: level, What: what, Why: why, Fix: fix})
 }
 

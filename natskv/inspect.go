@@ -15,8 +15,8 @@ import (
 
 var _ kv.Inspector = (*Store)(nil)
 
-// A Finding is one thing that Inspect has looked at. Its Level is "ok", "note", "warning" or
-// "bad": admin.Fine, Note, Warn and Wrong.
+// A Finding is one thing that Inspect has looked at, the same as admin.Finding. Its Level, an
+// admin.Grade, is "ok", "note", "warning" or "bad": admin.Fine, Note, Warn and Wrong.
 type Finding = kv.Finding
 
 // Inspect looks at what a group stands on without opening its bucket: also when Open

@@ -11,7 +11,6 @@ import (
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/cmd/parti/internal/show"
-	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
 )
 
@@ -97,7 +96,7 @@ func (t *target) beneath(ctx context.Context) []admin.Finding {
 
 // graver has the worst finding come first.
 func graver(a, b admin.Finding) int {
-	grades := []kv.Grade{admin.Wrong, admin.Warn, admin.Note, admin.Fine}
+	grades := []admin.Grade{admin.Wrong, admin.Warn, admin.Note, admin.Fine}
 	return slices.Index(grades, a.Level) - slices.Index(grades, b.Level)
 }
 
