@@ -269,7 +269,7 @@ func (t *teller) told(e kv.Entry) {
 		t.control(key.Name, e)
 	case wire.Log:
 		if d := new(plan.Decision); !e.Gone && wire.Decode(e.Key, e.Value, d) == nil {
-			t.say(Event{Kind: Planned, Text: Describe(d), Decision: d})
+			t.say(Event{Kind: Planned, Text: DescribeDecision(*d), Decision: d})
 		}
 	case wire.Slice, wire.Chain:
 	}

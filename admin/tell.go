@@ -118,9 +118,9 @@ func (t *teller) aside(e kv.Entry) {
 	}
 }
 
-// Describe says in one line what a decision did and why: "plan 1.45: worker-3 is lost;
+// DescribeDecision says in one line what a decision did and why: "plan 1.45: worker-3 is lost;
 // 17 granted".
-func Describe(d *plan.Decision) string {
+func DescribeDecision(d plan.Decision) string {
 	why := d.About
 	if why == "" {
 		why = Reason(d.Why)

@@ -71,7 +71,7 @@ var words = template.FuncMap{
 		return number(n) + " " + map[bool]string{true: one, false: one + "s"}[n == 1]
 	},
 	"reason":   admin.Reason,
-	"describe": func(d plan.Decision) string { return admin.Describe(&d) },
+	"describe": admin.DescribeDecision,
 	"pending":  admin.DescribePending,
 	"control":  admin.DescribeControl,
 	"ago":      admin.Past,
