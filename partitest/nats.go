@@ -47,7 +47,7 @@ type NATS struct {
 }
 
 // A ServerOption changes the options that a node is started with. Listeners, names,
-// the cluster and the directory of its storage are the kit's own.
+// the cluster and the directory of its storage are the kit's own. A nil ServerOption is ignored.
 type ServerOption func(*server.Options)
 
 // SeedEnv names the environment variable that gives the seed of the network's chances;
@@ -235,7 +235,9 @@ func (n *Node) start(tb testing.TB) {
 		LameDuckDuration: time.Second, LameDuckGracePeriod: 100 * time.Millisecond,
 	}
 	for _, opt := range n.opts {
-		opt(o)
+		if opt != nil {
+			opt(o)
+		}
 	}
 	o.ServerName, o.Host, o.Port, o.StoreDir = n.name, "127.0.0.1", server.RANDOM_PORT, n.dir
 	if len(n.nats.nodes) > 1 {
