@@ -16,7 +16,8 @@ type Store interface{ kv.Store }
 // leader; see package event for the closed set.
 type Event = event.Event
 
-// An Option adds something to a Manager that is not data. What is data is in [Config].
+// An Option adds something to a Manager that is not data. What is data is in [Config]. A nil
+// Option is ignored; of several of one kind, but for observers, the last counts.
 type Option interface{ apply(o *options) }
 
 type options struct {
@@ -37,7 +38,7 @@ func WithStrategy(s AssignmentStrategy) Option {
 	return option(func(o *options) { o.strategy = s })
 }
 
-// WithHooks calls h as things change. A second WithHooks replaces the first.
+// WithHooks calls h as things change. A second WithHooks replaces the whole of the first.
 func WithHooks(h Hooks) Option {
 	return option(func(o *options) { o.hooks = h })
 }
@@ -52,7 +53,7 @@ func WithLogger(l *slog.Logger) Option {
 
 // WithObserver calls f with every event, one at a time, in order, on one goroutine
 // of its own. With several observers each event goes to all, in the order of the
-// options, before the next.
+// options, before the next. A nil f is ignored.
 //
 // A slow observer delays nothing: up to [EventBuffer] events wait for it; beyond
 // that the latest are dropped, and an [event.Dropped] in their place says how many.

@@ -91,7 +91,8 @@ func (u Use) check() error {
 	return nil
 }
 
-// For is what a user in these roles must be allowed.
+// For is what a user in these roles must be allowed. It fails when a name in u cannot be one,
+// when what u says does not go together, and when there is no role or an unknown one.
 func For(u Use, roles ...Role) (Set, error) {
 	if err := u.check(); err != nil {
 		return Set{}, err

@@ -64,8 +64,8 @@ func Every(d time.Duration) Option { return anyOption(func(o *options) { o.every
 
 // Observe is told what changed each time that a listing given to the leader differs from
 // the one given before; its String names the first few. f is called by ListPartitions
-// and must not wait. Default, and with nil: nobody is told; the leader's decision log has it
-// as well.
+// and must not wait. Of several Observe the last counts. Default, and with nil: nobody is
+// told; the leader's decision log has it as well.
 func Observe(f func(plan.Changes)) Option { return anyOption(func(o *options) { o.observe = f }) }
 
 // An OptionError is an option, or an argument, that will not do.
