@@ -25,7 +25,8 @@ type Bucket struct {
 	prefix string
 }
 
-// NewBucket looks at the bucket, which must be there.
+// NewBucket looks at the bucket, which must be there: the error wraps
+// [jetstream.ErrStreamNotFound] where it is not.
 func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Bucket, error) {
 	stream := "KV_" + bucket
 	if _, err := find(ctx, js, stream); err != nil {
@@ -44,7 +45,8 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte, token uint64
 }
 
 // Claim writes nothing but the token, and keeps the value: from then on, writes of
-// earlier leases are refused. A key that is not there is made, with an empty value.
+// earlier leases are refused. A key that is not there is made, with an empty value. It returns
+// and fails as Put does.
 func (b *Bucket) Claim(ctx context.Context, key string, token uint64) (uint64, error) {
 	return b.write(ctx, key, nil, token, true)
 }

@@ -34,7 +34,8 @@ type Publisher struct {
 // NewPublisher writes the token under the subject fence, from when on publishers of
 // earlier leases are refused. The stream must take that subject, and keep its last message
 // for as long as partitions live: give it limits retention, and no age limit on the
-// fence. Each partition needs a subject of its own, such as fence.<partition>.
+// fence. Each partition needs a subject of its own, such as fence.<partition>. It fails with
+// [ErrFenced] when a later lease has been here.
 func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence string, token uint64) (*Publisher, error) {
 	s, err := find(ctx, js, stream)
 	if err != nil {
