@@ -24,8 +24,8 @@ type Group struct {
 // An Option changes how a group is looked at. A nil Option is ignored.
 type Option func(*Group)
 
-// WithWho says who steers, for the records of it and for other operators. By default it
-// is the user of this process and its host.
+// WithWho says who steers, for the records of it and for other operators: one line of at most
+// 500 bytes. By default, and when it is empty, it is the user of this process and its host.
 func WithWho(who string) Option { return func(g *Group) { g.who = who } }
 
 // WithStrategy is what [Group.Plan] asks. It should be the fleet's own; by default, and with
@@ -38,11 +38,14 @@ func Open(store parti.Store, opts ...Option) *Group {
 	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic("admin: the store is nil: look at the error of natskv.Open")
 	}
-	g := &Group{store: store, who: whoami(), now: time.Now}
+	g := &Group{store: store, now: time.Now}
 	for _, o := range opts {
 		if o != nil {
 			o(g)
 		}
+	}
+	if g.who == "" {
+		g.who = whoami()
 	}
 	if g.strategy == nil {
 		g.strategy = strategy.Sticky()

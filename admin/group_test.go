@@ -15,6 +15,9 @@ func TestNilOptions(t *testing.T) {
 	if g.strategy == nil || g.who != "ada" {
 		t.Errorf("%+v", g)
 	}
+	if g := Open(server.Client("me"), WithWho("")); g.who == "" {
+		t.Error("nobody steers")
+	}
 }
 
 // Whoever forgets an error is told at once, and not by a nil pointer at the first question.
