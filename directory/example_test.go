@@ -55,7 +55,7 @@ func Example() {
 
 	owner, ok := dir.OwnerOfKey(8, "customer-4711")
 	fmt.Println(ok, owner.Process.Label("addr"))
-	fmt.Println("partition", directory.KeyToPartition(8, "customer-4711"), "of", dir.Len())
+	fmt.Println("partition", directory.PartitionOfKey(8, "customer-4711"), "of", dir.Len())
 	fmt.Println("certain as of a few seconds ago:", dir.Staleness() < 10*time.Second)
 	// Output:
 	// true 10.0.0.7:8080

@@ -2,9 +2,9 @@ package directory
 
 import "github.com/parti-go/parti/plan"
 
-// KeyToPartition is the ID of the partition, of the n that source.Hashed(n) lists, that a
+// PartitionOfKey is the ID of the partition, of the n that source.Hashed(n) lists, that a
 // key of so many parts is in: see [plan.PartitionOf]. n must be positive.
-func KeyToPartition(n int, parts ...string) string {
+func PartitionOfKey(n int, parts ...string) string {
 	return plan.HashedID(plan.PartitionOf(n, parts...))
 }
 

@@ -26,7 +26,7 @@ func TestOwnerOfKey(t *testing.T) {
 	}
 	d.book.slice(sliceOf(1, 1, ids))
 	for _, key := range [][]string{{"alice"}, {"bob"}, {"a", "b"}, {"ab"}, {}, {""}} {
-		id := KeyToPartition(n, key...)
+		id := PartitionOfKey(n, key...)
 		if want := all[source.PartitionOf(n, key...)].ID; id != want {
 			t.Errorf("%q is in %s, want %s", key, id, want)
 		}
