@@ -48,6 +48,7 @@ type Console struct {
 	do    func(ctx context.Context, v admin.Verb, c plan.Control, o admin.Order) (admin.Change, error)
 
 	readOnly bool
+	open     bool   // Serve needs no token
 	secret   []byte // of the token; nil: there is none
 	who      func(*http.Request) string
 
@@ -74,6 +75,10 @@ func WithToken(token string) Option {
 		}
 	}
 }
+
+// WithoutGuard lets [Console.Serve] do without a token wherever it listens, and under any
+// name, since something in front of it guards it.
+func WithoutGuard() Option { return func(c *Console) { c.open = true } }
 
 // WithWho says who steers, of a request, for the records of it: such as the user that a
 // proxy in front has let in. By default, and with nil, it is the address that the request

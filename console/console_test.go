@@ -364,13 +364,13 @@ func TestServe(t *testing.T) {
 		return l
 	}
 	everywhere := &net.TCPAddr{IP: net.IPv4zero, Port: 80}
-	if err := open(t, example()).Serve(t.Context(), listener{listen(), everywhere}, false); !errors.Is(err, ErrOpen) {
+	if err := open(t, example()).Serve(t.Context(), listener{listen(), everywhere}); !errors.Is(err, ErrOpen) {
 		t.Errorf("on every address without a token: %v", err)
 	}
 	l := listen()
 	c := open(t, example())
 	served := make(chan error, 1)
-	go func() { served <- c.Serve(t.Context(), l, false) }()
+	go func() { served <- c.Serve(t.Context(), l) }()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(host string) int {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/", http.NoBody)

@@ -172,12 +172,12 @@ func (e *Error) Error() string {
 var ErrOpen = errors.New("it would be open to everybody who reaches it: give it a token, or let it listen on 127.0.0.1")
 
 // Serve answers on l until ctx ends, and closes it then. Without a token l must be on a
-// loopback address, or else the error is [ErrOpen], unless insecure says that something in
-// front of it guards it; and on a loopback address it is called by the names of this machine
-// only, so that no other site can point a name of its own at it.
-func (c *Console) Serve(ctx context.Context, l net.Listener, insecure bool) error {
+// loopback address, or else the error is [ErrOpen], and is called there by the names of this
+// machine only, so that no other site can point a name of its own at it; but for a console
+// [WithoutGuard].
+func (c *Console) Serve(ctx context.Context, l net.Listener) error {
 	var answers http.Handler = c
-	if c.secret == nil && !insecure {
+	if c.secret == nil && !c.open {
 		own, ok := loopback(l.Addr())
 		if !ok {
 			_ = l.Close()

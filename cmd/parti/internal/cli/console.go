@@ -90,6 +90,9 @@ func (x *consoleCommand) run(ctx context.Context) error {
 	if x.readOnly {
 		opts = append(opts, console.WithReadOnly())
 	}
+	if x.unguarded {
+		opts = append(opts, console.WithoutGuard())
+	}
 	c := console.New(w.Group, w.name, opts...)
 	defer c.Close()
 	at := "http://" + l.Addr().String() + "/"
@@ -109,7 +112,7 @@ func (x *consoleCommand) run(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(s.Err, "The console of group %s is there until it is interrupted.\n", w.name)
-	if err := c.Serve(ctx, l, x.unguarded); err != nil {
+	if err := c.Serve(ctx, l); err != nil {
 		return &Error{Code: Failed, What: "the console has ended", Why: err}
 	}
 	return nil
