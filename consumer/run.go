@@ -25,6 +25,7 @@ type run struct {
 	wait    sync.WaitGroup
 	came    atomic.Int64  // messages so far
 	drained chan struct{} // closed: the server knows that nothing more is asked for
+	silent  chan struct{} // the consumer gives no sign of life
 
 	mu     sync.Mutex
 	last   string           // the reply subject of the newest acknowledgement that is not known to have arrived
@@ -51,7 +52,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), causes: map[uint64]error{}, later: map[uint64]bool{}}
+	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), silent: make(chan struct{}, 1), causes: map[uint64]error{}, later: map[uint64]bool{}}
 	r.takeOver(ctx, cons.CachedInfo())
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -96,6 +97,10 @@ func (r *run) pull(ctx context.Context) error {
 		}
 		msg, err := iter.Next()
 		if errors.Is(err, jetstream.ErrNoHeartbeat) {
+			select {
+			case r.silent <- struct{}{}:
+			default: // that is known
+			}
 			if ctx.Err() == nil && r.js.Conn().IsConnected() && time.Since(looked) > requestTime {
 				looked = time.Now()
 				if err := r.unanswered(ctx, batch); err != nil {
@@ -394,13 +399,31 @@ func (r *run) waiting() int {
 	return len(r.later)
 }
 
-// watch looks again whether the former owner has anything in hand, when the last request is
+// watch looks again whether anything is out that is in nobody's hand, see [run.search]: when
+// the partition begins, and whenever something may have been lost on its way, as a message
+// to a connection that broke, or an acknowledgement to a consumer that has another leader.
+// It would come only after AckWait otherwise, and with one in flight the partition waits.
+func (r *run) watch(ctx context.Context) {
+	nc := r.js.Conn()
+	reconnects := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(reconnects)
+	for ctx.Err() == nil {
+		r.search(ctx)
+		select {
+		case <-reconnects:
+		case <-r.silent:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// search looks again whether the former owner has anything in hand, when the last request is
 // over that it can have had with the server: to a process that is frozen, or has forgotten
 // it, what is given never arrives. Nor does what the server sends, in a cluster, to one that
 // has let go a moment ago, before all nodes have heard of that.
 //
 // Of what is out, and has not come for a while, nothing comes any more.
-func (r *run) watch(ctx context.Context) {
+func (r *run) search(ctx context.Context) {
 	pause(ctx, r.opts.expiry-quietTime)
 	var out uint64 // how many the consumer had given out when it was looked at before; 0: not so
 	for range watchMost {
@@ -408,8 +431,8 @@ func (r *run) watch(ctx context.Context) {
 		if pause(ctx, quietTime); ctx.Err() != nil {
 			return
 		}
-		if len(r.turns) > 0 || r.came.Load() != before {
-			out = 0
+		if len(r.turns) > 0 || r.came.Load() != before || r.lease.Check() != nil {
+			out = 0 // where ownership cannot be proved, what is out may be in another owner's hand
 			continue
 		}
 		one, cancel := context.WithTimeout(ctx, requestTime)

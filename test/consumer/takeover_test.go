@@ -88,20 +88,7 @@ func TestWhatCameToNobody(t *testing.T) {
 
 	y := o.run("q", 1)
 	w.isOut("q", func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 1 })
-	// Somebody else's request comes second, and the owner's next one third.
-	inbox := nats.NewInbox()
-	other, err := w.js.Conn().SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.js.Conn().PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+w.stream+".group~q", inbox, []byte(`{"batch":1,"expires":60000000000}`)); err != nil {
-		t.Fatal(err)
-	}
-	w.isOut("q", func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 2 })
-	w.send("q", 3)
-	if m, err := other.NextMsg(patience); err != nil || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		t.Fatal(m, err)
-	}
+	w.takesOne("q") // by a request that comes second, and the owner's next one third
 	w.exactly("q", 3)
 	w.send("q", 1)
 	w.exactly("q", 4)
@@ -110,6 +97,54 @@ func TestWhatCameToNobody(t *testing.T) {
 	}
 	x.release(t)
 	y.release(t)
+}
+
+// What was on its way when the owner's connection broke, and comes to nobody, is asked for
+// when its requests are over, long after the partition began.
+func TestLostWithTheConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, siteOf(natstest.Start(t)), jetstream.LimitsPolicy)
+	o := w.owner("o", nil, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second))
+	o.make("q")
+	looks, err := w.js.Conn().SubscribeSync("$JS.API.CONSUMER.INFO." + w.stream + ".group~q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	x := o.run("q", 1)
+	for range 2 { // as it begins, and when a former owner's request would be over: nothing is out
+		if _, err := looks.NextMsg(patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.isOut("q", func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 1 })
+	w.takesOne("q")
+	if err := o.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	w.exactly("q", 3)
+	x.release(t)
+}
+
+// takesOne has somebody else take one of three messages of a partition, of which the owner
+// has asked for the first.
+func (w *world) takesOne(partition string) {
+	w.t.Helper()
+	inbox := nats.NewInbox()
+	other, err := w.js.Conn().SubscribeSync(inbox)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.js.Conn().PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+w.stream+".group~"+partition, inbox, []byte(`{"batch":1,"expires":60000000000}`)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.isOut(partition, func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 2 })
+	w.send(partition, 3)
+	if m, err := other.NextMsg(patience); err != nil || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		w.t.Fatal(m, err)
+	}
 }
 
 // isOut waits until the consumer of a partition, as its leader sees it, is as it is to be.
