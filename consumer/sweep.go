@@ -170,7 +170,8 @@ func (d *Durable) leftover(ctx context.Context, info *jetstream.ConsumerInfo, gr
 		l.Why = "the stream has interest retention, and would drop what comes"
 		return l, nil
 	}
-	if err := d.stream.DeleteConsumer(ctx, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	// Once: by the second time it may be the one of a partition that has come back.
+	if err := d.stream.DeleteConsumer(again, info.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return l, fmt.Errorf("consumer: remove %s of stream %s: %w", info.Name, d.name, err)
 	}
 	l.Removed = true
@@ -219,7 +220,10 @@ func (d *Durable) mark(ctx context.Context, info *jetstream.ConsumerInfo, since 
 	if since != "" {
 		cfg.Metadata[metaStale] = since
 	}
-	if _, err := d.stream.UpdateConsumer(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
+	one, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	_, err := ask(one, func(ctx context.Context) (jetstream.Consumer, error) { return d.stream.UpdateConsumer(ctx, cfg) })
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
 		return fmt.Errorf("consumer: mark %s of stream %s: %w", info.Name, d.name, err)
 	}
 	return nil
@@ -243,7 +247,9 @@ func (c *Cursor) Sweep(ctx context.Context, partitions []parti.Partition, grace 
 		listed[keyOf(c.name, p.ID)] = true
 	}
 	prefix := "$KV." + c.opts.bucket + "."
-	s, err := c.js.Stream(ctx, "KV_"+c.opts.bucket)
+	one, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	s, err := ask(one, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, "KV_"+c.opts.bucket) })
 	if err != nil {
 		return nil, fmt.Errorf("consumer: look at bucket %s: %w", c.opts.bucket, err)
 	}

@@ -20,6 +20,9 @@ type sweeper interface {
 	Sweep(ctx context.Context, partitions []parti.Partition, grace time.Duration) ([]consumer.Leftover, error)
 }
 
+// sweepTime is how long one sweep may take: what it asks once may get no answer.
+const sweepTime = 20 * time.Second
+
 // sweep sweeps with these partitions, and says what became of the others.
 func (o *owner) sweep(listed ...string) string {
 	o.w.t.Helper()
@@ -33,7 +36,9 @@ func (o *owner) sweep(listed ...string) string {
 	}
 	var left []consumer.Leftover
 	if err := anyhow(func() (err error) {
-		left, err = s.Sweep(o.w.t.Context(), partitions, consumer.MinGrace)
+		ctx, cancel := context.WithTimeout(o.w.t.Context(), sweepTime)
+		defer cancel()
+		left, err = s.Sweep(ctx, partitions, consumer.MinGrace)
 		return err
 	}); err != nil {
 		o.w.t.Fatal(err)
