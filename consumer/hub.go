@@ -423,7 +423,7 @@ func (c *Cursor) first(ctx context.Context, info *jetstream.StreamInfo) (uint64,
 		if err != nil {
 			return 0, fmt.Errorf("consumer: find the first message of %v: %w", at, err)
 		}
-		_ = c.stream.DeleteConsumer(ctx, cfg.Name) // it goes by itself otherwise
+		c.remove(ctx, cfg.Name)
 		return cons.CachedInfo().Delivered.Stream + 1, nil
 	default:
 		return 1, nil

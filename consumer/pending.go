@@ -54,6 +54,6 @@ func (c *Cursor) Pending(ctx context.Context, partition string) (uint64, error) 
 	if err != nil {
 		return 0, fmt.Errorf("consumer: count the messages of partition %s: %w", partition, err)
 	}
-	_ = c.stream.DeleteConsumer(ctx, cfg.Name) // it goes by itself otherwise
+	c.remove(ctx, cfg.Name)
 	return cons.CachedInfo().NumPending, nil
 }

@@ -253,14 +253,19 @@ const (
 	stuckAfter = 50 * time.Millisecond
 )
 
-// drop removes the consumer, which goes by itself otherwise.
+// drop removes the consumer.
 func (r *reader) drop(name string) {
-	if !r.hub.cursor.js.Conn().IsConnected() {
-		return
+	if r.hub.cursor.js.Conn().IsConnected() {
+		r.hub.cursor.remove(context.Background(), name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+}
+
+// remove removes a consumer of ours that is not needed any more. It goes by itself otherwise:
+// whoever waits for this does not wait for long.
+func (c *Cursor) remove(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
-	_ = r.hub.cursor.stream.DeleteConsumer(ctx, name)
+	_, _ = ask(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.stream.DeleteConsumer(ctx, name) })
 }
 
 // deliver puts a message into the queues of the partitions that it is of. It reports
