@@ -30,6 +30,7 @@ const (
 	rate     = 1000 // messages per second
 
 	patience = 30 * time.Second // with a server that shares its machine with all of this
+	quiet    = time.Minute      // longer than a leader may doubt its own view, when a worker is lost
 )
 
 func main() {
@@ -156,9 +157,9 @@ func count(ctx context.Context, js jetstream.JetStream) error {
 	when := map[string]time.Time{}
 	done, twice, disorder := 0, 0, 0
 	for done < messages {
-		m, err := c.Next(jetstream.FetchMaxWait(30 * time.Second))
+		m, err := c.Next(jetstream.FetchMaxWait(quiet))
 		if err != nil {
-			return fmt.Errorf("%d of %d orders were processed, and then nothing came for 30 s: %w", done, messages, err)
+			return fmt.Errorf("%d of %d orders were processed, and then nothing came for %v: %w", done, messages, quiet, err)
 		}
 		n, err := strconv.Atoi(string(m.Data()))
 		if err != nil {
