@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,9 @@ type run struct {
 	silent  chan struct{} // the consumer gives no sign of life
 
 	mu     sync.Mutex
-	last   string           // the reply subject of the newest acknowledgement that is not known to have arrived
-	causes map[uint64]error // why messages in hand are to be buried, by sequence, where that failed
-	later  map[uint64]bool  // the sequences of messages that were given back for later
+	last   string               // the reply subject of the newest acknowledgement that is not known to have arrived
+	causes map[uint64]error     // why messages in hand are to be buried, by sequence, where that failed
+	later  map[uint64]time.Time // until when messages rest that were given back for later, by sequence
 }
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
@@ -52,8 +53,8 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		}
 		return err
 	}
-	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), silent: make(chan struct{}, 1), causes: map[uint64]error{}, later: map[uint64]bool{}}
-	r.takeOver(ctx, cons.CachedInfo())
+	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), silent: make(chan struct{}, 1), causes: map[uint64]error{}, later: map[uint64]time.Time{}}
+	r.takeOver(ctx, cons.CachedInfo(), nil)
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(watched) })
@@ -248,7 +249,7 @@ func (r *run) message(msg jetstream.Msg) (*Msg, error) {
 		return nil, fmt.Errorf("consumer: a message without its metadata: %w", err)
 	}
 	seq := meta.Sequence.Stream
-	r.rests(seq, false)
+	r.rests(seq, time.Time{})
 	return &Msg{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(),
 		Partition: r.lease.Partition.ID, Token: r.lease.Token,
@@ -369,34 +370,39 @@ type given struct {
 
 func (g given) NakWithDelay(delay time.Duration) error {
 	if delay > 0 {
-		g.run.rests(g.seq, true)
+		g.run.rests(g.seq, time.Now().Add(delay))
 	}
-	return g.Msg.NakWithDelay(delay)
+	err := g.Msg.NakWithDelay(delay)
+	if err != nil { // it is out, and not given back
+		g.run.rests(g.seq, time.Time{})
+	}
+	return err
 }
 
-// rests notes whether a message is given back for later.
-func (r *run) rests(seq uint64, yes bool) {
+// rests notes until when a message rests; the zero time: it does not.
+func (r *run) rests(seq uint64, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if yes {
-		r.later[seq] = true
-	} else {
+	if until.IsZero() {
 		delete(r.later, seq)
+		return
 	}
+	now := time.Now()
+	maps.DeleteFunc(r.later, func(_ uint64, t time.Time) bool { return !now.Before(t) }) // some may never come: the stream let them go
+	r.later[seq] = until
 }
 
-// resting reports whether a message is given back for later.
-func (r *run) resting(seq uint64) bool {
+// resting are the messages that are given back for later, and whose time has not come.
+func (r *run) resting() map[uint64]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.later[seq]
-}
-
-// waiting counts the messages that are given back for later.
-func (r *run) waiting() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.later)
+	all, now := map[uint64]bool{}, time.Now()
+	for seq, until := range r.later {
+		if now.Before(until) {
+			all[seq] = true
+		}
+	}
+	return all
 }
 
 // watch looks again whether anything is out that is in nobody's hand, see [run.search]: when
@@ -422,31 +428,34 @@ func (r *run) watch(ctx context.Context) {
 // it, what is given never arrives. Nor does what the server sends, in a cluster, to one that
 // has let go a moment ago, before all nodes have heard of that.
 //
-// Of what is out, and has not come for a while, nothing comes any more.
+// Of what is out, and has not come for a while, nothing comes any more. What was resting at
+// the first of the two looks that this takes may come while it is asked for.
 func (r *run) search(ctx context.Context) {
 	pause(ctx, r.opts.expiry-quietTime)
-	var out uint64 // how many the consumer had given out when it was looked at before; 0: not so
+	came := r.came.Load()
+	var out uint64              // how many the consumer had given out when it was looked at before; 0: not so
+	var resting map[uint64]bool // then
 	for range watchMost {
-		before := r.came.Load()
 		if pause(ctx, quietTime); ctx.Err() != nil {
 			return
 		}
-		if len(r.turns) > 0 || r.came.Load() != before || r.lease.Check() != nil {
-			out = 0 // where ownership cannot be proved, what is out may be in another owner's hand
+		if now := r.came.Load(); len(r.turns) > 0 || now != came || r.lease.Check() != nil {
+			came, out = now, 0 // where ownership cannot be proved, what is out may be in another owner's hand
 			continue
 		}
+		rests := r.resting()
 		one, cancel := context.WithTimeout(ctx, requestTime)
 		info, err := r.cons.Info(one)
 		cancel()
 		switch {
 		case err != nil:
 			out = 0
-		case info.NumAckPending <= r.waiting():
+		case info.NumAckPending <= len(rests):
 			return
 		case info.Delivered.Consumer != out:
-			out = info.Delivered.Consumer
+			out, resting = info.Delivered.Consumer, rests
 		default:
-			r.takeOver(ctx, info)
+			r.takeOver(ctx, info, resting)
 			out = 0
 		}
 	}
@@ -458,8 +467,8 @@ const (
 )
 
 // takeOver asks for what the former owner had in hand, which the server would otherwise
-// keep back until AckWait. Nothing of it is in hand any more: the former owner has
-// returned, or is lost.
+// keep back until AckWait, but for what is resting. Nothing of it is in hand any more: the
+// former owner has returned, or is lost.
 //
 // A consumer tells how many messages are out, and not which. They are above its floor
 // and not above the last one that it gave out; to give back one that is not out
@@ -467,7 +476,7 @@ const (
 //
 // It returns when the server has done it: a message that it gave to this owner's own
 // request before would come twice.
-func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
+func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo, resting map[uint64]bool) {
 	if info.NumAckPending == 0 || !usual(r.js) {
 		return
 	}
@@ -497,7 +506,7 @@ func (r *run) takeOver(ctx context.Context, info *jetstream.ConsumerInfo) {
 			return
 		}
 		next = msg.Sequence + 1
-		if r.resting(msg.Sequence) {
+		if resting[msg.Sequence] {
 			continue
 		}
 		if last != "" {

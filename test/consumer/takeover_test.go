@@ -128,9 +128,43 @@ func TestLostWithTheConnection(t *testing.T) {
 	x.release(t)
 }
 
+// What has failed may come to nobody when it is tried again: it does not rest any more then,
+// and is asked for.
+func TestAnotherTryCameToNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, siteOf(natstest.Start(t)), jetstream.LimitsPolicy)
+	var tries atomic.Int64
+	o := w.owner("o", func(context.Context, *consumer.Msg) error {
+		if tries.Add(1) == 1 {
+			return errors.New("not yet")
+		}
+		return nil
+	}, consumer.AckWait(time.Hour), consumer.PullExpiry(5*time.Second), consumer.BackOff(500*time.Millisecond))
+	o.make("p")
+	x := o.run("p", 1)
+	w.isOut("p", func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 1 })
+	other := w.another("p")
+	w.send("p", 1)
+	if m, err := other.NextMsg(patience); err != nil || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		t.Fatal(m, err)
+	}
+	w.until("another try", func() bool { return len(w.got["p"]) == 2 })
+	x.release(t)
+}
+
 // takesOne has somebody else take one of three messages of a partition, of which the owner
 // has asked for the first.
 func (w *world) takesOne(partition string) {
+	w.t.Helper()
+	other := w.another(partition)
+	w.send(partition, 3)
+	if m, err := other.NextMsg(patience); err != nil || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		w.t.Fatal(m, err)
+	}
+}
+
+// another makes a request for one message that is not the owner's, next to that one's.
+func (w *world) another(partition string) *nats.Subscription {
 	w.t.Helper()
 	inbox := nats.NewInbox()
 	other, err := w.js.Conn().SubscribeSync(inbox)
@@ -141,10 +175,7 @@ func (w *world) takesOne(partition string) {
 		w.t.Fatal(err)
 	}
 	w.isOut(partition, func(c *jetstream.ConsumerInfo) bool { return c.NumWaiting == 2 })
-	w.send(partition, 3)
-	if m, err := other.NextMsg(patience); err != nil || !strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		w.t.Fatal(m, err)
-	}
+	return other
 }
 
 // isOut waits until the consumer of a partition, as its leader sees it, is as it is to be.
