@@ -180,9 +180,14 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 // this one's time is over, since it was given to this one's own request.
 //
 // It waits until there is none: the server would give the message to what is left of it, and
-// that might come to nobody.
+// that might come to nobody. Where that takes long, as while the connection is broken, the
+// next owner may have begun meanwhile, and have asked for the message: it would come twice.
 func (r *run) giveBack(m *Msg) {
+	began := time.Now()
 	<-r.drained
+	if r.lease.Hard().Err() != nil && time.Since(began) > quietTime {
+		return
+	}
 	_ = m.msg.NakWithDelay(0)
 	r.acknowledged(m.reply)
 }
