@@ -80,7 +80,7 @@ func TestWhatCameToNobody(t *testing.T) {
 			return errors.New("not yet")
 		}
 		return nil
-	}, consumer.AckWait(time.Hour), consumer.PullExpiry(2*time.Second), consumer.BackOff(time.Hour))
+	}, consumer.AckWait(time.Hour), consumer.PullExpiry(5*time.Second), consumer.BackOff(time.Hour)) // the first look is then, and must find something out
 	o.make("p", "q")
 	x := o.run("p", 1)
 	w.send("p", 1)
