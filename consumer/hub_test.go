@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// Nothing is written over the last cursor of a lease: the next owner would take this one for
+// crashed.
+func TestNothingIsWrittenAfterTheLast(t *testing.T) {
+	x := &tenure{have: record{Begun: true, Done: 1, Clean: true}, next: 2}
+	if err := x.attempt(t.Context(), &hub{}, false); err != nil || !x.have.Clean { // with no hands to write anything with
+		t.Errorf("%+v, %v", x.have, err)
+	}
+}
+
 // The cursor of an idle partition is due now and then, also where it says nothing new.
 func TestIdleIsDueNowAndThen(t *testing.T) {
 	now := time.Now()

@@ -172,6 +172,10 @@ func (t *tenure) attempt(ctx context.Context, h *hub, clean bool) error {
 	defer cancel()
 	rec := t.have
 	h.mu.Lock()
+	if _, held := h.tenures[t]; !held && !clean { // it was due, and was let go of meanwhile: its last cursor is written, or will be
+		h.mu.Unlock()
+		return nil
+	}
 	rec.Done, rec.Trying, rec.Tries = t.position()
 	rec.Beyond = t.beyond(rec.Done)
 	rec.Clean = clean
