@@ -375,7 +375,11 @@ func (t *tenure) begin(ctx context.Context, h *hub, info *jetstream.StreamInfo, 
 	defer t.writing.Unlock()
 	h.mu.Lock()
 	next := t.next
+	_, seeks := h.seeking[t]
 	h.mu.Unlock()
+	if !seeks { // it was let go of while the stream was looked at
+		return nil
+	}
 	rec := t.have
 	rec.Stream, rec.Created = info.Config.Name, info.Created.UTC()
 	switch {

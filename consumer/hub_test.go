@@ -1,8 +1,11 @@
 package consumer
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Nothing is written over the last cursor of a lease: the next owner would take this one for
@@ -11,6 +14,14 @@ func TestNothingIsWrittenAfterTheLast(t *testing.T) {
 	x := &tenure{have: record{Begun: true, Done: 1, Clean: true}, next: 2}
 	if err := x.attempt(t.Context(), &hub{}, false); err != nil || !x.have.Clean { // with no hands to write anything with
 		t.Errorf("%+v, %v", x.have, err)
+	}
+}
+
+// A partition that was let go of does not begin.
+func TestWhoHasLeftDoesNotBegin(t *testing.T) {
+	first := func() (uint64, error) { return 0, errors.New("it looks where to begin") }
+	if err := (&tenure{}).begin(t.Context(), &hub{}, &jetstream.StreamInfo{}, first); err != nil {
+		t.Error(err)
 	}
 }
 
