@@ -32,6 +32,7 @@ type run struct {
 	last   string               // the reply subject of the newest acknowledgement that is not known to have arrived
 	causes map[uint64]error     // why messages in hand are to be buried, by sequence, where that failed
 	later  map[uint64]time.Time // until when messages rest that were given back for later, by sequence
+	back   <-chan struct{}      // closed: the next message may be given back that nobody has begun with
 }
 
 // Run consumes one partition for as long as it is owned. It is called by the Manager.
@@ -54,6 +55,7 @@ func (d *Durable) Run(ctx context.Context, l parti.Lease) error {
 		return err
 	}
 	r := &run{holding: d.holding(l), durable: d, end: cancel, cons: cons, drained: make(chan struct{}), silent: make(chan struct{}, 1), causes: map[uint64]error{}, later: map[uint64]time.Time{}}
+	r.back = r.drained
 	r.takeOver(ctx, cons.CachedInfo(), nil)
 	watched, unwatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -163,7 +165,7 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 		defer stop()
 		if !r.begin(waiting) {
 			stop()
-			r.wait.Go(func() { r.giveBack(m) })
+			r.giveBack(m)
 			return
 		}
 		defer r.done()
@@ -177,19 +179,27 @@ func (r *run) handOut(ctx, waiting context.Context, m *Msg) {
 }
 
 // giveBack gives back a message that nobody has begun with: for the next owner, also when
-// this one's time is over, since it was given to this one's own request.
+// this one's time is over, since it was given to this one's own request. What has come before
+// goes first.
 //
-// It waits until there is none: the server would give the message to what is left of it, and
-// that might come to nobody. Where that takes long, as while the connection is broken, the
-// next owner may have begun meanwhile, and have asked for the message: it would come twice.
+// It waits until that request is gone: the server would give the message to what is left of
+// it, and that might come to nobody. Where that takes long, as while the connection is broken,
+// the next owner may have begun meanwhile, and have asked for the message: it would come twice.
 func (r *run) giveBack(m *Msg) {
-	began := time.Now()
-	<-r.drained
-	if r.lease.Hard().Err() != nil && time.Since(began) > quietTime {
-		return
-	}
-	_ = m.msg.NakWithDelay(0)
-	r.acknowledged(m.reply)
+	began, done := time.Now(), make(chan struct{})
+	r.mu.Lock()
+	turn := r.back
+	r.back = done
+	r.mu.Unlock()
+	r.wait.Go(func() {
+		defer close(done)
+		<-turn
+		if r.lease.Hard().Err() != nil && time.Since(began) > quietTime {
+			return
+		}
+		_ = m.msg.NakWithDelay(0)
+		r.acknowledged(m.reply)
+	})
 }
 
 // process gives one message to the function, and then says what becomes of it.
