@@ -101,6 +101,7 @@ func TestIdleGroupIsQuiet(t *testing.T) {
 	}
 	for what, most := range map[string]int{
 		"put session": 10*100 + 20, "put leader": 101, "get": 10 * 3 * 25, "member.Commit": 0, "member.List": 2 * 4, // sessions and controls, every half minute
+		"member.Probe": (10 + 14) * 200, // by the leader, and of it
 	} {
 		if n[what] > most {
 			t.Errorf("%s: %d in 100 s of 10 workers, want at most %d", what, n[what], most)
