@@ -1,7 +1,7 @@
 // Command assign compares assignment strategies, ours and others, in one run, and
 // prints tables.
 //
-//	go run ./bench/assign             everything, but for the largest sizes
+//	go run ./bench/assign             bars, tables and speed, but for the largest sizes
 //	go run ./bench/assign bars        what is demanded of Sticky, and what it does
 //	go run ./bench/assign tables      movement and balance of all methods
 //	go run ./bench/assign optimum     what heavy tails cost, and the least they could: needs the solver cbc
