@@ -57,7 +57,8 @@ func WithReplicas(n int) Option { return func(o *options) { o.replicas = n } }
 
 // WithRequestTimeout is how long one request may take. A listing of many keys, which is
 // many requests, may take fifteen times as long. A context that ends earlier counts as
-// well. Default: 2 s. Range: 50 ms to 1 min.
+// well: a Manager gives no request but a listing more than a quarter of SessionTTL less
+// FenceMargin (3.3 s by default), and 5 s at the most. Default: 2 s. Range: 50 ms to 1 min.
 func WithRequestTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // The range of WithRequestTimeout: below it a healthy store is given up, and what is above
