@@ -39,7 +39,8 @@ var _ parti.Handler = (*Cursor)(nil)
 // partition fails with a [CursorError]: so does one whose subject was changed.
 //
 // It looks at stream and bucket before anything runs, and fails with [OptionError]s, a
-// [DeniedError] or a [StreamError], which say what to do.
+// [DeniedError] or a [StreamError], which say what to do. It does not work through a
+// JetStream domain or another prefix of the API.
 func NewCursor(ctx context.Context, js jetstream.JetStream, group, stream, subject string, handle Func, opts ...Option) (*Cursor, error) {
 	c, err := newCore(js, group, subject, handle, opts, wayCursor)
 	if err != nil {
