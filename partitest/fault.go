@@ -14,6 +14,7 @@ import (
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/internal/pattern"
+	"github.com/parti-go/parti/partitest/internal/frame"
 )
 
 // A Fault is something that was done to a fleet. It lasts until it is healed, at the
@@ -95,14 +96,14 @@ func (f *Fault) Count() int { return int(f.struck.Load()) }
 func (f *Fault) isHealed() bool { return f.healing.Err() != nil }
 
 // hits reports whether a fault is about this frame.
-func (f *Fault) hits(dir Direction, fr frame, a *asked) bool {
+func (f *Fault) hits(dir Direction, fr frame.Frame, a *asked) bool {
 	switch f.kind {
 	case drop, twice:
-		return fr.message() && f.only.match(dir, fr, a)
+		return fr.IsMessage() && f.only.match(dir, fr, a)
 	case delay, hold:
 		return f.only.match(dir, fr, a)
 	case count:
-		return fr.message() && f.only.match(dir, fr, a)
+		return fr.IsMessage() && f.only.match(dir, fr, a)
 	default:
 		return false
 	}
@@ -154,14 +155,14 @@ func narrow(only []Only) (f filter) {
 
 func (f *filter) direction(d Direction) bool { return f.dirs == 0 || f.dirs&d != 0 }
 
-func (f *filter) match(dir Direction, fr frame, a *asked) bool {
+func (f *filter) match(dir Direction, fr frame.Frame, a *asked) bool {
 	if !f.direction(dir) {
 		return false
 	}
-	if len(f.subjects) > 0 && !pattern.WithinAny(fr.subject, f.subjects) {
+	if len(f.subjects) > 0 && !pattern.WithinAny(fr.Subject, f.subjects) {
 		return false
 	}
-	if len(f.answers) > 0 && (dir != ToClient || !pattern.WithinAny(a.of(fr.subject), f.answers)) {
+	if len(f.answers) > 0 && (dir != ToClient || !pattern.WithinAny(a.of(fr.Subject), f.answers)) {
 		return false
 	}
 	return true
@@ -178,16 +179,16 @@ type asked struct {
 // maxAsked is how many requests are remembered.
 const maxAsked = 4096
 
-func (a *asked) note(dir Direction, f frame) {
-	if a == nil || dir != ToServer || f.reply == "" {
+func (a *asked) note(dir Direction, f frame.Frame) {
+	if a == nil || dir != ToServer || f.Reply == "" {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, known := a.by[f.reply]; !known {
-		a.order = append(a.order, f.reply)
+	if _, known := a.by[f.Reply]; !known {
+		a.order = append(a.order, f.Reply)
 	}
-	a.by[f.reply] = f.subject
+	a.by[f.Reply] = f.Subject
 	if len(a.order) > maxAsked {
 		delete(a.by, a.order[0])
 		a.order = a.order[1:]

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/parti-go/parti/partitest/internal/frame"
 )
 
 // A lane is a way that connections take: that of one client to all nodes or to one of
@@ -116,7 +118,7 @@ func newWire(lanes []*lane, near, far net.Conn, chance *chance) *wire {
 		{wire: w, dir: ToClient, from: bufio.NewReader(far), to: near, chance: chance},
 	}
 	for _, p := range w.pumps {
-		p.read = readChunk
+		p.read = frame.ReadChunk
 		p.woken = make(chan struct{}, 1)
 		p.room = make(chan struct{}, 1)
 		p.delayed = map[*Fault][]item{}
@@ -178,9 +180,9 @@ type pump struct {
 	dir    Direction
 	from   *bufio.Reader
 	to     net.Conn
-	read   func(*bufio.Reader) (frame, error)
-	alter  func(frame) frame // nil: nothing is altered
-	asked  *asked            // of the client, both directions
+	read   func(*bufio.Reader) (frame.Frame, error)
+	alter  func(frame.Frame) frame.Frame // nil: nothing is altered
+	asked  *asked                        // of the client, both directions
 	chance *chance
 
 	woken chan struct{} // something may go out
@@ -254,7 +256,7 @@ func (p *pump) hole() *Fault {
 }
 
 // judge queues a frame, unless it is lost, as the faults on its way say.
-func (p *pump) judge(f frame) {
+func (p *pump) judge(f frame.Frame) {
 	faults := slices.DeleteFunc(active(p.wire.lanes), func(x *Fault) bool { return !x.hits(p.dir, f, p.asked) })
 	for _, x := range faults { // what is lost is neither counted nor repeated
 		if x.kind == drop && p.chance.below(x.rate) {
@@ -287,9 +289,9 @@ func (p *pump) judge(f frame) {
 	defer p.mu.Unlock()
 	p.ripen(now) // what was held until now goes first
 	for range times {
-		p.queued += len(f.data)
+		p.queued += len(f.Data)
 		p.came++
-		it := item{data: f.data, came: p.came}
+		it := item{data: f.Data, came: p.came}
 		switch {
 		case len(holds) > 0:
 			for _, x := range holds {

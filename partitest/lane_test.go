@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/parti-go/parti/partitest/internal/frame"
 )
 
 // A scene of one lane whose pump is worked by hand, towards the server.
@@ -35,7 +37,7 @@ func (p *pump) goes(t *testing.T, want string) {
 	}
 }
 
-func message(s string) frame { return frame{data: []byte(s), subject: "x"} }
+func message(s string) frame.Frame { return frame.Frame{Data: []byte(s), Subject: "x"} }
 
 // What was held goes before what comes after the end of the fault.
 func TestHeldGoesFirst(t *testing.T) {
@@ -61,7 +63,7 @@ func TestHeldByTwo(t *testing.T) {
 	two := put(&Fault{kind: hold})
 	p.judge(message("2"))
 	three := put(&Fault{kind: hold, only: filter{subjects: []string{"y"}}})
-	p.judge(frame{data: []byte("3"), subject: "y"})
+	p.judge(frame.Frame{Data: []byte("3"), Subject: "y"})
 	p.judge(message("4"))
 	one.Heal()
 	p.goes(t, "1")

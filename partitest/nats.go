@@ -22,6 +22,7 @@ import (
 
 	"github.com/parti-go/parti"
 	"github.com/parti-go/parti/natskv"
+	"github.com/parti-go/parti/partitest/internal/frame"
 )
 
 // patience is how long a server may take to come up, or a cluster to come together.
@@ -546,7 +547,7 @@ func (n *Node) serve(near net.Conn, chance *chance, asked *asked, lanes ...*lane
 	}
 	w := newWire(append(lanes, &n.all), near, far, chance)
 	for _, p := range w.pumps {
-		p.read, p.asked = readFrame, asked
+		p.read, p.asked = frame.Read, asked
 	}
 	w.pumps[1].alter = discreet
 	w.run()
@@ -554,8 +555,8 @@ func (n *Node) serve(near net.Conn, chance *chance, asked *asked, lanes ...*lane
 
 // discreet takes the addresses of other servers out of what a server says of itself:
 // over those a client would get around its link.
-func discreet(f frame) frame {
-	rest, is := strings.CutPrefix(string(f.data), "INFO ")
+func discreet(f frame.Frame) frame.Frame {
+	rest, is := strings.CutPrefix(string(f.Data), "INFO ")
 	if !is {
 		return f
 	}
@@ -569,7 +570,7 @@ func discreet(f frame) frame {
 	if err != nil {
 		return f
 	}
-	f.data = append(append([]byte("INFO "), text...), "\r\n"...)
+	f.Data = append(append([]byte("INFO "), text...), "\r\n"...)
 	return f
 }
 
@@ -591,7 +592,7 @@ func (n *Node) dial(addr func(*server.Server) net.Addr) (net.Conn, bool) {
 // fromNode carries the connection of another node, which says who it is first.
 func (n *Node) fromNode(near net.Conn) {
 	head := bufio.NewReader(near)
-	hello, err := readFrame(head)
+	hello, err := frame.Read(head)
 	if err != nil {
 		return
 	}
@@ -610,13 +611,13 @@ func (n *Node) fromNode(near net.Conn) {
 	}
 	w := newWire([]*lane{n.nats.pair(n.index, other.index), &n.all, &other.all}, near, far, nil)
 	w.pumps[0].from = head
-	w.pumps[0].ready = append(w.pumps[0].ready, hello.data)
+	w.pumps[0].ready = append(w.pumps[0].ready, hello.Data)
 	w.run()
 }
 
 // whoSays finds the node whose CONNECT this is.
-func (s *NATS) whoSays(f frame) *Node {
-	rest, is := strings.CutPrefix(string(f.data), "CONNECT ")
+func (s *NATS) whoSays(f frame.Frame) *Node {
+	rest, is := strings.CutPrefix(string(f.Data), "CONNECT ")
 	if !is {
 		return nil
 	}

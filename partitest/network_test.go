@@ -1,8 +1,6 @@
 package partitest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -394,24 +392,4 @@ func eventually(t *testing.T, what string, so func() bool) {
 			t.Fatalf("not so after %v: %s", ample, what)
 		}
 	}
-}
-
-func FuzzReadFrame(f *testing.F) {
-	f.Add([]byte("PUB a.b 5\r\nhello\r\nPING\r\n"))
-	f.Add([]byte("HPUB a r 12 17\r\nNATS/1.0\r\n\r\nhello\r\n"))
-	f.Add([]byte("MSG a 1 r 0\r\n\r\nHMSG a 2 12 12\r\nNATS/1.0\r\n\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		r := bufio.NewReader(bytes.NewReader(in))
-		var out []byte
-		for {
-			fr, err := readFrame(r)
-			if err != nil {
-				break
-			}
-			out = append(out, fr.data...)
-		}
-		if !bytes.HasPrefix(in, out) {
-			t.Errorf("read %q of %q", out, in)
-		}
-	})
 }

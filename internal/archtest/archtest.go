@@ -26,7 +26,7 @@ const Module = "github.com/parti-go/parti"
 const Floors = `
 7  cmd/parti/...  examples/...  test/...  bench/...
 6  console  partitest  internal/measure
-5  natskv  consumer  source  fence  permissions  admin  directory  promparti  otelparti
+5  natskv  consumer  source  fence  permissions  admin  directory  promparti  otelparti  partitest/internal/frame
 4  .  internal/sim/... (tests)
 3  internal/member (pure)  internal/memkv  internal/wire  internal/hatch  internal/trouble  internal/kv/kvtest (tests)
 2  internal/lead  internal/hold  internal/join  internal/elect

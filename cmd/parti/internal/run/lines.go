@@ -1,92 +1,27 @@
 package run
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"sync"
-	"unicode/utf8"
+
+	"github.com/parti-go/parti/cmd/parti/internal/cut"
 )
 
-// Where a longer line is broken, in bytes. A bare one has nothing that says that it goes on in
-// the next: who reads it needs it whole for as long as there is memory for it.
-const (
-	maxLine = 64 << 10
-	maxBare = 1 << 20
-)
-
-// A lines cuts what is written to it into lines, and hands each over without its end:
-// more says that the line goes on in the next. It is for one goroutine.
-type lines struct {
-	emit func(line []byte, more bool)
-	max  int // where to break
-	rest []byte
-}
-
-// Write takes the next bytes. It never fails.
-func (l *lines) Write(p []byte) (int, error) {
-	n := len(p)
-	for {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 {
-			break
-		}
-		l.add(p[:i])
-		l.emit(l.rest, false)
-		if l.rest = l.rest[:0]; cap(l.rest) > 4*maxLine {
-			l.rest = nil // such a line is rare
-		}
-		p = p[i+1:]
-	}
-	l.add(p)
-	return n, nil
-}
-
-// add lengthens the line that has no end yet, and breaks it where it is too long:
-// before a character rather than within it.
-func (l *lines) add(p []byte) {
-	for len(l.rest)+len(p) > l.max {
-		n := l.max - len(l.rest)
-		l.rest = append(l.rest, p[:n]...)
-		p = p[n:]
-		cut := boundary(l.rest)
-		l.emit(l.rest[:cut], true)
-		l.rest = append(l.rest[:0], l.rest[cut:]...)
-	}
-	l.rest = append(l.rest, p...)
-}
-
-// boundary is the length of text without a character that has only begun.
-func boundary(text []byte) int {
-	for i := 1; i < utf8.UTFMax && i < len(text); i++ {
-		if at := len(text) - i; utf8.RuneStart(text[at]) {
-			if !utf8.FullRune(text[at:]) {
-				return at
-			}
-			break
-		}
-	}
-	return len(text)
-}
-
-// close hands over a last line that has no end.
-func (l *lines) close() {
-	if len(l.rest) > 0 {
-		l.emit(l.rest, false)
-		l.rest = nil
-	}
-}
+// maxBare is where a longer bare line is broken, in bytes: it has nothing that says that it goes
+// on in the next, and who reads it needs it whole for as long as there is memory for it.
+const maxBare = 1 << 20
 
 // A place is where lines are written, and events. Its lock is held for each.
 type place struct {
 	sync.Mutex
 
-	open *lines // whose line has not ended
+	open *cut.Lines // whose line has not ended
 }
 
 // begin is what is written before a line, or a piece of one, so that it is not in the midst of
 // another's.
-func (p *place) begin(from *lines) string {
+func (p *place) begin(from *cut.Lines) string {
 	if p.open == nil || p.open == from {
 		return ""
 	}
@@ -124,7 +59,7 @@ type outputRecord struct {
 }
 
 // print writes one line in one piece.
-func (p *printer) print(j job, from *lines, line []byte, more, first bool) {
+func (p *printer) print(j job, from *cut.Lines, line []byte, more, first bool) {
 	p.place.Lock()
 	defer p.place.Unlock()
 	b := p.buf[:0]
@@ -153,7 +88,7 @@ func (p *printer) print(j job, from *lines, line []byte, more, first bool) {
 	}
 	_, err := p.w.Write(b)
 	p.readers.note(err)
-	if cap(b) <= 4*maxLine {
+	if cap(b) <= 4*cut.Longest {
 		p.buf = b
 	}
 }
@@ -176,13 +111,13 @@ func paint(b []byte, partition, bar string, color bool) []byte {
 }
 
 // of makes what cuts the output of one command into lines for this place.
-func (p *printer) of(j job) *lines {
+func (p *printer) of(j job) *cut.Lines {
 	first := true
-	l := &lines{max: maxLine}
+	l := &cut.Lines{Max: cut.Longest}
 	if p.style.Bare && !p.style.JSON {
-		l.max = maxBare
+		l.Max = maxBare
 	}
-	l.emit = func(line []byte, more bool) {
+	l.Emit = func(line []byte, more bool) {
 		p.print(j, l, line, more, first)
 		first = !more
 	}

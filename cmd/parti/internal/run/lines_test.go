@@ -3,79 +3,15 @@ package run
 import (
 	"bytes"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"unicode/utf8"
+
+	"github.com/parti-go/parti/cmd/parti/internal/cut"
 )
-
-func TestLines(t *testing.T) {
-	long := strings.Repeat("é", maxLine) // two bytes each
-	for _, c := range []struct{ in, want string }{
-		{"", ""},
-		{"a\nb\n", "a;b;"},
-		{"a\n\nb", "a;;b;"},
-		{"\r\n", "\r;"},
-		{strings.Repeat("x", maxLine) + "\n", strings.Repeat("x", maxLine) + ";"},
-		{strings.Repeat("x", maxLine+1), strings.Repeat("x", maxLine) + "+x;"},
-		{"x" + long, "x" + long[:maxLine-2] + "+" + long[:maxLine] + "+" + "é" + ";"},
-	} {
-		for _, size := range []int{1, 7, 32 << 10, 1 << 20} {
-			var got strings.Builder
-			l := &lines{max: maxLine, emit: func(line []byte, more bool) {
-				got.Write(line)
-				got.WriteByte(map[bool]byte{true: '+', false: ';'}[more])
-			}}
-			for in := []byte(c.in); len(in) > 0; {
-				n := min(size, len(in))
-				_, _ = l.Write(in[:n])
-				in = in[n:]
-			}
-			l.close()
-			if got.String() != c.want {
-				t.Errorf("%.20q in pieces of %d: %d bytes, want %d", c.in, size, got.Len(), len(c.want))
-			}
-		}
-	}
-}
-
-// Whatever is written, in whatever pieces, comes out, and no line is too long.
-func FuzzLines(f *testing.F) {
-	f.Add([]byte("a\nb"), uint64(1))
-	f.Add(bytes.Repeat([]byte("é"), maxLine), uint64(2))
-	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		var got []byte
-		l := &lines{max: maxLine, emit: func(line []byte, more bool) {
-			if len(line) > maxLine || bytes.IndexByte(line, '\n') >= 0 {
-				t.Errorf("a line of %d bytes", len(line))
-			}
-			got = append(got, line...)
-			if !more {
-				got = append(got, '\n')
-			} else if utf8.Valid(in) && !utf8.Valid(line) {
-				t.Error("a character is broken")
-			}
-		}}
-		for rest := in; len(rest) > 0; {
-			n := 1 + r.IntN(len(rest))
-			_, _ = l.Write(rest[:n])
-			rest = rest[n:]
-		}
-		l.close()
-		want := in
-		if len(in) > 0 && in[len(in)-1] != '\n' {
-			want = append(bytes.Clone(in), '\n')
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%d bytes instead of %d", len(got), len(want))
-		}
-	})
-}
 
 // Lines of many commands stay whole, each after the name of its own.
 func TestPrinter(t *testing.T) {
@@ -89,7 +25,7 @@ func TestPrinter(t *testing.T) {
 				_, _ = l.Write([]byte(strings.Repeat(id, 50)))
 				_, _ = l.Write([]byte(strings.Repeat(id, 50) + "\n"))
 			}
-			l.close()
+			l.Close()
 		})
 	}
 	all.Wait()
@@ -105,13 +41,13 @@ func TestPrinter(t *testing.T) {
 }
 
 func TestStyles(t *testing.T) {
-	text := strings.Repeat("x", maxLine) + "y\nz"
+	text := strings.Repeat("x", cut.Longest) + "y\nz"
 	write := func(s Style) string {
 		var b bytes.Buffer
 		l := (&printer{readers: newReaders(), place: &place{}, w: &b, stream: "stderr", style: s}).of(job{Partition: "p.1", Token: 1 << 60})
 		_, _ = l.Write([]byte(text))
-		l.close()
-		return strings.ReplaceAll(b.String(), strings.Repeat("x", maxLine), "xx")
+		l.Close()
+		return strings.ReplaceAll(b.String(), strings.Repeat("x", cut.Longest), "xx")
 	}
 	if got := write(Style{}); got != "p.1 | xx\np.1 + y\np.1 | z\n" {
 		t.Errorf("%q", got)
@@ -156,7 +92,7 @@ func TestBareLines(t *testing.T) {
 		for i := 0; i < len(c.steps); i += 2 {
 			text, _ := c.steps[i+1].(string)
 			switch from := c.steps[i].(type) {
-			case *lines:
+			case *cut.Lines:
 				_, _ = from.Write([]byte(text))
 			default:
 				talk.write(record{Text: text})
@@ -166,9 +102,6 @@ func TestBareLines(t *testing.T) {
 		if got := b.String(); got != c.want {
 			t.Errorf("%.200q, want %q", short.Replace(got), short.Replace(c.want))
 		}
-	}
-	if cap(one.rest) > 4*maxLine {
-		t.Errorf("it keeps %d bytes", cap(one.rest))
 	}
 }
 

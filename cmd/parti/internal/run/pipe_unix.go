@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/parti-go/parti/cmd/parti/internal/cut"
 )
 
 const (
@@ -24,7 +26,7 @@ type pipe struct {
 	copied chan struct{}
 }
 
-func newPipe(to *lines) (*pipe, error) {
+func newPipe(to *cut.Lines) (*pipe, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -39,10 +41,10 @@ func newPipe(to *lines) (*pipe, error) {
 	return p, nil
 }
 
-func (p *pipe) copy(to *lines) {
+func (p *pipe) copy(to *cut.Lines) {
 	defer close(p.copied)
 	defer p.r.Close()
-	defer to.close()
+	defer to.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		if p.gone.Load() {
