@@ -65,7 +65,7 @@ help: ## this list
 .PHONY: test
 test: export PARTI_OLD_NATS_SERVER = $(OLD_NATS)
 test: $(OLD_NATS) ## every test of every module, under the race detector
-	go list -race -test -deps -export $(PACKAGES) >/dev/null
+	GOGC=400 go list -race -test -deps -export $(PACKAGES) >/dev/null
 	go test -race -p 4 -parallel 3 -timeout 30m -run '$(call s,RUN)' $(PACKAGES)
 
 .PHONY: explore
