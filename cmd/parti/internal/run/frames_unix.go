@@ -77,6 +77,7 @@ type report struct {
 	Code   int           `json:"code,omitempty"`   // what it exited with
 	Signal int           `json:"signal,omitempty"` // or what killed it
 	Why    ending        `json:"why,omitempty"`    // the guardian ended it by itself
+	Itself bool          `json:"itself,omitempty"` // its first process had ended before it was asked to
 	At     time.Duration `json:"at,omitempty"`     // when nothing was left of it, by machineTime
 }
 

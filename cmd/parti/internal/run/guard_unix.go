@@ -59,6 +59,7 @@ type end struct {
 	Code   int            // what it exited with
 	Signal syscall.Signal // or what killed it
 	Why    ending         // the guardian ended it by itself
+	Itself bool           // its first process had ended before it was asked to
 	At     time.Duration  // by machineTime
 	Lost   bool           // the guardian was killed: nobody knows how it ended
 }
@@ -160,7 +161,7 @@ func (g *guard) heard(r report) {
 		close(c.started)
 		close(c.gone)
 	case isGone:
-		c.end = end{Code: r.Code, Signal: syscall.Signal(r.Signal), Why: r.Why, At: r.At}
+		c.end = end{Code: r.Code, Signal: syscall.Signal(r.Signal), Why: r.Why, Itself: r.Itself, At: r.At}
 		close(c.gone)
 	case isReady:
 	}

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parti-go/parti"
 )
 
 // eventually waits for something that only a look tells.
@@ -148,11 +150,11 @@ func TestNoGuardian(t *testing.T) {
 func TestExit(t *testing.T) {
 	g := tryGuard(t)
 	for script, want := range map[string]end{
-		"exit 0":          {},
-		"exit 3":          {Code: 3},
-		"kill -KILL $$":   {Signal: syscall.SIGKILL},
-		"kill -USR1 $$":   {Signal: syscall.SIGUSR1},
-		"exec sh -c true": {},
+		"exit 0":          {Itself: true},
+		"exit 3":          {Code: 3, Itself: true},
+		"kill -KILL $$":   {Signal: syscall.SIGKILL, Itself: true},
+		"kill -USR1 $$":   {Signal: syscall.SIGUSR1, Itself: true},
+		"exec sh -c true": {Itself: true},
 	} {
 		c, _ := g.sh(script)
 		got := gone(t, c)
@@ -166,6 +168,48 @@ func TestExit(t *testing.T) {
 	_, _, err := g.begin("", func(o *order) { o.Path = filepath.Join(t.TempDir(), "nothing") })
 	if err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a program that is not there: %v", err)
+	}
+}
+
+// What has exited before it was asked to was not stopped, whatever goes on after it.
+func TestItself(t *testing.T) {
+	g := tryGuard(t)
+	c, out := g.sh(`sleep 600 & echo $!; exit 0`)
+	said(t, out)
+	eventually(t, "the first process is gone", func() bool { return !alive(c.pid) })
+	c.term()
+	if e := gone(t, c); e.Code != 0 || !e.Itself {
+		t.Errorf("%+v", e)
+	}
+	c, out = g.sh(`trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done`)
+	said(t, out)
+	c.term()
+	if e := gone(t, c); e.Code != 0 || e.Itself {
+		t.Errorf("%+v", e)
+	}
+}
+
+// What has said before SIGTERM that its work is done is not run again, although its partition
+// was asked back by the time that all of it was gone.
+func TestOutcome(t *testing.T) {
+	h := &handler{done: true, reject: 75}
+	revoked, revoke := context.WithCancel(t.Context())
+	revoke()
+	for _, c := range []struct {
+		ctx  context.Context
+		end  end
+		want error
+	}{
+		{revoked, end{Itself: true}, parti.ErrDone},
+		{revoked, end{Itself: true, Why: endRest}, parti.ErrDone},
+		{revoked, end{}, nil},
+		{revoked, end{Code: 75, Itself: true}, nil},
+		{t.Context(), end{}, parti.ErrDone},
+		{t.Context(), end{Code: 75, Itself: true}, parti.ErrReject},
+	} {
+		if err := h.outcome(c.ctx, c.end); !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, and not %v", c.end, err, c.want)
+		}
 	}
 }
 

@@ -95,6 +95,7 @@ type command struct {
 	patience time.Duration
 
 	asked   bool // to end
+	itself  bool // its first process had ended before that
 	forced  bool // to end: its group was killed
 	ended   bool // its first process has, with this:
 	status  syscall.WaitStatus
@@ -142,7 +143,11 @@ func (g *guardian) obey(o order) {
 	case doStart:
 		g.start(o)
 	case doTerm:
-		if c != nil {
+		if c == nil {
+			return
+		}
+		g.reap() // what has ended by itself was not asked to
+		if !c.ended || c.lives() {
 			c.term()
 		}
 	case doKill:
@@ -259,7 +264,7 @@ func (g *guardian) settle() (again bool) {
 			continue
 		}
 		delete(g.commands, c.id)
-		r := report{Is: isGone, ID: c.id, PID: c.pid, Why: c.why, At: machineTime()}
+		r := report{Is: isGone, ID: c.id, PID: c.pid, Why: c.why, Itself: c.itself, At: machineTime()}
 		if c.status.Signaled() {
 			r.Signal = int(c.status.Signal())
 		} else {
@@ -296,7 +301,7 @@ func (g *guardian) reap() {
 		delete(g.killed, pid)
 		if c := g.byPID[pid]; c != nil {
 			delete(g.byPID, pid)
-			c.ended, c.status, c.endedAt = true, status, machineTime()
+			c.ended, c.status, c.endedAt, c.itself = true, status, machineTime(), !c.asked
 		}
 	}
 }

@@ -92,13 +92,15 @@ func (h *handler) outcome(ctx context.Context, e end) error {
 	text := errors.New(e.String())
 	// That others went on does not change what the first process has said.
 	switch clean := !e.Lost && e.Signal == 0 && e.Why != endTrust; {
+	case clean && e.Code == 0 && h.done && (e.Itself || ctx.Err() == nil):
+		// Also where the partition is asked back by now: what has exited before SIGTERM was not
+		// stopped, and its work would be done once more elsewhere.
+		return fmt.Errorf("%w: %w", parti.ErrDone, text)
 	case ctx.Err() != nil:
 		if e.Signal == syscall.SIGKILL {
 			return text // in a hurry
 		}
 		return nil
-	case clean && e.Code == 0 && h.done:
-		return fmt.Errorf("%w: %w", parti.ErrDone, text)
 	case clean && e.Code != 0 && e.Code == h.reject:
 		return fmt.Errorf("%w: %w", parti.ErrReject, text)
 	}
