@@ -287,9 +287,12 @@ func (f *feed) look(ctx context.Context, l *look) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case l.err == nil && f.age == l.age && f.stop != nil && !time.Now().Before(f.quiet):
-		f.seen, f.at, f.err = l.now, time.Now(), nil
-		f.looks++
+	case l.err == nil && f.age == l.age && f.stop != nil:
+		f.seen = l.now // else streams would tell of what was before the change
+		if !time.Now().Before(f.quiet) {
+			f.at, f.err = time.Now(), nil
+			f.looks++
+		}
 	case l.err != nil && ctx.Err() == nil && f.seen.Schema != 0:
 		l.now, l.old, l.err = f.seen, l.err.Error(), nil
 	}

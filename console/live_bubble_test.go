@@ -203,6 +203,13 @@ func TestChangedFromHere(t *testing.T) {
 		if f.snapshots != 1 {
 			t.Errorf("%d looks for twenty pages", f.snapshots)
 		}
+		// Nor does a stream put the sentence of before in the place of the page's own.
+		b := opens(t, c, "")
+		f.looks <- func(see func(admin.Snapshot, error) bool) { see(before, nil) }
+		if b.count("event: look\n") != 2 || b.count(`"sentence":"It has changed."`) != 2 {
+			t.Errorf("a stream after the change:\n%s", b.Body())
+		}
+		b.end()
 		a.end()
 		c.Close()
 	})
