@@ -181,7 +181,12 @@ func (p *pace) take(now admin.Snapshot) {
 		}
 	}
 	p.granted, p.released = float64(granted)/seconds, float64(released)/seconds
-	p.plans = float64(now.Version-first.version) / seconds
+	// A bucket that was made anew counts from one, and one that is lost has no plan: how many
+	// plans there were meanwhile nobody knows.
+	p.plans = 0
+	if now.Version > first.version && now.Version.Incarnation() == first.version.Incarnation() {
+		p.plans = float64(now.Version-first.version) / seconds
+	}
 }
 
 // onKey calls f when that key is pressed, until it is stopped. It does nothing where

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parti-go/parti/admin"
 	"github.com/parti-go/parti/cmd/parti/internal/show"
+	"github.com/parti-go/parti/plan"
 )
 
 func TestPace(t *testing.T) {
@@ -35,6 +36,15 @@ func TestPace(t *testing.T) {
 	p.take(owned(11*time.Second, 3, 1, 3, 3, 3))
 	if p.granted+p.released+p.plans != 0 || len(p.past) != 3 {
 		t.Errorf("what is past is past: %+v", p)
+	}
+	for what, version := range map[string]plan.Version{"lost": 0, "made anew": plan.MakeVersion(atVersion(3).Incarnation()+1, 1)} {
+		p := &pace{}
+		p.take(owned(0, 3))
+		now := owned(time.Second, 3)
+		now.Version = version
+		if p.take(now); p.plans != 0 {
+			t.Errorf("the bucket is %s: %v plans", what, p.plans)
+		}
 	}
 }
 
