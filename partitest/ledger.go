@@ -423,6 +423,7 @@ func (l *Ledger) Report() Report {
 	for _, e := range l.sorted() {
 		a.apply(e)
 	}
+	a.linger(time.Now()) // also where nothing was entered since an excuse was over
 	l.mu.Lock()
 	ghosts := l.now.ghosts
 	l.mu.Unlock()

@@ -210,6 +210,28 @@ func TestLedgerLinearizability(t *testing.T) {
 	}
 }
 
+// What nothing excuses any more is found also where nothing was entered since.
+func TestLedgerExcuseIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &witness{TB: t}
+		l := NewLedger(w)
+		l.Enter(Entry{What: Started, Worker: "a", Partition: "p", Token: 1})
+		l.Enter(Entry{What: Frozen, Worker: "a"})
+		l.Enter(Entry{What: Started, Worker: "b", Partition: "p", Token: 2})
+		l.Enter(Entry{What: Woke, Worker: "a"})
+		if l.Check(parti.Fence); len(w.lines) > 0 {
+			t.Errorf("it has just woken: %v", w.lines)
+		}
+		time.Sleep(backGrace)
+		if l.Check(parti.Fence); len(w.lines) != 1 || !strings.Contains(w.lines[0], "a still runs it beside b") {
+			t.Errorf("%v", w.lines)
+		}
+		if r := l.Report(); r.Doubles != 1 || r.OverlapFrozen != 1 {
+			t.Errorf("%v", r)
+		}
+	})
+}
+
 func TestLedgerLateEntries(t *testing.T) {
 	w := &witness{TB: t}
 	l := NewLedger(w)
