@@ -152,14 +152,13 @@ func count(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	last := map[string]int{} // the newest number of each region
+	all := tally{seen: map[string]map[int]bool{}, last: map[string]int{}}
 	gap := map[string]time.Duration{}
 	when := map[string]time.Time{}
-	done, twice, disorder := 0, 0, 0
-	for done < messages {
+	for all.done < messages {
 		m, err := c.Next(jetstream.FetchMaxWait(quiet))
 		if err != nil {
-			return fmt.Errorf("%d of %d orders were processed, and then nothing came for %v: %w", done, messages, quiet, err)
+			return fmt.Errorf("%d of %d orders were processed, and then nothing came for %v: %w", all.done, messages, quiet, err)
 		}
 		n, err := strconv.Atoi(string(m.Data()))
 		if err != nil {
@@ -170,15 +169,7 @@ func count(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 		r := m.Subject()
-		switch {
-		case n == last[r]+1:
-			done++
-			last[r] = n
-		case n <= last[r]:
-			twice++
-		default:
-			disorder++
-		}
+		all.add(r, n)
 		if t, ok := when[r]; ok {
 			gap[r] = max(gap[r], at.Timestamp.Sub(t))
 		}
@@ -189,9 +180,32 @@ func count(ctx context.Context, js jetstream.JetStream) error {
 		longest = max(longest, d)
 	}
 	fmt.Printf("processed %d of %d orders; lost 0, out of order %d, twice %d (what the dead worker had in hand); longest pause of a region %v\n",
-		done, messages, disorder, twice, longest.Round(10*time.Millisecond))
-	if disorder > 0 {
+		all.done, messages, all.disorder, all.twice, longest.Round(10*time.Millisecond))
+	if all.disorder > 0 {
 		return errors.New("orders of one region were not processed in order")
 	}
 	return nil
+}
+
+// A tally is what was processed of each region.
+type tally struct {
+	seen                  map[string]map[int]bool
+	last                  map[string]int // the largest number
+	done, twice, disorder int
+}
+
+// add takes the next order of a region in.
+func (t *tally) add(region string, n int) {
+	switch seen := t.seen[region]; {
+	case seen[n]:
+		t.twice++
+		return
+	case seen == nil:
+		t.seen[region] = map[int]bool{}
+	}
+	if n != t.last[region]+1 {
+		t.disorder++
+	}
+	t.seen[region][n], t.last[region] = true, max(t.last[region], n)
+	t.done++
 }

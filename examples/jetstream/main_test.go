@@ -20,3 +20,15 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An order that comes too soon is one out of order, and not one that is lost.
+func TestTally(t *testing.T) {
+	all := tally{seen: map[string]map[int]bool{}, last: map[string]int{}}
+	for _, n := range []int{1, 3, 2, 2, 4} {
+		all.add("a", n)
+	}
+	all.add("b", 1)
+	if all.done != 5 || all.twice != 1 || all.disorder != 2 {
+		t.Errorf("%+v", all)
+	}
+}
