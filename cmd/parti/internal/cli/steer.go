@@ -242,7 +242,8 @@ func (s *Streams) readLine(ctx context.Context) (string, error) {
 type changed struct {
 	Schema int `json:"schema"`
 	admin.Change
-	// WaitedMs is how long it waited until it had come about; only with --wait.
+	// WaitedMs is how long it waited until it had come about; only with --wait, and only if it
+	// has.
 	WaitedMs *int64 `json:"waited_ms,omitempty"`
 }
 
@@ -258,6 +259,11 @@ func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began tim
 		err := x.Await(ctx, w.Group, change, p.show)
 		p.end()
 		if err != nil {
+			if x.g.json { // what was asked for stands all the same
+				if err := writeJSON(s.Out, out); err != nil {
+					return err
+				}
+			}
 			return x.late(ctx, w, err)
 		}
 		ms := time.Since(began).Milliseconds()
