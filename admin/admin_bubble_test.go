@@ -542,6 +542,44 @@ func TestOrders(t *testing.T) {
 	})
 }
 
+// Who was asked about one worker does not strike another.
+func TestAim(t *testing.T) {
+	inBubble(t, 3, 6, func(t *testing.T, f *fleet) {
+		ctx, g := t.Context(), f.group
+		then := f.snapshot()
+		down := plan.Control{Kind: plan.StepDown}
+		if err := g.Unchanged(ctx, then, down); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.StepDown(ctx, admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		now := f.settled()
+		if err := g.Unchanged(ctx, then, down); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("%s led, and %s leads: %v", then.Leader.Worker, now.Leader.Worker, err)
+		}
+
+		p, other := now.Partitions[0], "w0-0"
+		if p.Owner == other {
+			other = "w1-0"
+		}
+		release := plan.Control{Kind: plan.ForceRelease, Partition: p.ID}
+		if err := g.Unchanged(ctx, now, release); err != nil {
+			t.Error(err)
+		}
+		if _, err := g.Move(ctx, p.ID, other, admin.Order{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.AwaitOwner(ctx, p.ID, other); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Unchanged(ctx, now, release); !errors.As(err, new(*admin.RefusedError)) {
+			t.Errorf("%s had it, and %s has: %v", p.Owner, other, err)
+		}
+	})
+}
+
 // Whoever orders something about nobody is told so, and it does not stand. What an earlier
 // release has let stand is taken back.
 func TestOrdersAboutNobody(t *testing.T) {

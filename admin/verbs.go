@@ -142,10 +142,28 @@ func (s *Snapshot) Standing(c plan.Control) *plan.Control {
 	return nil
 }
 
+// Aim is the worker that an order strikes and does not name, as things stand: who leads, of a
+// step-down; who has the partition, of a release. Empty: nobody, or it is of another kind.
+func (s *Snapshot) Aim(c plan.Control) string {
+	switch {
+	case c.Kind == plan.StepDown && s.Leader != nil:
+		return s.Leader.Worker
+	case c.Kind == plan.ForceRelease:
+		if p, err := s.Partition(c.Partition); err == nil {
+			return p.Owner
+		}
+	}
+	return ""
+}
+
 // Unchanged returns a [ConflictError] when another operator was here since then: what stands
-// in the place of c now is not what stood there. Between this and what is done next another
+// in the place of c now is not what stood there; and a [RefusedError] when c would strike
+// another worker now, see [Snapshot.Aim]. Between this and what is done next another
 // may still come: only what is written is certain.
 func (g *Group) Unchanged(ctx context.Context, then Snapshot, c plan.Control) error {
+	if c.Kind == plan.StepDown || c.Kind == plan.ForceRelease {
+		return g.aimed(ctx, then.Aim(c), c)
+	}
 	was := then.Standing(c)
 	is, err := g.Standing(ctx, c)
 	switch {
@@ -158,6 +176,20 @@ func (g *Group) Unchanged(ctx context.Context, then Snapshot, c plan.Control) er
 	default:
 		return &ConflictError{Theirs: *is}
 	}
+}
+
+// aimed refuses an order that would strike another worker than the one that was seen. Where
+// there is none any more, to do it says so.
+func (g *Group) aimed(ctx context.Context, seen string, c plan.Control) error {
+	p, err := g.read(ctx)
+	if err != nil {
+		return err
+	}
+	now := g.snapshot(p, nil)
+	if aim := now.Aim(c); aim != "" && aim != seen {
+		return &RefusedError{What: describe(c), Why: fmt.Sprintf("it would strike %s by now, and not %s", aim, cmp.Or(seen, "nobody")), Try: "look again, and decide anew"}
+	}
+	return nil
 }
 
 func workerNames(now Snapshot) []string {

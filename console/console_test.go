@@ -171,19 +171,22 @@ func TestSteer(t *testing.T) {
 		place  string
 		says   string
 	}{
-		"cordon":         {form("verb", "cordon", "worker", "w-0", "why", "slow disk", "for", "1h30m"), nil, `cordon /w-0 by "console, from 192.0.2.1" why "slow disk" for 1h30m0s`, 303, "./worker?id=w-0", ""},
-		"pause":          {form("verb", "pause"), nil, `pause / by "console, from 192.0.2.1" why "" for 0s`, 303, "./", ""},
-		"undrain":        {form("verb", "undrain", "worker", "w-1", "stood", "ann@ops-1 2026-03-01T11:58:50Z"), nil, `undrain /w-1 by "console, from 192.0.2.1" why "" for 0s`, 303, "./worker?id=w-1", ""},
-		"move":           {form("verb", "move", "partition", "<b>&odd", "worker", "w-1"), nil, `move <b>&odd/w-1 by "console, from 192.0.2.1" why "" for 0s`, 303, "./partition?id=%3Cb%3E%26odd", ""},
-		"harm":           {form("verb", "release", "partition", "orders.us"), nil, "", 400, "", "that does harm"},
-		"harm, yes":      {form("verb", "release", "partition", "orders.us", "force", "1"), nil, `release orders.us/ by "console, from 192.0.2.1" why "" for 0s`, 303, "./partition?id=orders.us", ""},
-		"no such verb":   {form("verb", "explode"), nil, "", 404, "", "nobody can"},
-		"no such worker": {form("verb", "drain", "worker", "w-77"), nil, "", 404, "", `there is no worker &#34;w-77&#34;`},
-		"nothing named":  {form("verb", "drain"), nil, "", 400, "", "drain of what?"},
-		"no time":        {form("verb", "drain", "worker", "w-0", "for", "soon"), nil, "", 400, "", "is no time"},
-		"other operator": {form("verb", "undrain", "worker", "w-1", "stood", ""), nil, "", 409, "", "ann@ops-1"},
-		"refused":        {form("verb", "move", "partition", "orders.eu", "worker", "w-1"), &admin.RefusedError{What: "move", Why: "it has no room", Try: "another"}, `move orders.eu/w-1 by "console, from 192.0.2.1" why "" for 0s`, 409, "", "it has no room"},
-		"denied":         {form("verb", "pause"), &kv.DeniedError{}, `pause / by "console, from 192.0.2.1" why "" for 0s`, 403, "", "parti permissions"},
+		"cordon":          {form("verb", "cordon", "worker", "w-0", "why", "slow disk", "for", "1h30m"), nil, `cordon /w-0 by "console, from 192.0.2.1" why "slow disk" for 1h30m0s`, 303, "./worker?id=w-0", ""},
+		"pause":           {form("verb", "pause"), nil, `pause / by "console, from 192.0.2.1" why "" for 0s`, 303, "./", ""},
+		"undrain":         {form("verb", "undrain", "worker", "w-1", "stood", "ann@ops-1 2026-03-01T11:58:50Z"), nil, `undrain /w-1 by "console, from 192.0.2.1" why "" for 0s`, 303, "./worker?id=w-1", ""},
+		"move":            {form("verb", "move", "partition", "<b>&odd", "worker", "w-1"), nil, `move <b>&odd/w-1 by "console, from 192.0.2.1" why "" for 0s`, 303, "./partition?id=%3Cb%3E%26odd", ""},
+		"harm":            {form("verb", "release", "partition", "orders.us"), nil, "", 400, "", "that does harm"},
+		"harm, yes":       {form("verb", "release", "partition", "orders.us", "force", "1"), nil, `release orders.us/ by "console, from 192.0.2.1" why "" for 0s`, 303, "./partition?id=orders.us", ""},
+		"harm to another": {form("verb", "release", "partition", "orders.us", "force", "1", "aim", "w-0"), nil, "", 409, "", "it would have struck w-0, and by now w-1"},
+		"another leads":   {form("verb", "step-down", "aim", "w-2"), nil, "", 409, "", "it would have struck w-2, and by now w-0"},
+		"the same leads":  {form("verb", "step-down", "aim", "w-0"), nil, `step-down / by "console, from 192.0.2.1" why "" for 0s`, 303, "./", ""},
+		"no such verb":    {form("verb", "explode"), nil, "", 404, "", "nobody can"},
+		"no such worker":  {form("verb", "drain", "worker", "w-77"), nil, "", 404, "", `there is no worker &#34;w-77&#34;`},
+		"nothing named":   {form("verb", "drain"), nil, "", 400, "", "drain of what?"},
+		"no time":         {form("verb", "drain", "worker", "w-0", "for", "soon"), nil, "", 400, "", "is no time"},
+		"other operator":  {form("verb", "undrain", "worker", "w-1", "stood", ""), nil, "", 409, "", "ann@ops-1"},
+		"refused":         {form("verb", "move", "partition", "orders.eu", "worker", "w-1"), &admin.RefusedError{What: "move", Why: "it has no room", Try: "another"}, `move orders.eu/w-1 by "console, from 192.0.2.1" why "" for 0s`, 409, "", "it has no room"},
+		"denied":          {form("verb", "pause"), &kv.DeniedError{}, `pause / by "console, from 192.0.2.1" why "" for 0s`, 403, "", "parti permissions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := example()

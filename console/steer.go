@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,9 +77,10 @@ func (c *Console) confirm(w http.ResponseWriter, r *http.Request) {
 			Will  string
 			Old   string // what it replaces
 			Stood string // who and when, to be compared
+			Aim   string // whom it strikes and does not name, to be compared as well
 		}{wish: x}
 		if x.Complete() {
-			body.Will = sentence(x.Will(now, x.Control))
+			body.Will, body.Aim = sentence(x.Will(now, x.Control)), now.Aim(x.Control)
 			if old := now.Standing(x.Control); old != nil {
 				body.Stood = stood(old)
 				if !x.TakesBack {
@@ -142,6 +144,11 @@ func (c *Console) done(r *http.Request) (said, back string, err error) {
 		return "", "", err
 	case x.Harms && r.PostForm.Get("force") == "":
 		return "", "", &Error{Status: http.StatusBadRequest, What: "nothing was done", Why: x.Short + ": that does harm", Try: "tick that it is to be so"}
+	case r.PostForm.Has("aim") && r.PostForm.Get("aim") != now.Aim(x.Control):
+		return "", "", &Error{
+			Status: http.StatusConflict, What: "nothing was done", Try: "look again, and decide anew",
+			Why: fmt.Sprintf("it would have struck %s, and by now %s", r.PostForm.Get("aim"), cmp.Or(now.Aim(x.Control), "nobody")),
+		}
 	case r.PostForm.Has("stood") && r.PostForm.Get("stood") != stood(old):
 		conflict := &admin.ConflictError{}
 		if old != nil {
