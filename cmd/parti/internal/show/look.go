@@ -19,11 +19,14 @@ type Look struct {
 }
 
 // Clean is text, which may be anybody's, without control characters: those that are space
-// become one, and the others, which a terminal would obey, a mark. It stays on its line and
+// become one, and the others, which a terminal would obey, a mark; so do those that turn what
+// follows around, as for writing from right to left. It stays on its line and
 // in its column, and as long as it was.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case '\u202a' <= r && r <= '\u202e', '\u2066' <= r && r <= '\u2069':
+			return utf8.RuneError
 		case !unicode.IsControl(r):
 			return r
 		case unicode.IsSpace(r):

@@ -73,6 +73,7 @@ func TestClean(t *testing.T) {
 		"a\tb\r\nc\u0085d":        "a b  c d",
 		"\x1b[2J\x00\a\x7f\u009b": "\uFFFD[2J\uFFFD\uFFFD\uFFFD\uFFFD",
 		"no UTF-8: \x9b2J":        "no UTF-8: \uFFFD2J",
+		"a\u202eb\u2066c\u200fd":  "a\uFFFDb\uFFFDc\u200fd",
 	} {
 		if got := show.Clean(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
