@@ -374,11 +374,11 @@ func MaxMoves(n int) Bound {
 //   - no effect is accepted after one with a larger token;
 //   - each partition's history is that of a lock with epochs, as a checker of
 //     linearizability finds (Herlihy and Wing, 1990);
-//   - every partition that ever ran runs now;
+//   - every partition that ever ran runs now, unless [Ledger.Over] was said;
 //   - and these bounds.
 //
-// A failure shows the timeline of the partition. Call it while the fleet still runs, or
-// say [Ledger.Over] first.
+// A failure shows the timeline of the partition. Call it while the fleet still runs; after
+// Over it does not find what nobody runs.
 func (l *Ledger) Check(policy parti.Isolation, bounds ...Bound) {
 	l.tb.Helper()
 	for _, text := range l.Violations(policy, bounds...) {
@@ -412,7 +412,8 @@ func (l *Ledger) Violations(policy parti.Isolation, bounds ...Bound) (texts []st
 // maxBreaches is how many are shown.
 const maxBreaches = 5
 
-// Over says that what ends from now on ends with the test: it leaves no gap.
+// Over says that what ends from now on ends with the test: it leaves no gap, and nobody need
+// run anything any more, nor what nobody runs by now.
 func (l *Ledger) Over() { l.Mark(overMark) }
 
 const overMark = "the test is over"
