@@ -507,6 +507,47 @@ func TestTrust(t *testing.T) {
 	gone(t, c)
 }
 
+// A guardian whose loop hangs, as in the start of a program from a file system that is away,
+// kills in time all the same.
+func TestDeadman(t *testing.T) {
+	d, err := newDeadman()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	start := func() *exec.Cmd {
+		cmd := exec.Command("sleep", "600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		d.add(cmd.Process.Pid)
+		return cmd
+	}
+	mine, other := start(), start()
+	d.remove(other.Process.Pid)
+	begun := machineTime()
+	const trust = 200 * time.Millisecond
+	d.trust(begun + time.Hour)
+	d.trust(begun + trust)
+	ended := make(chan error, 1)
+	go func() { ended <- mine.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it goes on")
+	}
+	if status, ok := mine.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL || machineTime()-begun < trust {
+		t.Errorf("%v after %v", mine.ProcessState, machineTime()-begun)
+	}
+	if !alive(other.Process.Pid) {
+		t.Error("what is gone was killed")
+	}
+	_ = other.Process.Kill()
+	_ = other.Wait()
+}
+
 func TestTrustTimes(t *testing.T) {
 	left := 10 * time.Second
 	tr := trust{left: func() time.Duration { return left }, length: 13125 * time.Millisecond}

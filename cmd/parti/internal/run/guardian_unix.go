@@ -39,13 +39,19 @@ func Guard() error {
 		return err
 	}
 	defer alarm.close()
+	last, err := newDeadman()
+	if err != nil {
+		return err
+	}
+	defer last.close()
 
 	// The death of a command's parent, which kills it, is that of the thread that
 	// started it: all are started by this one, which is here to the end.
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2)) // a start keeps one to itself until the program has begun
 	prepareGuardian()
 
-	g := &guardian{conn: conn, null: null, alarm: alarm, commands: map[uint64]*command{}, byPID: map[int]*command{}, killed: map[int][]byte{}, reports: newMailbox[report]()}
+	g := &guardian{conn: conn, null: null, alarm: alarm, last: last, commands: map[uint64]*command{}, byPID: map[int]*command{}, killed: map[int][]byte{}, reports: newMailbox[report]()}
 	// What people send to all of parti's processes is for parti. They are caught instead
 	// of ignored, since commands would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTSTP)
@@ -79,6 +85,7 @@ type guardian struct {
 	conn     *net.UnixConn
 	null     *os.File
 	alarm    *alarm
+	last     *deadman
 	reports  *mailbox[report]
 	commands map[uint64]*command
 	byPID    map[int]*command // those whose first process was not waited for yet
@@ -157,6 +164,7 @@ func (g *guardian) obey(o order) {
 	case doTrust:
 		g.termAt, g.killAt = max(g.termAt, o.TermAt), max(g.killAt, o.KillAt)
 		g.alarm.set(g.next())
+		g.last.trust(g.killAt)
 	}
 }
 
@@ -183,6 +191,7 @@ func (g *guardian) start(o order) {
 	}
 	c := &command{id: o.ID, pid: pid, mark: markOf(o.Env), patience: o.Patience}
 	g.commands[o.ID], g.byPID[pid] = c, c
+	g.last.add(pid)
 	g.reports.put(report{Is: isStarted, ID: o.ID, PID: pid})
 }
 
@@ -241,7 +250,9 @@ func (g *guardian) settle() (again bool) {
 			continue
 		}
 		lives := c.lives()
-		if lives {
+		if !lives {
+			g.last.remove(c.pid)
+		} else {
 			g.endRest(c)
 			again = true
 			// What is left of a group that was killed may be dead, and its parent one that has
