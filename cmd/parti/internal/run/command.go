@@ -2,6 +2,7 @@ package run
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,11 +16,16 @@ const (
 	envGroup     = "PARTI_GROUP"
 	envWeight    = "PARTI_WEIGHT"
 	envLabel     = "PARTI_LABEL_" // and a label's name
+
+	// By this a guardian knows what a command has started: the partition, and before it those of
+	// the commands that this parti is within, each with a space after it, which no ID has. So what
+	// a parti within a command has started is also the command's.
+	envWithin = "PARTI_WITHIN"
 )
 
 // Tells reports whether a command is told something by a variable of that name.
 func Tells(name string) bool {
-	return slices.Contains([]string{envPartition, envToken, envWorker, envGroup, envWeight}, name) || strings.HasPrefix(name, envLabel)
+	return slices.Contains([]string{envPartition, envToken, envWorker, envGroup, envWeight, envWithin}, name) || strings.HasPrefix(name, envLabel)
 }
 
 // A job is what a command is told.
@@ -50,6 +56,7 @@ func (j job) args(words []string) []string {
 // env is a command's environment besides parti's own.
 func (j job) env() []string {
 	all := []string{
+		envWithin + "=" + os.Getenv(envWithin) + j.Partition + " ",
 		envPartition + "=" + j.Partition,
 		envToken + "=" + strconv.FormatUint(j.Token, 10),
 		envWorker + "=" + j.Worker,

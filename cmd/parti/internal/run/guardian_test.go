@@ -431,9 +431,9 @@ func TestEscapeWithoutGuardian(t *testing.T) {
 		t.Skip("orphans are not seen here")
 	}
 	// As in a command of another parti: guardians have its mark, and are not what is looked for.
-	t.Setenv(envPartition, "p")
+	t.Setenv(envWithin, "p ")
 	g, next := tryGuard(t), tryGuard(t)
-	c, out := g.sh(`setsid sh -c 'echo $$; exec sleep 600' & sleep 600`)
+	c, out := g.sh(`setsid sh -c 'echo $$; exec sleep 600' & sleep 600`, func(o *order) { o.Env = []string{envWithin + "=p "} })
 	_, stray := said(t, out)
 	other, otherOut := g.sh(escapedParent, func(o *order) { o.Env = job{Partition: "q"}.env() })
 	_, parent := said(t, otherOut)
@@ -640,5 +640,29 @@ func TestOddArguments(t *testing.T) {
 	var o order
 	if err := json.Unmarshal(text, &o); err != nil || !slices.Equal(o.Args, args) || o.Env != nil {
 		t.Errorf("%q, %v: %s", o.Args, err, text)
+	}
+}
+
+// What a parti within a command has started is the command's, and not the other way round.
+func TestWithin(t *testing.T) {
+	t.Setenv(envWithin, "")
+	outer, longer := job{Partition: "p"}.env(), job{Partition: "p1"}.env()
+	t.Setenv(envWithin, "p ")
+	inner := job{Partition: "p1"}.env()
+	for _, c := range []struct {
+		what    string
+		of, env []string
+		want    bool
+	}{
+		{"its own", outer, outer, true},
+		{"within", outer, inner, true},
+		{"around", inner, outer, false},
+		{"another", outer, longer, false},
+		{"another within", longer, inner, false},
+	} {
+		environ := "\x00" + strings.Join(append([]string{"HOME=/"}, c.env...), "\x00") + "\x00"
+		if got := strings.Contains(environ, string(markOf(c.of))); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
 	}
 }

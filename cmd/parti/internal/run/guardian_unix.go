@@ -424,11 +424,11 @@ func marked(pid int, mark []byte) (yes, known bool) {
 	return err == nil && bytes.Contains(append([]byte{0}, env...), mark), true
 }
 
-// markOf is how to know what a command started: by the partition in its environment.
+// markOf is how to know what a command started: by how a variable in its environment begins.
 func markOf(env []string) []byte {
 	for _, kv := range env {
-		if strings.HasPrefix(kv, envPartition+"=") {
-			return []byte("\x00" + kv + "\x00")
+		if strings.HasPrefix(kv, envWithin+"=") {
+			return []byte("\x00" + kv)
 		}
 	}
 	return []byte{0, 0} // nobody's

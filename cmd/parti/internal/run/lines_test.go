@@ -106,13 +106,14 @@ func TestBareLines(t *testing.T) {
 }
 
 func TestJob(t *testing.T) {
+	t.Setenv(envWithin, "")
 	j := job{Group: "g", Worker: "worker-1", Partition: "a.b", Token: 12, Weight: 3, Labels: map[string]string{"data-center": "x y", "bad": "a\x00b"}}
 	got := strings.Join(j.args([]string{"{partition}", "{token}-{worker}", "{{partition}}", "{else}", "{group}{weight}", "{partition"}), " ")
 	if got != "a.b 12-worker-1 {a.b} {else} g3 {partition" {
 		t.Error(got)
 	}
 	got = strings.Join(j.env(), " ")
-	if got != "PARTI_PARTITION=a.b PARTI_TOKEN=12 PARTI_WORKER=worker-1 PARTI_GROUP=g PARTI_WEIGHT=3 PARTI_LABEL_DATA_CENTER=x y" {
+	if got != "PARTI_WITHIN=a.b  PARTI_PARTITION=a.b PARTI_TOKEN=12 PARTI_WORKER=worker-1 PARTI_GROUP=g PARTI_WEIGHT=3 PARTI_LABEL_DATA_CENTER=x y" {
 		t.Error(got)
 	}
 }
