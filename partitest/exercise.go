@@ -152,7 +152,7 @@ func (x *exercise) prepare(r reporter, p parti.Preparer) {
 		go func() { done <- guarded(func() error { return p.Prepare(ctx, part) }) }()
 		select {
 		case err := <-done:
-			if err != nil && !early {
+			if err != nil && (!early || strings.HasPrefix(err.Error(), "panic: ")) {
 				r.Errorf("Prepare of %s failed: %v", part.ID, err)
 			}
 		case <-time.After(x.patience):

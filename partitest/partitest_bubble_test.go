@@ -182,13 +182,17 @@ func TestExerciseAcceptsDone(t *testing.T) {
 
 type badPreparer struct {
 	good
-	err   error
-	hangs bool
+	err    error
+	hangs  bool
+	panics bool // when its ctx has ended
 }
 
 func (b badPreparer) Prepare(ctx context.Context, _ parti.Partition) error {
 	if b.hangs {
 		time.Sleep(time.Hour)
+	}
+	if b.panics && ctx.Err() != nil {
+		panic("boo")
 	}
 	return b.err
 }
@@ -197,6 +201,7 @@ func TestExerciseLooksAtPrepare(t *testing.T) {
 	for want, h := range map[string]parti.Handler{
 		"Prepare of exercise-1 failed: oh no":      badPreparer{err: errors.New("oh no")},
 		"Prepare of exercise-1 has not returned a": badPreparer{hangs: true},
+		"Prepare of exercise-1 failed: panic: boo": badPreparer{panics: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			r := &record{}
