@@ -53,6 +53,10 @@ func TestCut(t *testing.T) {
 		{show.Look{ASCII: true}, "a → b", 9, "a -> b"},
 		{show.Look{ASCII: true}, "a → b", 5, "a ->~"},
 		{show.Look{}, "worker", 0, "…"},
+		{show.Look{}, "\u5de5\u5177-1", 6, "\u5de5\u5177-1"},
+		{show.Look{}, "\u5de5\u5177-1", 5, "\u5de5\u5177…"},
+		{show.Look{}, "\u5de5\u5177-1", 4, "\u5de5…"},
+		{show.Look{}, "e\u0301e\u0301", 2, "e\u0301e\u0301"},
 	} {
 		if got := c.look.Cut(c.text, c.width); got != c.want {
 			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
@@ -138,6 +142,16 @@ b	7				`},
 	}
 	if n := table().Len(); n != 2 {
 		t.Error(n)
+	}
+}
+
+// A column is as wide as a terminal shows it.
+func TestWideTable(t *testing.T) {
+	x := &show.Table{Columns: []show.Column{{Name: "ID"}, {Name: "N", Right: true}}}
+	x.Row(show.Text("\u5de5\u5177"), show.Count(7))
+	x.Row(show.Text("tool"), show.Count(8))
+	if got := x.Lines(show.Look{Width: 40}); !slices.Equal(got, []string{"ID    N", "\u5de5\u5177  7", "tool  8"}) {
+		t.Errorf("%q", got)
 	}
 }
 

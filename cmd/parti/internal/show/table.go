@@ -5,7 +5,6 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/parti-go/parti/admin"
 )
@@ -191,7 +190,7 @@ func (t *Table) line(look Look, widths []int, row []Cell) string {
 	for i, c := range t.Columns {
 		cell := row[i]
 		text := look.Cut(cell.text, widths[i])
-		pad := widths[i] - utf8.RuneCountInString(text)
+		pad := widths[i] - Width(text)
 		if i > 0 {
 			space += len(gap)
 		}
@@ -216,9 +215,9 @@ func (t *Table) line(look Look, widths []int, row []Cell) string {
 func (t *Table) natural(look Look) []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
-		widths[i] = utf8.RuneCountInString(c.Name)
+		widths[i] = Width(c.Name)
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(look.Cut(row[i].text, math.MaxInt)))
+			widths[i] = max(widths[i], Width(look.Cut(row[i].text, math.MaxInt)))
 		}
 	}
 	return widths
