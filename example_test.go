@@ -24,8 +24,14 @@ import (
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	nc, _ := nats.Connect(nats.DefaultURL, natskv.ConnectOptions()...)
-	js, _ := jetstream.New(nc)
+	nc, err := nats.Connect(nats.DefaultURL, natskv.ConnectOptions()...)
+	if err != nil { // such as of a URL or of credentials; for a server that is away it waits
+		log.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		log.Fatal(err)
+	}
 	store, err := natskv.Open(ctx, js, "orders") // creates the bucket if it is not there
 	if err != nil {
 		log.Fatal(err)
