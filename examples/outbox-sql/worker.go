@@ -28,12 +28,17 @@ type worker struct {
 	mgr   *parti.Manager
 }
 
-func newWorker(ctx context.Context, url string, db *sql.DB) (*worker, error) {
+func newWorker(ctx context.Context, url string, db *sql.DB) (_ *worker, err error) {
 	nc, err := nats.Connect(url, natskv.ConnectOptions()...)
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{nc: nc, db: db}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
 	if w.js, err = jetstream.New(nc); err != nil {
 		return nil, err
 	}
@@ -52,9 +57,15 @@ func newWorker(ctx context.Context, url string, db *sql.DB) (*worker, error) {
 }
 
 func (w *worker) run(ctx context.Context) error {
-	defer w.nc.Close()
-	defer w.store.Close()
+	defer w.close()
 	return w.mgr.Run(ctx)
+}
+
+func (w *worker) close() {
+	if w.store != nil {
+		w.store.Close()
+	}
+	w.nc.Close()
 }
 
 // empty publishes the outbox of one tenant until ctx ends.
