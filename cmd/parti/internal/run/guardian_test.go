@@ -203,6 +203,7 @@ func TestOutcome(t *testing.T) {
 		{revoked, end{Itself: true}, parti.ErrDone},
 		{revoked, end{Itself: true, Why: endRest}, parti.ErrDone},
 		{revoked, end{}, nil},
+		{t.Context(), end{Itself: true, Why: endTrust}, parti.ErrDone},
 		{revoked, end{Code: 75, Itself: true}, nil},
 		{t.Context(), end{}, parti.ErrDone},
 		{t.Context(), end{Code: 75, Itself: true}, parti.ErrReject},

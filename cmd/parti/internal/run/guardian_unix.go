@@ -225,8 +225,13 @@ func (g *guardian) enforceTrust() {
 	if g.killAt == 0 || now < g.termAt {
 		return
 	}
+	g.reap()
 	for _, c := range g.commands {
 		switch {
+		case c.ended && !c.lives(): // by itself, or by the deadman, who may be faster
+			if now >= g.killAt && c.status.Signal() == syscall.SIGKILL {
+				c.why = endTrust
+			}
 		case now >= g.killAt:
 			c.why = endTrust
 			c.kill()

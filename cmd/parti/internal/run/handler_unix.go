@@ -91,7 +91,7 @@ func (c *child) wait(ctx, hard context.Context) {
 func (h *handler) outcome(ctx context.Context, e end) error {
 	text := errors.New(e.String())
 	// That others went on does not change what the first process has said.
-	switch clean := !e.Lost && e.Signal == 0 && e.Why != endTrust; {
+	switch clean := !e.Lost && e.Signal == 0 && (e.Why != endTrust || e.Itself); {
 	case clean && e.Code == 0 && h.done && (e.Itself || ctx.Err() == nil):
 		// Also where the partition is asked back by now: what has exited before SIGTERM was not
 		// stopped, and its work would be done once more elsewhere.
