@@ -60,7 +60,9 @@ A partition goes to another worker only when all is gone that the program has st
 process group, and on Linux also what has left that. It gets SIGTERM when its partition is
 revoked, or this worker stops, and SIGKILL after --drain-timeout. If its first process ends
 earlier than others, these have 0.2s to end by themselves, then get SIGTERM, and SIGKILL after
---drain-timeout; the exit code of the first is that of the program.
+--drain-timeout; the exit code of the first is that of the program. What has left the group gets
+SIGKILL alone, as soon as nothing of the group is left: a program that makes itself a daemon is
+to be told to stay in the foreground.
 
 It is expected to run for as long as its partition is here. If it exits, with whatever code, it is
 started again: after 1s at first, after up to 1m when that goes on. See --done-on-success and
