@@ -87,8 +87,9 @@ within a parti run has these settings, too, unless they are taken out.
 A process beside this one, "parti guardian", starts the programs and ends them. If this one is
 killed, everything is killed at once. With --isolation fence nothing outlives the trust in
 this worker, not even while this process is stopped or swapped out; without, an isolated worker
-goes on with what it has. On other systems than Linux, what has left its process group is not
-found, and if the guardian is killed as well, programs go on. There is no Windows yet.
+goes on with what it has. If both are killed at once, as by pkill -9 -f parti, what programs have
+started goes on. On other systems than Linux the programs do, too, and what has left its process
+group is not found. There is no Windows yet.
 
 The first Ctrl-C or SIGTERM stops cleanly; the second at once. It also stops cleanly, with exit
 code 1, when nobody reads what it writes any more, as in "parti run ... | head".`,
