@@ -139,6 +139,14 @@ func (l *Ledger) holds(policy parti.Isolation) map[string][]porcupine.Operation 
 				continue
 			}
 			top[e.Partition] = max(top[e.Partition], e.Token)
+			// Who is excused may have taken it again since then.
+			for other, held := range open {
+				token, holds := held[e.Partition]
+				if w := workers.worker(other); holds && other != e.Worker && (w.still(e.At) || policy == parti.Freeze && w.apart(e.At)) {
+					enter(e.Partition, lockOp{token: token})
+					delete(held, e.Partition)
+				}
+			}
 			enter(e.Partition, lockOp{take: true, token: e.Token, by: fmt.Sprint(e.Worker, " ", lives[e.Worker])})
 			if open[e.Worker] == nil {
 				open[e.Worker] = map[string]uint64{}

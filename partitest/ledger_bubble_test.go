@@ -114,6 +114,10 @@ func TestLedgerChecks(t *testing.T) {
 			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", "a returns p 1"},
 			fence:   "a starts it again while b runs it, and is isolated",
 		},
+		"or before another one begins": {
+			history: []string{"a starts p 1", "a isolated", "a returns p 1", "a starts p 1", "b starts p 2", "a back", "a returns p 1"},
+			fence:   "under Fence it must have stopped",
+		},
 		"and goes on when it is back": {
 			history: []string{"a starts p 1", "a isolated", "a returns p 1", "b starts p 2", "a starts p 1", "a back", "....................", "b acts p 2"},
 			freeze:  "a still runs it beside b", fence: "a still runs it beside b",
