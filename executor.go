@@ -187,6 +187,9 @@ func (e *executor) carryOut(rd member.Ready) {
 	if rd.State != from && !slices.ContainsFunc(rd.Events, isStateChange) {
 		events = append(events, event.StateChanged{From: stateOf(from).String(), To: stateOf(rd.State).String()})
 	}
+	if rd.Done { // that it has stopped is told last, when all of it has
+		events = slices.DeleteFunc(events, isLast)
+	}
 	if len(events) > 0 {
 		e.publish(events)
 	}

@@ -313,6 +313,9 @@ func TestIdentityOfALiveProcessIsRefused(t *testing.T) {
 		if s := twin.Status(); s.State != StateStopped || s.Err == "" || len(s.Alerts) != 1 {
 			t.Errorf("its status is %v", s)
 		}
+		if all := happened[Event](twin); !isLast(all[len(all)-1]) {
+			t.Errorf("the last event is not that it has stopped: %+v", all)
+		}
 		f.settled(0, 4, a)
 		id := a.WorkerID()
 		a.leave()

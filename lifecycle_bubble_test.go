@@ -386,6 +386,24 @@ func TestStopFromAHookAndFromAnObserver(t *testing.T) {
 	}
 }
 
+// The hook that tells of the end has a context that does not end with the worker.
+func TestTheLastHookHasTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var told []error
+		_, m := alone(t, 1, Config{}, nil, WithHooks(Hooks{OnStateChanged: func(ctx context.Context, _, to State) error {
+			if to == StateStopped {
+				sleep(ctx, time.Second)
+				told = append(told, ctx.Err())
+			}
+			return nil
+		}}))
+		stopAll(m)
+		if len(told) != 1 || told[0] != nil {
+			t.Errorf("it was called, and its context had then ended: %v", told)
+		}
+	})
+}
+
 func TestASlowHookDelaysNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, parts(10)...)

@@ -304,9 +304,10 @@ func (m *Manager) live(values context.Context) {
 		err := e.loop() //nolint:contextcheck // handlers have contexts of their own
 		err = errors.Join(err, e.finish())
 		m.err = err
-		e.publish(m.lastEvents(e, err))
+		last := m.lastEvents(err)
 		m.board.ended(err)
-		cancelHooks()
+		cancelHooks() // before the last hooks are called: they have a context of their own
+		e.publish(last)
 		for _, c := range m.couriers {
 			close(c.closed)
 		}
@@ -329,16 +330,12 @@ func (m *Manager) exit(why string) {
 }
 
 // lastEvents tell that it is over.
-func (m *Manager) lastEvents(e *executor, err error) []Event {
+func (m *Manager) lastEvents(err error) []Event {
 	var events []Event
 	if err != nil {
 		events = append(events, event.Alert{About: "end", Text: err.Error()})
 	}
-	rd, _ := e.status()
-	if from := stateOf(rd.State); from != StateStopped {
-		events = append(events, event.StateChanged{From: from.String(), To: StateStopped.String()})
-	}
-	return events
+	return append(events, event.StateChanged{From: m.State().String(), To: StateStopped.String()})
 }
 
 // tellers starts a goroutine for each who wants events, and returns how to tell them.
