@@ -193,7 +193,7 @@ func (e *executor) carryOut(rd member.Ready) {
 	if len(events) > 0 {
 		e.publish(events)
 	}
-	if e.ready != nil && (rd.State == member.Stable || rd.State == member.WaitingAssignment && e.runner.handler == nil) {
+	if e.ready != nil && rd.Applied && (rd.State == member.Stable || rd.State == member.Degraded) {
 		e.ready()
 		e.ready = nil
 	}

@@ -43,7 +43,7 @@ func TestStartedAndStoppedAtOnce(t *testing.T) {
 		lease := plan.Lease{Partition: "p", Token: 7}
 		s := &scripted{readies: []member.Ready{
 			{
-				State: member.Stable,
+				State: member.Stable, Applied: true,
 				Start: []plan.Grant{{Partition: Partition{ID: "p"}, Token: 7}, {Partition: Partition{ID: "q"}, Token: 7}},
 				Stop:  []hold.Stop{{Lease: lease, Cause: hold.Stopped}},
 			},

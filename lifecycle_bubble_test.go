@@ -15,6 +15,7 @@ import (
 	"github.com/parti-go/parti/event"
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/internal/memkv"
+	"github.com/parti-go/parti/internal/wire"
 	"github.com/parti-go/parti/source"
 )
 
@@ -123,6 +124,38 @@ func TestStopDuringStart(t *testing.T) {
 			default:
 			}
 		}
+	})
+}
+
+// A worker that is degraded all the time, since one of its requests always fails, and runs what
+// it was given all the same, has started.
+func TestStartThoughDegraded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(4)...)
+		a := f.join("a", Config{ExpectedWorkers: 1})
+		f.settled(5*time.Second, 4, a)
+		b := f.make("b", Config{Degraded: Degraded{ErrorThreshold: 1, ExitAfter: time.Hour}}, nil)
+		claimed := false
+		b.store.Refuse(func(op memkv.Op) error {
+			switch {
+			case op.Kind == memkv.OpWrite && strings.HasPrefix(op.Keys[0], wire.Session.Prefix()):
+				claimed = true
+			case claimed && op.Kind == memkv.OpGet && op.Keys[0] == wire.Leader.Prefix():
+				return kv.ErrUnavailable
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := b.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(30*time.Second, 4, a, b)
+		if s := b.Status(); s.State != StateDegraded || !s.Ready {
+			t.Errorf("status %v", s)
+		}
+		b.store.Mend()
+		stopAll(a, b)
 	})
 }
 

@@ -145,6 +145,9 @@ func (m *Machine) Holding(partition string) bool {
 // Lost reports whether the session is lost: its record is another's, or ended, or gone.
 func (m *Machine) Lost() bool { return m.lost }
 
+// Applied is the version of the slice that is acted on; 0: none yet.
+func (m *Machine) Applied() plan.Version { return m.applied }
+
 // Left reports whether the session's last words are stored.
 func (m *Machine) Left() bool { return m.left }
 

@@ -268,6 +268,8 @@ type Ready struct {
 	State    State
 	WorkerID string
 	Leading  bool
+	// Applied says that the session acts on a slice, or waits for none.
+	Applied bool
 	// Closed says that the connection does not come back, and so nothing gets better.
 	Closed bool
 

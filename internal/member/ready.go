@@ -26,6 +26,7 @@ func (m *Machine) Ready() Ready {
 		rd.Forget = append(rd.Forget, s.out.forget...)
 		s.out = orders{}
 		rd.Trusted, rd.Until, rd.Answering, rd.WorkerID = s.rd.Trusted, s.rd.Until, s.base.Nonce, s.base.Worker
+		rd.Applied = s.brain.Applied() != 0 || !m.cfg.Session.Owns
 	}
 	rd.Leading = m.term != nil && m.term.took
 	rd.Exit = m.exit
