@@ -37,6 +37,7 @@ type claim struct {
 	// What is being written. Answer is the nonce to answer probes under meanwhile.
 	writing roster.Session
 	answer  string
+	jumped  bool // the clock has, since that was sent first
 
 	won *won // the outcome, when there is one
 }
@@ -46,6 +47,7 @@ type won struct {
 	session roster.Session
 	rev     kv.Rev
 	sent    time.Time // when the write was sent first
+	jumped  bool      // the clock has since, and so nobody can tell how long ago that was
 }
 
 func newClaim(d *desk, s *store, highest plan.Version) *claim {
@@ -210,7 +212,7 @@ func (c *claim) write(w join.Claim) {
 	if w.Previous.Nonce == "" {
 		s.Previous = roster.Previous{}
 	}
-	c.writing, c.answer = s, s.Nonce
+	c.writing, c.answer, c.jumped = s, s.Nonce, false
 	c.put(Record{Key: Key{KindSession, w.Worker}, Rev: w.Last, Value: s}, time.Time{}, new(retry))
 }
 
@@ -260,7 +262,7 @@ func (c *claim) find(rec Record, sent time.Time, tries *retry) {
 
 func (c *claim) stored(rev kv.Rev, sent time.Time) {
 	c.answer = ""
-	c.won = &won{session: c.writing, rev: rev, sent: sent}
+	c.won = &won{session: c.writing, rev: rev, sent: sent, jumped: c.jumped}
 	c.tell(join.Claimed{})
 	c.say(event.Claimed{
 		Worker: c.writing.Worker, Session: c.writing.Nonce,

@@ -31,6 +31,26 @@ func TestClaim(t *testing.T) {
 // sent is when the only claim of b was sent: two requests' ways before now.
 func (s *fakeStore) sent(b *box) time.Time { return s.w.now.Add(-2 * hop) }
 
+// The clock jumps while a claim is on its way: nobody can tell how long ago it was sent, and
+// so it proves nothing. The first renewal does.
+func TestClaimOverAJump(t *testing.T) {
+	w := newWorld(t)
+	w.fault = func(_ *box, op Op) fault {
+		if p, ok := op.Do.(Put); ok && p.Record.Key.Kind == KindSession {
+			return fault{wait: time.Second}
+		}
+		return fault{}
+	}
+	b := w.start(w.config("one"))
+	w.must("a claim on its way", time.Second, func() bool { return b.rd.Answering != "" })
+	b.step(Jumped{})
+	w.must("the claim", 2*time.Second, b.claimed)
+	if !b.rd.Until.IsZero() {
+		t.Errorf("what was sent before the clock jumped is trusted until %v at %v", b.rd.Until, w.now)
+	}
+	w.must("trust", 2*time.Second, func() bool { return !b.rd.Until.IsZero() })
+}
+
 func TestHundredStartTogether(t *testing.T) {
 	w := newWorld(t)
 	for i := range 100 {

@@ -131,6 +131,9 @@ func (m *Machine) take(f Fact) {
 			m.session.exited(f)
 		}
 	case Jumped:
+		if m.claim != nil {
+			m.claim.jumped = true
+		}
 		if m.session != nil {
 			m.session.tell(hold.Jumped{})
 		}
@@ -343,6 +346,9 @@ func (m *Machine) claimed() bool {
 func (m *Machine) seat(w *won) {
 	s := newSession(m.desk, m.store, w, m.highest)
 	m.session = s
+	if w.jumped {
+		s.tell(hold.Jumped{})
+	}
 	m.stand = newStand(m.desk, s.life, elect.Leader{Worker: w.session.Worker, Nonce: w.session.Nonce})
 	m.watch = newWatch(m.desk, m.store, s.life, w.session.Worker)
 	m.watch.hold, m.watch.elect = s.tell, m.stand.tell
