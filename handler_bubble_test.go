@@ -680,6 +680,36 @@ func TestStuckHandlerIsSeen(t *testing.T) {
 	})
 }
 
+// An askingError is one that asks something when it is read.
+type askingError struct{ ask func() }
+
+func (e *askingError) Error() string {
+	e.ask()
+	return "it was asked"
+}
+
+// A handler that has returned is not stuck, though its contexts end with it: also not while its
+// error is read, which is before the worker knows of its return.
+func TestWhoHasReturnedIsNotStuck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(2)...)
+		var m *mate
+		var stuck atomic.Int64
+		m = f.make("a", Config{ExpectedWorkers: 1}, HandlerFunc(func(ctx context.Context, l Lease) error {
+			_ = wait(ctx, l)
+			return &askingError{func() { stuck.Add(int64(len(m.Status().Stuck))) }}
+		}))
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.settled(time.Second, 2, m)
+		stopAll(m)
+		if n := stuck.Load(); n > 0 {
+			t.Errorf("%d are said to be stuck", n)
+		}
+	})
+}
+
 func TestManyHandlersAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPreparing(t)

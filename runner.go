@@ -205,12 +205,18 @@ func (r *runner) leases() []Lease {
 // runner's lock.
 func (r *run) runs() bool { return !r.preparing && !r.stopping }
 
+// stuck reports whether Hard has ended, and not because the handler has returned.
+func (r *run) stuck() bool {
+	hard := r.lease.Hard()
+	return hard.Err() != nil && !errors.Is(context.Cause(hard), errReturned)
+}
+
 // count counts the runs that run and were not asked to stop, and names those that were, and
 // of these those whose Hard has ended, sorted.
 func (r *runner) count() (running int, draining, stuck []string) {
 	running = len(r.names((*run).runs))
 	draining = r.names(func(run *run) bool { return run.stopping })
-	stuck = r.names(func(run *run) bool { return run.lease.Hard().Err() != nil })
+	stuck = r.names((*run).stuck)
 	return running, draining, stuck
 }
 
