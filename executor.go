@@ -273,6 +273,7 @@ func (e *executor) finish() error {
 	}
 	e.mu.Lock()
 	errs := []error{e.hasty}
+	e.seen.Leading = false // also where the brain could not say so any more
 	e.mu.Unlock()
 	if stuck := e.runner.abandon(abandonGrace); len(stuck) > 0 {
 		errs = append(errs, &StuckError{Partitions: stuck})

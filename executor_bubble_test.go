@@ -66,6 +66,35 @@ func TestStartedAndStoppedAtOnce(t *testing.T) {
 	})
 }
 
+// endless is a brain that leads, and says nothing else whatever it is told.
+type endless struct{}
+
+func (endless) Step(time.Time, member.Fact) {}
+
+func (endless) Ready() member.Ready {
+	return member.Ready{State: member.Stable, Applied: true, Leading: true, WorkerID: "worker-0"}
+}
+
+// One that has stopped leads nobody, also where its brain had no time to give it up.
+func TestNobodyLeadsAfterItsEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		m := f.make("a", Config{}, nil)
+		m.think = func(member.Config, time.Time) brain { return endless{} }
+		if err := m.Start(t.Context()); err != nil || !m.IsLeader() {
+			t.Fatalf("%v, it leads: %v", err, m.IsLeader())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.Stop(ctx); err == nil {
+			t.Error("a brain that hangs was stopped cleanly")
+		}
+		if s := m.Status(); m.IsLeader() || s.Leader || s.State != StateStopped {
+			t.Errorf("status %v", s)
+		}
+	})
+}
+
 // Each fact has its own Ready: orders of two would have lost their order.
 func TestOneReadyForEachFact(t *testing.T) {
 	bubble(t, func(t *testing.T) {
