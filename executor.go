@@ -58,7 +58,8 @@ type executor struct {
 	until   atomic.Int64 // the same of the session itself: no handler goes on after that
 	deadman *time.Timer  // of the fence
 
-	exit func(why string) // ends the process; called once or more
+	exit      func(why string) // ends the process; called once or more
+	assigning *sync.WaitGroup  // calls of the strategy
 
 	gate *gate // that a test may shut
 	asks asks
@@ -293,6 +294,9 @@ func (e *executor) finish() error {
 		if !within(max(time.Until(late), closeGrace/50), x.all.Wait) {
 			errs = append(errs, fmt.Errorf("parti: %s does not return although its context has ended", x.whose))
 		}
+	}
+	if !within(max(time.Until(late), closeGrace/50), e.assigning.Wait) {
+		errs = append(errs, errors.New("parti: the strategy does not return"))
 	}
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 type strategyGuard struct {
 	strategy AssignmentStrategy
 	patience time.Duration
+	calls    *sync.WaitGroup // that have not returned
 
 	mu   sync.Mutex
 	busy bool // an earlier call has not returned
@@ -26,8 +27,8 @@ type explainingGuard struct {
 	explainer Explainer
 }
 
-func guardStrategy(s AssignmentStrategy, patience time.Duration) AssignmentStrategy {
-	g := &strategyGuard{strategy: s, patience: patience}
+func guardStrategy(s AssignmentStrategy, patience time.Duration, calls *sync.WaitGroup) AssignmentStrategy {
+	g := &strategyGuard{strategy: s, patience: patience, calls: calls}
 	if x, ok := s.(Explainer); ok {
 		return explainingGuard{strategyGuard: g, explainer: x}
 	}
@@ -61,7 +62,7 @@ func ask[T any](g *strategyGuard, name string, f func() (T, error)) (T, error) {
 	g.mu.Unlock()
 
 	returned := make(chan result, 1)
-	go func() { // ends with the strategy, however late that is
+	g.calls.Go(func() { // ends with the strategy, however late that is
 		r := result{err: errGoexit}
 		defer func() {
 			g.mu.Lock()
@@ -73,7 +74,7 @@ func ask[T any](g *strategyGuard, name string, f func() (T, error)) (T, error) {
 			r.value, err = f()
 			return err
 		})
-	}()
+	})
 	timer := time.NewTimer(g.patience)
 	defer timer.Stop()
 	select {

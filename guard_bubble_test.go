@@ -64,6 +64,29 @@ func TestStrategyThatFails(t *testing.T) {
 	}
 }
 
+// One that has not returned when its worker stops is named, as everything that is left behind.
+func TestStopNamesAStrategyThatHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, parts(2)...)
+		gate := make(chan struct{})
+		defer close(gate)
+		var asked atomic.Bool
+		m := f.join("a", Config{ExpectedWorkers: 1}, WithStrategy(strategyFunc(func(plan.Input) ([]int, error) {
+			asked.Store(true)
+			<-gate
+			return nil, errSomething
+		})))
+		f.eventually(10*time.Second, "it is asked", asked.Load)
+		begun := time.Now()
+		if err := m.Stop(t.Context()); err == nil || !strings.Contains(err.Error(), "the strategy does not return") {
+			t.Errorf("Stop returned %v", err)
+		}
+		if took := time.Since(begun); took > 15*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func TestGuard(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := guardStrategy(strategyFunc(func(in plan.Input) ([]int, error) {
@@ -74,7 +97,7 @@ func TestGuard(t *testing.T) {
 				panic("boo")
 			}
 			return []int{1}, nil
-		}), time.Second)
+		}), time.Second, new(sync.WaitGroup))
 		if _, explains := g.(Explainer); explains {
 			t.Error("it explains what cannot be explained")
 		}
@@ -92,7 +115,7 @@ func TestGuard(t *testing.T) {
 			t.Error(to, err)
 		}
 	})
-	if _, explains := guardStrategy(strategy.Sticky(), time.Second).(Explainer); !explains {
+	if _, explains := guardStrategy(strategy.Sticky(), time.Second, new(sync.WaitGroup)).(Explainer); !explains {
 		t.Error("it does not explain what can be explained")
 	}
 }

@@ -44,6 +44,8 @@ type Manager struct {
 	done  chan struct{} // closed when all has ended but the last hooks and observers
 	err   error         // why, valid then
 
+	assigning sync.WaitGroup // calls of the strategy, also those that were given up
+
 	think func(member.Config, time.Time) brain // makes the brain
 	read  func() time.Time                     // reads the wall clock and the monotonic one
 
@@ -277,7 +279,7 @@ func (m *Manager) live(values context.Context) {
 	queue := newQueue()
 	e := &executor{
 		clock: clock, queue: queue, fence: m.cfg.Isolation == Fence, gate: newGate(),
-		exit:  m.exit,
+		exit: m.exit, assigning: &m.assigning,
 		ready: func() { close(m.ready) }, force: make(chan struct{}),
 		closed: func() { go m.giveUp() },
 		publish: func(events []Event) {
@@ -401,7 +403,7 @@ func (m *Manager) memberConfig(clock *clock) member.Config {
 			Degraded: hold.Degraded(c.Degraded), Alerts: hold.Alerts(c.Alerts),
 		},
 		Lead: lead.Config{
-			Strategy:        guardStrategy(m.opts.strategy, m.patience()),
+			Strategy:        guardStrategy(m.opts.strategy, m.patience(), &m.assigning),
 			ExpectedWorkers: c.ExpectedWorkers,
 			Settle:          c.SettleTime, ColdStart: c.ColdStartWindow, Scale: c.ScaleWindow,
 			Cooldown: c.Cooldown, RestartGrace: c.RestartGrace, Coalesce: coalesce, Refresh: c.RefreshInterval,
