@@ -114,8 +114,18 @@ func (e *executor) loop() error {
 	return nil
 }
 
+// forced reports whether nobody waits any more.
+func (e *executor) forced() bool {
+	select {
+	case <-e.force:
+		return true
+	default:
+		return false
+	}
+}
+
 // turn tells the brain what has happened, and sets the timer for the next turn. It
-// reports whether the member has ended.
+// reports whether the member has ended, or was forced to.
 func (e *executor) turn(timer *time.Timer) (done bool, err error) {
 	e.answerAsks()
 	facts := e.queue.take()
@@ -127,6 +137,9 @@ func (e *executor) turn(timer *time.Timer) (done bool, err error) {
 	}
 	var rd member.Ready
 	for _, f := range facts {
+		if e.forced() { // there may be many
+			return true, nil
+		}
 		// One Ready for each fact: lists of orders from two would have lost their order.
 		e.glimpse.look(f)
 		e.brain.Step(e.clock.now(), f)
@@ -267,9 +280,7 @@ func (e *executor) finish() error {
 		e.deadman.Stop()
 	}
 	e.queue.shutDown()
-	select {
-	case <-e.force:
-	default:
+	if !e.forced() {
 		e.ops.finishWrites(lastWords)
 	}
 	e.mu.Lock()

@@ -2,6 +2,8 @@ package parti
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -91,6 +93,34 @@ func TestNobodyLeadsAfterItsEnd(t *testing.T) {
 		}
 		if s := m.Status(); m.IsLeader() || s.Leader || s.State != StateStopped {
 			t.Errorf("status %v", s)
+		}
+	})
+}
+
+// sluggish is such a brain that takes its time for each fact.
+type sluggish struct{ endless }
+
+func (sluggish) Step(time.Time, member.Fact) { time.Sleep(10 * time.Millisecond) }
+
+// A Stop keeps to its time also where the brain has much to hear, as when thousands of handlers
+// have returned at once.
+func TestStopDoesNotWaitForAllFacts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t)
+		m := f.make("a", Config{}, nil)
+		m.think = func(member.Config, time.Time) brain { return sluggish{} }
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.executor().queue.push(slices.Repeat([]member.Fact{member.Tick{}}, 10_000)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if err := m.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Stop returned %v", err)
+		}
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("it took %v", took)
 		}
 	})
 }
