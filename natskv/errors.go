@@ -106,6 +106,7 @@ const (
 	codeTooLarge        = 10054
 	codeNameInUse       = 10058
 	codeNoStream        = 10059
+	codeSequence        = 10063 // a replica's count of messages is not the leader's
 	codeStale           = 10071
 	codeNoReplicas      = 10074
 	codeNotEnabled      = 10076

@@ -232,7 +232,9 @@ func classify(err error) error {
 	}
 }
 
-// unknown is classify for a write: no answer says nothing about it.
+// unknown is classify for a write: no answer says nothing about it. Nor does a denial of our
+// inbox: the write was sent, and only its answer does not come. Nor codeSequence: a server
+// that is left with nothing in the stream says so, and then stores the write all the same.
 func unknown(err error) error {
 	var denied *kv.DeniedError
 	var tooLarge *kv.TooLargeError
@@ -240,6 +242,8 @@ func unknown(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &denied) && denied.Op != "publish", isCode(err, codeSequence):
+		return fmt.Errorf("%w: %w", kv.ErrUnknown, err)
 	case errors.As(err, &no), errors.As(err, &denied), errors.As(err, &tooLarge), errors.Is(err, errNobody), errors.Is(err, errUnsent):
 		return classify(err)
 	default:

@@ -1,9 +1,38 @@
 package natskv
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 	"time"
+
+	"github.com/parti-go/parti/internal/kv"
 )
+
+// What is not certain about a write is not said of it.
+func TestWhatIsKnownOfAWrite(t *testing.T) {
+	for _, c := range []struct {
+		err, want error
+	}{
+		{errSilence, kv.ErrUnknown},
+		{errInterrupted, kv.ErrUnknown},
+		{errNobody, kv.ErrUnavailable},
+		{errUnsent, kv.ErrUnavailable},
+		{&apiError{Code: http.StatusServiceUnavailable, ErrCode: codeNotAvailable}, kv.ErrUnavailable},
+		{&apiError{Code: http.StatusServiceUnavailable, ErrCode: codeSequence}, kv.ErrUnknown},
+		{&apiError{Code: http.StatusBadRequest, ErrCode: codeStale}, kv.ErrStale},
+		{&kv.DeniedError{Op: "subscribe", Subject: "_INBOX.x"}, kv.ErrUnknown}, // it was published
+	} {
+		err := unknown(c.err)
+		if !errors.Is(err, c.want) || errors.Is(err, kv.ErrUnknown) != (c.want == kv.ErrUnknown) { //nolint:errorlint // is it that very one
+			t.Errorf("%v: %v, want %v", c.err, err, c.want)
+		}
+	}
+	denied := &kv.DeniedError{Op: "publish", Subject: "$KV.parti-g.plan"}
+	if err := unknown(denied); !errors.Is(err, denied) || errors.Is(err, kv.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+}
 
 // Refusals with a long time between them say nothing of a key that stays closed, and those
 // that go on do: the stream's leader is asked to step down, and not again at once.
