@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parti-go/parti/internal/pattern"
 )
 
 // A Bucket is a key-value bucket whose keys remember the token that they were written
@@ -72,7 +75,7 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		m := nats.NewMsg(subject)
 		m.Data = value
 		m.Header.Set(HeaderToken, strconv.FormatUint(token, 10))
-		ack, err := publish(ctx, b.js, m, jetstream.WithExpectLastSequencePerSubject(last))
+		ack, err := publish(ctx, b.js, b.stream, m, jetstream.WithExpectLastSequencePerSubject(last))
 		switch {
 		case err == nil:
 			return ack.Sequence, nil
@@ -172,14 +175,53 @@ const (
 	silences = 3
 )
 
-// publish waits, as ask does, while nobody answers: then nothing was stored.
-func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	for {
+// publish waits, as ask does, while nobody answers: then nothing was stored. That is also what
+// it is like when no stream takes the subject, and so the stream is looked at now and then.
+func publish(ctx context.Context, js jetstream.JetStream, stream string, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	opts = append(slices.Clip(opts), jetstream.WithExpectStream(stream))
+	var wrong error
+	for try := 1; ; try++ {
 		ack, err := js.PublishMsg(ctx, m, opts...)
-		if !errors.Is(err, jetstream.ErrNoStreamResponse) || !pause(ctx, 20*time.Millisecond) {
+		if !errors.Is(err, jetstream.ErrNoStreamResponse) {
+			return ack, err
+		}
+		if try%deafTries == 0 {
+			// Twice, since there may just be a leader again, and the subject be another one
+			// once the server has mapped it.
+			before := wrong
+			if wrong = takes(ctx, js, stream, m.Subject); wrong != nil && before != nil {
+				return nil, wrong
+			}
+		}
+		if !pause(ctx, 20*time.Millisecond) {
 			return ack, err
 		}
 	}
+}
+
+// deafTries is after how many tries that nobody has taken the stream is looked at. The client
+// makes half a second of each.
+const deafTries = 2
+
+// takes says why a stream takes no message of a subject, if that is what is the matter.
+func takes(ctx context.Context, js jetstream.JetStream, stream, subject string) error {
+	one, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	s, err := js.Stream(one, stream)
+	if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("stream %s: %w", stream, err)
+		}
+		return nil //nolint:nilerr // it has no leader, as while it is about to have another
+	}
+	info := s.CachedInfo()
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return nil // that was one of its followers
+	}
+	if all := info.Config.Subjects; !pattern.WithinAny(subject, all) {
+		return fmt.Errorf("stream %s takes %s: use one of these subjects, or give it this one as well", stream, strings.Join(all, ", "))
+	}
+	return nil
 }
 
 // pause waits, and reports false when ctx has ended first.

@@ -73,7 +73,7 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 	m.Header.Set(HeaderToken, strconv.FormatUint(p.token, 10))
 	opts = append(slices.Clip(opts), jetstream.WithExpectLastSequenceForSubject(p.last, p.fence))
 	for try := 1; ; try++ {
-		ack, err := publish(ctx, p.js, m, opts...)
+		ack, err := publish(ctx, p.js, p.stream, m, opts...)
 		var api *jetstream.APIError
 		switch {
 		case err == nil:

@@ -204,6 +204,42 @@ func TestTheLeaderIsAsked(t *testing.T) {
 	}
 }
 
+// A subject that the stream does not take is no outage: whoever publishes to it is told, and
+// does not wait for as long as the lease lasts.
+func TestSubjectThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Start(t)))
+	for stream, subjects := range map[string][]string{"OUT": {"out.>", "fence.>"}, "OTHER": {"other.>"}} {
+		if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: stream, Subjects: subjects}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := fence.NewPublisher(within(t), js, "OUT", "fence.p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := func(err error, text string) {
+		t.Helper()
+		if err == nil || errors.Is(err, fence.ErrFenced) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, which does not say %q", err, text)
+		}
+	}
+	_, err = fence.NewPublisher(within(t), js, "OUT", "fences.p", 1)
+	says(err, "fences.p: stream OUT takes out.>, fence.>")
+	_, err = p.Publish(within(t), nats.NewMsg("ou.p"))
+	says(err, "ou.p: stream OUT takes out.>, fence.>")
+	_, err = fence.NewPublisher(within(t), js, "OUT", "other.fence", 1)
+	says(err, "expected stream")
+	_, err = p.Publish(within(t), nats.NewMsg("other.p"))
+	says(err, "expected stream")
+	if err := js.DeleteStream(within(t), "OUT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Publish(within(t), nats.NewMsg("out.p")); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("%v", err)
+	}
+}
+
 // A sleeper does something before it publishes, once.
 type sleeper struct {
 	jetstream.JetStream
