@@ -61,6 +61,9 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		old, err := newest(ctx, b.js, b.stream, subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
+			if keep {
+				value = nil // it may have been there at the try before
+			}
 		case err != nil:
 			return 0, fmt.Errorf("fence: read %s: %w", subject, err)
 		default:

@@ -276,6 +276,33 @@ func TestBucketBetween(t *testing.T) {
 	})
 }
 
+// What is deleted without a trace while it is claimed stays deleted.
+func TestClaimOfAKeyThatGoes(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Start(t)))
+	if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "goes"}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := js.Stream(within(t), "KV_goes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := &sleeper{JetStream: js}
+	b := open(t, between, "goes")
+	if err := put(t, b, "k", "old", 1); err != nil {
+		t.Fatal(err)
+	}
+	between.first = func() {
+		if err := st.Purge(within(t), jetstream.WithPurgeSubject("$KV.goes.k")); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := b.Claim(within(t), "k", 2); err != nil {
+		t.Fatal(err)
+	}
+	is(t, js, "goes", "k", "")
+}
+
 func TestPublisher(t *testing.T) {
 	everywhere(t, func(t *testing.T, replicas int, connect func() jetstream.JetStream) {
 		js := connect()
