@@ -28,12 +28,16 @@ type Bucket struct {
 	prefix string
 }
 
-// NewBucket looks at the bucket, which must be there: the error wraps
-// [jetstream.ErrStreamNotFound] where it is not.
+// NewBucket looks at the bucket, which must be there, without a TTL: the error wraps
+// [jetstream.ErrStreamNotFound] where it is not there.
 func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Bucket, error) {
 	stream := "KV_" + bucket
-	if _, err := find(ctx, js, stream); err != nil {
+	s, err := find(ctx, js, stream)
+	if err != nil {
 		return nil, fmt.Errorf("fence: bucket %s: %w", bucket, err)
+	}
+	if age := s.CachedInfo().Config.MaxAge; age > 0 {
+		return nil, fmt.Errorf("fence: bucket %s forgets its keys after %v, and their tokens with them: use one without TTL", bucket, age)
 	}
 	return &Bucket{js: js, stream: stream, prefix: "$KV." + bucket + "."}, nil
 }

@@ -33,16 +33,20 @@ type Publisher struct {
 
 // NewPublisher writes the token under the subject fence, from when on publishers of
 // earlier leases are refused. The stream must take that subject, and keep its last message
-// for as long as partitions live: give it limits retention, and no age limit on the
-// fence. Each partition needs a subject of its own, such as fence.<partition>. It fails with
-// [ErrFenced] when a later lease has been here.
+// for as long as partitions live: give it limits retention and no age limit, and, where it has
+// a limit of messages or bytes, let it refuse new ones rather than remove old ones. Each
+// partition needs a subject of its own, such as fence.<partition>. It fails with [ErrFenced]
+// when a later lease has been here.
 func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence string, token uint64) (*Publisher, error) {
 	s, err := find(ctx, js, stream)
 	if err != nil {
 		return nil, fmt.Errorf("fence: stream %s: %w", stream, err)
 	}
-	if r := s.CachedInfo().Config.Retention; r != jetstream.LimitsPolicy {
-		return nil, fmt.Errorf("fence: stream %s has retention %v, and may lose the fence: use one with limits", stream, r)
+	switch c := s.CachedInfo().Config; {
+	case c.Retention != jetstream.LimitsPolicy:
+		return nil, fmt.Errorf("fence: stream %s has retention %v, and may lose the fence: use one with limits", stream, c.Retention)
+	case c.MaxAge > 0:
+		return nil, fmt.Errorf("fence: stream %s forgets its messages after %v, and so the fence: use one without an age limit", stream, c.MaxAge)
 	}
 	b := &Bucket{js: js, stream: stream}
 	last, err := b.write(ctx, fence, nil, token, false)
@@ -54,9 +58,9 @@ func NewPublisher(ctx context.Context, js jetstream.JetStream, stream, fence str
 
 // Publish publishes the message, with the token in a header, and waits until it is stored.
 // The header is set in m itself, which must not be in use elsewhere meanwhile.
-// [ErrFenced] says that a later lease has begun, or another Publisher of this one, and that
-// it is not stored. After another error it may be stored: give it a message ID if it is to
-// be tried again.
+// [ErrFenced] says that a later lease has begun, or another Publisher of this one, or that the
+// stream has lost the fence, and that it is not stored. After another error it may be stored:
+// give it a message ID if it is to be tried again.
 //
 // A message can have one condition on the last sequence of a subject, and that is the
 // fence: an option that sets another is of no effect.
@@ -98,6 +102,9 @@ func (p *Publisher) refused(ctx context.Context, m *nats.Msg, refusal error) err
 	if err == nil && now.seq == p.last {
 		return fmt.Errorf("fence: publish to %s: %w", m.Subject, refusal)
 	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return &goneError{p.fence, p.stream}
+	}
 	if err == nil {
 		switch have := tokenOf(now.header); {
 		case have > p.token:
@@ -121,3 +128,13 @@ func (e *replacedError) Error() string {
 
 // Unwrap is [ErrFenced].
 func (e *replacedError) Unwrap() error { return ErrFenced }
+
+// A goneError is an [ErrFenced] for which no lease is to blame.
+type goneError struct{ fence, stream string }
+
+func (e *goneError) Error() string {
+	return fmt.Sprintf("fence: there is no message under %s any more, by which earlier leases are refused: let the stream %s keep it, without an age limit, and, if the number or the size of its messages has a limit, let it refuse new ones", e.fence, e.stream)
+}
+
+// Unwrap is [ErrFenced].
+func (e *goneError) Unwrap() error { return ErrFenced }

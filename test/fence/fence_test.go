@@ -240,6 +240,40 @@ func TestSubjectThatNobodyTakes(t *testing.T) {
 	}
 }
 
+// A stream that forgets the fence by itself is none, nor is a bucket that forgets tokens. And one
+// that has forgotten it is to blame, rather than another lease.
+func TestFenceThatIsForgotten(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Start(t)))
+	if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "aged", TTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "AGED", Subjects: []string{"aged.>"}, MaxAge: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, bucket := fence.NewBucket(within(t), js, "aged")
+	_, publisher := fence.NewPublisher(within(t), js, "AGED", "aged.fence", 1)
+	for _, err := range []error{bucket, publisher} {
+		if err == nil || errors.Is(err, fence.ErrFenced) || !strings.Contains(err.Error(), "after 1h0m0s") {
+			t.Errorf("%v", err)
+		}
+	}
+	p, err := fence.NewPublisher(within(t), js, "OUT", "fence.p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Purge(within(t), jetstream.WithPurgeSubject("fence.p")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Publish(within(t), nats.NewMsg("out.p")); !errors.Is(err, fence.ErrFenced) || !strings.Contains(err.Error(), "no message under fence.p any more") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A sleeper does something before it publishes, once.
 type sleeper struct {
 	jetstream.JetStream
