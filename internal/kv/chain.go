@@ -43,6 +43,8 @@ func (c *Chain) Next(key string, rev, before Rev) error {
 		return fmt.Errorf("%w: %s came at revision %d after %d", ErrHole, key, rev, last)
 	case before > last:
 		return fmt.Errorf("%w: %s was at revision %d, which did not come", ErrHole, key, before)
+	case known && before != 0 && before < last:
+		return fmt.Errorf("%w: the store went back: %s was at revision %d again after %d", ErrHole, key, before, last)
 	}
 	c.highest = max(c.highest, rev)
 	if len(c.seen) >= generation {

@@ -114,6 +114,7 @@ func TestChain(t *testing.T) {
 		"a marker was cleared away":        {{"a", 101, 50, false}, {"a", 104, 0, false}, {"a", 105, 104, false}},
 		"the store was made anew":          {{"a", 101, 50, false}, {"b", Floor(1) + 1, 0, true}},
 		"made anew is noticed on new keys": {{"b", Floor(1) + 1, 0, true}},
+		"the store went back":              {{"a", 101, 50, false}, {"b", 102, 0, false}, {"a", 103, 50, true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := NewChain(start)

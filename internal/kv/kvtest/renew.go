@@ -161,6 +161,21 @@ var renewCases = []testCase{
 		s.renew(now+1, now+1)
 		s.anew(now+1, b, map[string]kv.Rev{"a": a2, "b": b})
 	}},
+	{"GoneBack/a follow has a hole", func(t *testing.T, f Fixture) {
+		if f.Remember == nil {
+			t.Skip("this fixture cannot go back")
+		}
+		s, other := open(t, f), open(t, f)
+		a := s.put("a", "one", 0)
+		goBack := f.Remember(t)
+		fo := other.follow("")
+		fo.tells(shown("a", "two", s.put("a", "two", a)))
+		goBack()
+		eventually(t, "the store's return", func() bool { _, err := s.Get(s.ctx, "a"); return err == nil })
+		s.put("b", "one", 0) // at the revision that a had, so that its next one is a later one
+		s.put("a", "three", a)
+		fo.ends(kv.ErrHole)
+	}},
 }
 
 func (s steps) incarnation() uint32 {
