@@ -2,6 +2,7 @@ package memkv
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -46,7 +47,7 @@ func (c *Client) Probe(ctx context.Context, name string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	reply, latency, err := c.findAnswerer(name)
+	reply, latency, broken, err := c.findAnswerer(name)
 	if err != nil {
 		return nil, err
 	}
@@ -74,24 +75,27 @@ func (c *Client) Probe(ctx context.Context, name string) ([]byte, error) {
 			late = nil
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
+		case <-broken:
+			return nil, fmt.Errorf("%w: %w", kv.ErrUnavailable, errDisconnected)
 		case <-timeout.C:
 			return nil, context.DeadlineExceeded
 		}
 	}
 }
 
-// findAnswerer is who answers to a name; a nil reply means that none will come.
-func (c *Client) findAnswerer(name string) (reply func() []byte, latency time.Duration, err error) {
+// findAnswerer is who answers to a name; a nil reply means that none will come. Broken is
+// closed when the connection over which it is asked is lost.
+func (c *Client) findAnswerer(name string) (reply func() []byte, latency time.Duration, broken <-chan struct{}, err error) {
 	s := c.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := c.refused(Op{Kind: OpProbe, Keys: []string{name}}); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
-	latency = c.delay() + c.delay()
+	latency, broken = c.delay()+c.delay(), c.broken
 	if c.lose&Asking != 0 || c.black {
 		s.strike(c, LostProbe)
-		return nil, latency, nil
+		return nil, latency, broken, nil
 	}
 	for _, a := range s.names[name] {
 		switch {
@@ -99,10 +103,10 @@ func (c *Client) findAnswerer(name string) (reply func() []byte, latency time.Du
 			continue
 		case a.client.lose&Asked != 0 || a.client.black:
 			s.strike(a.client, LostProbe)
-			return nil, latency, nil
+			return nil, latency, broken, nil
 		default:
-			return a.reply, latency + a.client.delay() + a.client.delay(), nil
+			return a.reply, latency + a.client.delay() + a.client.delay(), broken, nil
 		}
 	}
-	return nil, 0, kv.ErrNoResponders
+	return nil, 0, nil, kv.ErrNoResponders
 }

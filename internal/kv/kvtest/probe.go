@@ -90,6 +90,33 @@ var probeCases = []testCase{
 		})
 		receive(t, "the probe", asked)
 	}},
+	{"Probe/who is cut off meanwhile knows nothing of the other", func(t *testing.T, f Fixture) {
+		if f.Cut == nil {
+			t.Skip("this fixture cannot cut")
+		}
+		s, other := open(t, f), open(t, f)
+		hang, asked := make(chan struct{}), make(chan struct{}, 100)
+		stop, err := s.Answer("n1", func() []byte { asked <- struct{}{}; <-hang; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		defer close(hang)
+		ended := make(chan error, 1)
+		go func() {
+			for {
+				if _, err := other.Probe(other.ctx, "n1"); !errors.Is(err, kv.ErrNoResponders) {
+					ended <- err
+					return
+				}
+			}
+		}()
+		receive(t, "the probe", asked)
+		f.Cut(other.Store)
+		if err := receive(t, "the end of the probe", ended); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("%v; want %v", err, kv.ErrUnavailable)
+		}
+	}},
 	{"Probe/several at once", func(t *testing.T, f Fixture) {
 		s, other := open(t, f), open(t, f)
 		for i := range 10 {
