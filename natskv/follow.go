@@ -24,6 +24,9 @@ const backlog = 1 << 13
 // Follow calls f with every change of a key that matches one of the prefixes, as
 // the server republishes it: over core NATS, at most once.
 func (s *Store) Follow(ctx context.Context, prefixes []string, ready func(), f func(kv.Entry)) error {
+	if err := kv.CheckPrefixes(prefixes); err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -184,13 +184,13 @@ func (s *Store) Names(ctx context.Context, prefix string) ([]string, error) {
 // present is the keys that match the prefix, markers included, and the last
 // revision of the stream before it was asked for any of them.
 func (s *Store) present(ctx context.Context, prefix string) ([]string, kv.Rev, error) {
+	if err := kv.CheckPrefix(prefix); err != nil {
+		return nil, 0, err
+	}
 	filter := s.keys + ">"
 	keys := map[string]struct{}{}
 	if prefix != "" {
 		below := strings.TrimSuffix(prefix, ".")
-		if err := kv.CheckKey(below); err != nil {
-			return nil, 0, err
-		}
 		filter = s.keys + below + ".>"
 		if below == prefix { // it may also be a key itself
 			keys[prefix] = struct{}{}

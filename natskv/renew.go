@@ -35,8 +35,8 @@ import (
 // down after a purge. Should this process die in between, the next whose writes stay
 // refused asks for it: see wedged.
 func (s *Store) Renew(ctx context.Context, incarnation uint32) (uint32, error) {
-	if incarnation == 0 || incarnation > kv.MaxIncarnation {
-		return 0, fmt.Errorf("natskv: incarnation %d is not within 1 and %d", incarnation, kv.MaxIncarnation)
+	if err := kv.CheckIncarnation(incarnation); err != nil {
+		return 0, err
 	}
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)

@@ -62,6 +62,34 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// CheckPrefix says what is wrong with a prefix, if anything: it is empty, or a key, with or
+// without a dot at its end.
+func CheckPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	return CheckKey(strings.TrimSuffix(prefix, "."))
+}
+
+// CheckPrefixes is CheckPrefix for several.
+func CheckPrefixes(prefixes []string) error {
+	for _, p := range prefixes {
+		if err := CheckPrefix(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckIncarnation says what is wrong with an incarnation that a store is to be made anew
+// under, if anything.
+func CheckIncarnation(incarnation uint32) error {
+	if incarnation == 0 || incarnation > MaxIncarnation {
+		return fmt.Errorf("incarnation %d is not within 1 and %d", incarnation, MaxIncarnation)
+	}
+	return nil
+}
+
 // Check says what is wrong with a write before it is sent, if anything. Such a
 // write is a mistake in the caller, and no store takes it.
 func (w Write) Check() error {

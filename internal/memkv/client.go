@@ -86,6 +86,9 @@ func (c *Client) Limits() kv.Limits {
 
 // Get reads one key.
 func (c *Client) Get(ctx context.Context, key string) (kv.Entry, error) {
+	if err := kv.CheckKey(key); err != nil {
+		return kv.Entry{Key: key, Gone: true}, err
+	}
 	e, err := call(ctx, c, Op{Kind: OpGet, Keys: []string{key}}, func(t *Table) (kv.Entry, error) { return t.Get(key) })
 	if e.Key == "" {
 		e = kv.Entry{Key: key, Gone: true}
@@ -95,6 +98,9 @@ func (c *Client) Get(ctx context.Context, key string) (kv.Entry, error) {
 
 // List reads all keys that match the prefix.
 func (c *Client) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, error) {
+	if err := kv.CheckPrefix(prefix); err != nil {
+		return nil, 0, err
+	}
 	type list struct {
 		es  []kv.Entry
 		rev kv.Rev
@@ -108,6 +114,9 @@ func (c *Client) List(ctx context.Context, prefix string) ([]kv.Entry, kv.Rev, e
 
 // Names tells which keys match the prefix.
 func (c *Client) Names(ctx context.Context, prefix string) ([]string, error) {
+	if err := kv.CheckPrefix(prefix); err != nil {
+		return nil, err
+	}
 	return call(ctx, c, Op{Kind: OpNames, Keys: []string{prefix}}, func(t *Table) ([]string, error) {
 		names, err := t.Names(prefix)
 		return slices.DeleteFunc(names, c.omits), err
@@ -136,6 +145,9 @@ func (c *Client) Incarnation(ctx context.Context) (uint32, error) {
 
 // Renew makes the store anew.
 func (c *Client) Renew(ctx context.Context, incarnation uint32) (uint32, error) {
+	if err := kv.CheckIncarnation(incarnation); err != nil {
+		return 0, err
+	}
 	return call(ctx, c, Op{Kind: OpRenew}, func(t *Table) (uint32, error) { return t.Renew(incarnation), nil })
 }
 

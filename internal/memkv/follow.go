@@ -34,6 +34,9 @@ func (f *follow) fail(err error) {
 
 // Follow calls f with every change of a key that matches one of the prefixes.
 func (c *Client) Follow(ctx context.Context, prefixes []string, ready func(), f func(kv.Entry)) error {
+	if err := kv.CheckPrefixes(prefixes); err != nil {
+		return err
+	}
 	s := c.server
 	fo := &follow{client: c, prefixes: kv.Prune(prefixes), wake: make(chan struct{}, 1)}
 	defer s.unfollow(fo)

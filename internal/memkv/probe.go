@@ -44,6 +44,9 @@ func (c *Client) Answer(name string, reply func() []byte) (stop func(), err erro
 
 // Probe asks the view that answers under name.
 func (c *Client) Probe(ctx context.Context, name string) ([]byte, error) {
+	if err := kv.CheckKey(name); err != nil {
+		return nil, err
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

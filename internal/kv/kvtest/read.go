@@ -1,6 +1,7 @@
 package kvtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,35 @@ var readCases = []testCase{
 		if rev := s.gone("a"); rev != gone {
 			t.Errorf("marker at %d, removed at %d", rev, gone)
 		}
+	}},
+	{"Get/of what cannot be a key, and so with prefixes and names", func(t *testing.T, f Fixture) {
+		s := open(t, f)
+		s.put("a.b", "one", 0)
+		refused := func(what string, err error) {
+			t.Helper()
+			if err == nil || errors.Is(err, kv.ErrMissing) || errors.Is(err, kv.ErrUnavailable) || errors.Is(err, kv.ErrNoResponders) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		for _, bad := range []string{".", "a..", "a b", "a.*", "*", ">", "a.>", "ä"} {
+			_, err := s.Get(s.ctx, bad)
+			refused("Get "+bad, err)
+			_, _, err = s.List(s.ctx, bad)
+			refused("List "+bad, err)
+			_, err = s.Names(s.ctx, bad)
+			refused("Names "+bad, err)
+			refused("Follow "+bad, s.Follow(s.ctx, []string{"a.", bad}, func() { t.Errorf("Follow %s is ready", bad) }, nil))
+			_, err = s.Probe(s.ctx, bad)
+			refused("Probe "+bad, err)
+			_, err = s.Answer(bad, func() []byte { return nil })
+			refused("Answer "+bad, err)
+		}
+		_, err := s.Get(s.ctx, "a.")
+		refused("Get a.", err)
+		_, err = s.Get(s.ctx, "")
+		refused("Get of no key", err)
+		s.lists("a.", "a.b=one")
+		s.lists("a", "a.b=one")
 	}},
 	{"List/of nothing", func(t *testing.T, f Fixture) {
 		s := open(t, f)

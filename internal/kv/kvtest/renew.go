@@ -40,6 +40,16 @@ var renewCases = []testCase{
 			t.Errorf("%d after %d", b, a)
 		}
 	}},
+	{"Renew/takes no nonsense", func(t *testing.T, f Fixture) {
+		s := open(t, f)
+		a := s.put("a", "one", 0)
+		for _, bad := range []uint32{0, kv.MaxIncarnation + 1} {
+			if n, err := s.Renew(s.ctx, bad); err == nil || errors.Is(err, kv.ErrUnknown) || errors.Is(err, kv.ErrUnavailable) {
+				t.Errorf("to %d: %d, %v", bad, n, err)
+			}
+		}
+		s.has("a", "one", a)
+	}},
 	{"Renew/many times", func(t *testing.T, f Fixture) {
 		s := open(t, f)
 		var last kv.Rev
