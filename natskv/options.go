@@ -103,7 +103,8 @@ func WithoutBarrier() Option { return func(o *options) { o.fenced = false } }
 
 // ConnectOptions are what a connection of a worker needs: it finds out within
 // seconds that its server is gone, never gives up, and keeps no writes back to send
-// them when they are no longer meant. Further options may follow them.
+// them when they are no longer meant. Further options may follow them, such as a longer
+// [nats.FlusherTimeout] where a large message takes more than 6 s to go out.
 //
 // Credentials that the server refuses are shown to it again and again, since they may be
 // renewed. So revoking a user is an outage to its worker: under Freeze that goes on with
@@ -112,6 +113,10 @@ func ConnectOptions() []nats.Option {
 	return []nats.Option{
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings), // a black hole is noticed in 6 s
+		// Also where the socket is full: the client holds its lock while it waits for room in
+		// it, by itself for a minute, and neither pings nor lets anybody else ask.
+		nats.FlusherTimeout((maxPings + 1) * pingInterval),
+		nats.ReconnectOnFlusherError(),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),     // credentials that have expired may be renewed
 		nats.RetryOnFailedConnect(true), // a worker may start before its server

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -287,6 +288,72 @@ func TestSilentServerIsLeft(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// A black hole is noticed also where there is more to write than the socket takes: the client
+// holds its lock while it waits for room.
+func TestBlackHoleWithAFullSocket(t *testing.T) {
+	t.Parallel()
+	way := new(fullWay)
+	s := open(t, natstest.Connect(t, natstest.Start(t), append(natskv.ConnectOptions(), nats.SetCustomDialer(way))...), "g")
+	_, changed := s.Connection()
+	way.full.Store(true)
+	began := time.Now()
+	if _, err := s.Write(t.Context(), kv.Write{Key: "a"}); !errors.Is(err, kv.ErrUnknown) {
+		t.Errorf("a write into the hole: %v", err)
+	}
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		t.Fatal("not noticed")
+	}
+	// Whoever waited for the lock before the one who has noticed has written, too.
+	if took := time.Since(began); took > 40*time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+	way.full.Store(false)
+	awaitUp(t, s)
+	if _, err := anyhow(func() (kv.Rev, error) { return s.Write(t.Context(), kv.Write{Key: "b"}) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A fullWay is the way of one client over TCP, whose socket can be full.
+type fullWay struct{ full atomic.Bool }
+
+// Dial is what nats.SetCustomDialer asks for.
+func (w *fullWay) Dial(network, address string) (net.Conn, error) {
+	if w.full.Load() {
+		return nil, errors.New("there is no way")
+	}
+	c, err := net.DialTimeout(network, address, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	hole, _ := net.Pipe()
+	return &fullConn{c, w, hole}, nil
+}
+
+type fullConn struct {
+	net.Conn
+
+	way  *fullWay
+	hole net.Conn // nobody reads at its other end
+}
+
+func (c *fullConn) Write(b []byte) (int, error) {
+	if c.way.full.Load() {
+		return c.hole.Write(b)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *fullConn) SetWriteDeadline(at time.Time) error {
+	return errors.Join(c.hole.SetWriteDeadline(at), c.Conn.SetWriteDeadline(at))
+}
+
+func (c *fullConn) Close() error {
+	return errors.Join(c.hole.Close(), c.Conn.Close())
 }
 
 // A cluster without three nodes makes a lost bucket anew with one replica, also when each
