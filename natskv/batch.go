@@ -45,8 +45,12 @@ func (s *Store) sendBatch(ctx context.Context, ws []kv.Write, markers map[string
 			}
 			return answer, err
 		}
+		// Without its end a batch is nothing.
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", errUnended, context.Cause(ctx))
+		}
 		if err := s.nc.PublishMsg(m); err != nil {
-			return nil, fmt.Errorf("%w: %w", errUnsent, err) // without its end a batch is nothing
+			return nil, fmt.Errorf("%w: %w", errUnsent, err)
 		}
 	}
 	panic("natskv: a batch of nothing") // change has refused it

@@ -19,6 +19,8 @@ var (
 	errNobody  = errors.New("nobody listens there")                 // it did not arrive anywhere
 	errSilence = errors.New("no answer in time")                    // it may have arrived
 	errUnsent  = fmt.Errorf("%w: not connected", kv.ErrUnavailable) // it was not sent
+	// errUnended is a batch whose end was not sent, since there was no time left for it.
+	errUnended = fmt.Errorf("%w: the batch was not sent to its end", kv.ErrUnavailable)
 )
 
 // look is how often a request that waits looks for a denial, which the server
@@ -246,6 +248,8 @@ func unknown(err error) error {
 		return fmt.Errorf("%w: %w", kv.ErrUnknown, err)
 	case errors.As(err, &no), errors.As(err, &denied), errors.As(err, &tooLarge), errors.Is(err, errNobody), errors.Is(err, errUnsent):
 		return classify(err)
+	case errors.Is(err, errUnended):
+		return err
 	default:
 		return fmt.Errorf("%w: %w", kv.ErrUnknown, err)
 	}

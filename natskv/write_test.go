@@ -1,6 +1,7 @@
 package natskv
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -30,6 +31,18 @@ func TestWhatIsKnownOfAWrite(t *testing.T) {
 	}
 	denied := &kv.DeniedError{Op: "publish", Subject: "$KV.parti-g.plan"}
 	if err := unknown(denied); !errors.Is(err, denied) || errors.Is(err, kv.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A batch that takes longer to send than there is time ends there, and nothing of it is stored.
+func TestBatchThatTakesTooLong(t *testing.T) {
+	s := new(Store)
+	s.link.whole = t.Context()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errSilence)
+	_, err := s.sendBatch(ctx, []kv.Write{{Key: "a"}, {Key: "b"}}, nil)
+	if err = unknown(err); !errors.Is(err, kv.ErrUnavailable) || errors.Is(err, kv.ErrUnknown) {
 		t.Errorf("%v", err)
 	}
 }
