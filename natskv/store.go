@@ -204,6 +204,8 @@ func (s *Store) prepare(ctx context.Context, how *nats.Options) error {
 	for try := 0; ; try++ {
 		info, err := s.infoOnce(ctx, "", 0)
 		switch {
+		case errors.Is(err, errNobody) && try >= silentTries && s.api != usualAPI:
+			return fmt.Errorf("nobody takes requests to %s>: see that the domain or prefix is right, and that the leaf node that leads there is connected, or else: %w", s.api, ErrNoJetStream)
 		case errors.Is(err, errNobody) && try >= silentTries, isCode(err, codeNotEnabled), isCode(err, codeNotForAccount):
 			return ErrNoJetStream
 		case err == nil:

@@ -55,6 +55,18 @@ func TestJetStreamIsOff(t *testing.T) {
 	}
 }
 
+// Beyond a leaf node there may well be JetStream, and only the way to it be missing.
+func TestNobodyInThatDomain(t *testing.T) {
+	js, err := jetstream.NewWithDomain(natstest.Connect(t, natstest.Start(t)), "nowhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = natskv.Open(t.Context(), js, "orders")
+	if !errors.Is(err, natskv.ErrNoJetStream) || !strings.Contains(err.Error(), "$JS.nowhere.API.>: see that the domain") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestJetStreamIsOffForTheAccount(t *testing.T) {
 	ns := natstest.Start(t, func(o *server.Options) {
 		with, without := server.NewAccount("with"), server.NewAccount("without")
