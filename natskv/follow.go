@@ -132,15 +132,34 @@ func (s *Store) begin(ctx context.Context) (kv.Rev, error) {
 		return 0, err
 	}
 	defer cancel()
-	if s.fenced {
-		s.fence(bounded)
+	for try := 0; ; try++ {
+		var open error // why the barrier is
+		if s.fenced {
+			open = s.fence(bounded)
+		}
+		info, err := s.info(ctx, "", 0)
+		if err != nil {
+			return 0, classify(err)
+		}
+		led := info.Cluster == nil || info.Cluster.Leader != ""
+		switch {
+		case open == nil:
+		case !errors.Is(open, errNobody):
+			return 0, classify(open)
+		case led && try >= nobodyTries: // as where an account has imported the API, and not the keys
+			s.log.Warn("a change may be missed when following begins", "error", open)
+		case pause(bounded, try) != nil:
+			return 0, classify(open)
+		default:
+			continue
+		}
+		return kv.Rev(info.State.LastSeq), nil
 	}
-	info, err := s.info(ctx, "", 0)
-	if err != nil {
-		return 0, classify(err)
-	}
-	return kv.Rev(info.State.LastSeq), nil
 }
+
+// nobodyTries is how often nobody may listen for the barrier, though the stream has a leader:
+// it takes a moment until it takes what is written.
+const nobodyTries = 10
 
 // fenceKey is a key that is never written.
 const fenceKey = "fence"
@@ -150,17 +169,19 @@ const fenceKey = "fence"
 // word has reached the leader's server is not sent here, and nobody would notice. The
 // word goes there on the same way as our messages to the stream, and before them;
 // requests to the API go another way. So the fence is a write to the stream whose
-// condition cannot hold: the refusal says that it has arrived.
-func (s *Store) fence(ctx context.Context) {
+// condition cannot hold: the refusal says that it has arrived. Without an answer it may not
+// have, also where the request that follows is answered. Where it is denied, a change of the
+// first milliseconds may be missed.
+func (s *Store) fence(ctx context.Context) error {
 	m := nats.NewMsg(s.writes + fenceKey)
 	m.Header[headerLast] = []string{"1"} // no revision is so small
 	m.Header[headerStream] = []string{s.stream}
-	// Whatever goes wrong, the request that follows will say so, but for a denial: then
-	// a change of the first milliseconds may be missed.
-	var denied *kv.DeniedError
-	if _, err := s.ask(ctx, m, false); errors.As(err, &denied) {
+	_, err := s.ask(ctx, m, false)
+	if denied, is := errors.AsType[*kv.DeniedError](err); is {
 		s.log.Warn("a change may be missed when following begins", "error", denied)
+		return nil
 	}
+	return err
 }
 
 // flush waits until the server has seen everything sent so far.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parti-go/parti/internal/kv"
 	"github.com/parti-go/parti/natskv"
@@ -287,6 +289,48 @@ func TestSilentServerIsLeft(t *testing.T) {
 			t.Fatal("the connection was not moved")
 		default:
 		}
+	}
+}
+
+// A following whose barrier gets no answer has not begun, although all else is answered: a
+// change of its first moment might be missed.
+func TestFollowWithoutItsBarrier(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	way := natstest.Connect(t, ns)
+	var loses atomic.Bool // what is written
+	if _, err := way.Subscribe("WAY.API.>", func(m *nats.Msg) {
+		subject := strings.TrimPrefix(m.Subject, "WAY.API.")
+		switch {
+		case !strings.HasPrefix(subject, "$KV."):
+			subject = "$JS.API." + subject
+		case loses.Load():
+			return
+		}
+		_ = way.PublishMsg(&nats.Msg{Subject: subject, Reply: m.Reply, Header: m.Header, Data: m.Data})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := way.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(natstest.Connect(t, ns), "WAY.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openOn(t, js, "g")
+	loses.Store(true)
+	if err := s.Follow(t.Context(), []string{""}, func() { t.Error("ready") }, nil); !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	loses.Store(false)
+	_, err = anyhow(func() (struct{}, error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		return struct{}{}, s.Follow(ctx, []string{""}, cancel, nil)
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 
