@@ -110,6 +110,7 @@ const (
 	codeStale           = 10071
 	codeNoReplicas      = 10074
 	codeNotEnabled      = 10076
+	codeStoreFailed     = 10077 // such as a limit of the stream
 	codeOffline         = 10118 // all servers that have the stream are away
 	codeInFlight        = 10164 // another write to that subject is in flight
 	codeTTLDisabled     = 10166

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -97,7 +98,7 @@ func (s *Store) refused(ctx context.Context, err error, ws []kv.Write, markers m
 		return true, unknown(err)
 	case isNo && no.ErrCode == codeBatchTooLarge:
 		return false, s.tooMany(no, len(ws))
-	case isNo && (no.ErrCode == codeBatchDisabled || no.ErrCode == codeTTLDisabled || no.ErrCode == codeTooLarge):
+	case isNo && slices.Contains([]int{codeBatchDisabled, codeTTLDisabled, codeTooLarge, codeStoreFailed}, no.ErrCode):
 		return false, s.drifted(ctx, no)
 	case errors.Is(err, errNobody):
 		// Nobody takes writes: the stream is gone, or has no leader right now.

@@ -293,6 +293,10 @@ func TestUpdatesAreSwitchedOffUnderUs(t *testing.T) {
 				t.Fatal(err)
 			}
 			const says = "discard_new_per_subject"
+			_, err = s.Write(t.Context(), kv.Write{Key: "a", Last: rev})
+			if e := new(natskv.SettingsError); !errors.As(err, &e) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%v", err)
+			}
 			_ = openFails[*natskv.SettingsError](t, jetStream(t, nc), "orders", []string{says + " is true and must be false", "WithRepair"})
 			inspect(t, s).have("settings", kv.Wrong, says)
 			open(t, nc, "orders", natskv.WithRepair())
