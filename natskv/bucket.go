@@ -91,7 +91,7 @@ func (s *Store) wrong(have jetstream.StreamConfig) []Setting {
 	check("sources", len(have.Sources), 0, false)
 	check("subject_transform", have.SubjectTransform != nil, false, false)
 	if n, err := strconv.Atoi(have.Metadata[schemaKey]); err == nil && n > schema {
-		check(schemaKey, n, fmt.Sprintf("%d for this release; upgrade this process", schema), true)
+		check(schemaKey, n, fmt.Sprintf("at most %d", schema), true)
 	}
 	return wrong
 }

@@ -66,20 +66,26 @@ type Setting struct {
 	Fixed bool
 }
 
+// newer says whether it is the bucket of a newer release.
+func (s Setting) newer() bool { return s.Name == schemaKey }
+
 func (e *SettingsError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the stream %s has wrong settings: ", e.Stream)
-	fixed := false
+	fixed, newer := false, false
 	for i, s := range e.Wrong {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "%s is %s and must be %s", s.Name, s.Have, s.Want)
-		fixed = fixed || s.Fixed
+		fixed, newer = fixed || s.Fixed, newer || s.newer()
 	}
-	if fixed {
+	switch {
+	case newer:
+		b.WriteString("; it is of a newer release: upgrade this process, and leave the bucket as it is")
+	case fixed:
 		fmt.Fprintf(&b, "; it was made by something else and cannot be mended in place: stop the group, `nats stream rm %s`, and let a worker make it", e.Stream)
-	} else {
+	default:
 		fmt.Fprintf(&b, "; open it once with natskv.WithRepair(), or use `nats stream edit %s` (the KV API, such as CreateOrUpdateKeyValue, switches some of these off: do not use it on this bucket)", e.Stream)
 	}
 	return b.String()

@@ -19,7 +19,10 @@ func (i *inspection) bucket(info *streamInfo) {
 	for _, w := range wrong {
 		what := fmt.Sprintf("%s of %s is %s and must be %s", w.Name, s.stream, w.Have, w.Want)
 		fix := "open it once with natskv.WithRepair(), or use `nats stream edit " + s.stream + "`"
-		if w.Fixed {
+		switch {
+		case w.newer():
+			fix = "it is of a newer release: upgrade this process, and leave the bucket as it is"
+		case w.Fixed:
 			fix = "it cannot be changed on a stream that exists: stop the group, `nats stream rm " + s.stream + "`, and let a worker make it"
 		}
 		i.say("settings", kv.Wrong, what, "workers refuse to start on such a bucket, and what runs may fail", fix)

@@ -247,6 +247,33 @@ func TestBucketOfSomethingElse(t *testing.T) {
 	_ = openFails[*natskv.SettingsError](t, js, "orders", []string{"retention is WorkQueue and must be Limits", "nats stream rm KV_parti-orders"}, natskv.WithRepair())
 }
 
+// Who is behind must not be told to remove what the others use.
+func TestBucketOfANewerRelease(t *testing.T) {
+	nc := servers["one"](t)
+	s := open(t, nc, "orders", unhurried)
+	js := natstest.JetStream(t, nc)
+	st, err := js.Stream(t.Context(), "KV_parti-orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.Metadata["parti.schema"] = "2"
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	e := openFails[*natskv.SettingsError](t, jetStream(t, nc), "orders", []string{"parti.schema is 2 and must be at most 1", "upgrade this process"}, natskv.WithRepair())
+	if strings.Contains(e.Error(), "stream rm") {
+		t.Errorf("%v", e)
+	}
+	f := inspect(t, s)
+	f.have("settings", kv.Wrong, "parti.schema", "upgrade this process")
+	for _, one := range f.all {
+		if strings.Contains(one.Fix, "stream rm") {
+			t.Errorf("%+v", one)
+		}
+	}
+}
+
 // The KV API, used on our bucket, switches atomic batches off and says nothing.
 func TestAtomicIsSwitchedOffUnderUs(t *testing.T) {
 	for name, start := range servers {
