@@ -67,7 +67,7 @@ func (s *Store) wrong(have jetstream.StreamConfig) []Setting {
 		}
 	}
 	check("subjects", have.Subjects, want.Subjects, false)
-	check("retention", have.Retention, want.Retention, true)
+	check("retention", have.Retention, want.Retention, have.Retention == jetstream.WorkQueuePolicy)
 	check("max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject, false)
 	check("max_msgs", have.MaxMsgs, want.MaxMsgs, false)
 	check("max_bytes", have.MaxBytes, want.MaxBytes, false)
@@ -75,7 +75,7 @@ func (s *Store) wrong(have jetstream.StreamConfig) []Setting {
 	check("max_age", have.MaxAge, want.MaxAge, false)
 	check("discard", have.Discard, want.Discard, false)
 	check("discard_new_per_subject", have.DiscardNewPerSubject, want.DiscardNewPerSubject, false)
-	check("deny_delete", have.DenyDelete, want.DenyDelete, true)
+	check("deny_delete", have.DenyDelete, want.DenyDelete, false) // it can be set, and not taken back
 	check("deny_purge", have.DenyPurge, want.DenyPurge, true)
 	check("allow_rollup_hdrs", have.AllowRollup, want.AllowRollup, false)
 	check("allow_msg_ttl", have.AllowMsgTTL, want.AllowMsgTTL, false)

@@ -247,6 +247,28 @@ func TestBucketOfSomethingElse(t *testing.T) {
 	_ = openFails[*natskv.SettingsError](t, js, "orders", []string{"retention is WorkQueue and must be Limits", "nats stream rm KV_parti-orders"}, natskv.WithRepair())
 }
 
+// What a server can change on a stream that exists is not worth the removal of a bucket.
+func TestBucketThatMayBeDeletedFrom(t *testing.T) {
+	nc := servers["one"](t)
+	open(t, nc, "orders", unhurried)
+	js := natstest.JetStream(t, nc)
+	st, err := js.Stream(t.Context(), "KV_parti-orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.DenyDelete = false
+	if err := js.DeleteStream(t.Context(), "KV_parti-orders"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	_ = openFails[*natskv.SettingsError](t, jetStream(t, nc), "orders", []string{"deny_delete is false and must be true", "WithRepair"})
+	open(t, nc, "orders", unhurried, natskv.WithRepair())
+	open(t, nc, "orders", unhurried)
+}
+
 // Who is behind must not be told to remove what the others use.
 func TestBucketOfANewerRelease(t *testing.T) {
 	nc := servers["one"](t)
