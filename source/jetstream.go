@@ -70,6 +70,9 @@ type streamInfo struct {
 		LastTime time.Time         `json:"last_ts"`
 		Subjects map[string]uint64 `json:"subjects"`
 	} `json:"state"`
+	Cluster *struct {
+		Leader string `json:"leader"`
+	} `json:"cluster"`
 	Total int `json:"total"`
 }
 
@@ -134,7 +137,8 @@ func apiPrefix(o jetstream.JetStreamOptions) string {
 }
 
 // info asks about the stream, and for a page of the subjects that match filter unless
-// that is empty.
+// that is empty. While the stream has no leader, others of its servers answer, of which one
+// may lag, or have next to nothing yet.
 func (r *streamReader) info(ctx context.Context, filter string, offset int) (*streamInfo, error) {
 	request := struct {
 		Filter string `json:"subjects_filter,omitempty"`
@@ -147,6 +151,9 @@ func (r *streamReader) info(ctx context.Context, filter string, offset int) (*st
 	}
 	if err := r.call(ctx, within, "STREAM.INFO", request, info); err != nil {
 		return nil, err
+	}
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return nil, fmt.Errorf("stream %s has no leader, and another of its servers may not know all of it: see which are down", r.stream)
 	}
 	return info, nil
 }

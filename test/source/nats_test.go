@@ -497,6 +497,38 @@ func TestSubjectsThatComeAndGo(t *testing.T) {
 	})
 }
 
+// A stream that has lost its quorum is answered for by a server that may lag: what it does not
+// list is not gone.
+func TestSubjectsWithoutALeader(t *testing.T) {
+	nc := natstest.Connect(t, natstest.Start(t))
+	var leader atomic.Value
+	leader.Store("n1")
+	sub, err := nc.Subscribe("PRETEND.STREAM.INFO.S", func(m *nats.Msg) {
+		subjects, last := `{"s.a": 1, "s.b": 1}`, 2
+		if leader.Load() == "" {
+			subjects, last = `{"s.a": 1}`, 1
+		}
+		must(t, m.Respond(fmt.Appendf(nil, `{"config": {"subjects": ["s.*"]}, "state": {"last_seq": %d, "subjects": %s}, "cluster": {"name": "c", "leader": %q}, "total": 2}`, last, subjects, leader.Load())))
+	})
+	must(t, err, nc.Flush())
+	t.Cleanup(func() { must(t, sub.Unsubscribe()) })
+	js, err := jetstream.NewWithAPIPrefix(nc, "PRETEND")
+	must(t, err)
+	w, err := source.Subjects(js, "S", "s.{partition}")
+	must(t, err)
+	if got := listed(t, w); got != "a b" {
+		t.Error(got)
+	}
+	leader.Store("")
+	if got := listed(t, w); !strings.HasPrefix(got, "source: subjects of stream S: stream S has no leader") {
+		t.Error(got)
+	}
+	leader.Store("n2")
+	if got := listed(t, w); got != "a b" {
+		t.Error(got)
+	}
+}
+
 // A server says of a key that it cannot read that it has no value, and goes on listing it.
 // Its partition is not gone.
 func TestKVThatCannotBeRead(t *testing.T) {
