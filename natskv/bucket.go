@@ -122,6 +122,10 @@ type streamInfo struct {
 	Limit   int                    `json:"limit"`
 }
 
+// led says whether the stream has a leader. When it has had none for ten seconds, others of
+// its servers answer for it.
+func (i *streamInfo) led() bool { return i.Cluster == nil || i.Cluster.Leader != "" }
+
 // info asks the stream's leader, with a filter also for the subjects that match it.
 func (s *Store) info(ctx context.Context, filter string, offset int) (*streamInfo, error) {
 	ctx, cancel, err := s.bounded(ctx)

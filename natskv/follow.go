@@ -141,12 +141,11 @@ func (s *Store) begin(ctx context.Context) (kv.Rev, error) {
 		if err != nil {
 			return 0, classify(err)
 		}
-		led := info.Cluster == nil || info.Cluster.Leader != ""
 		switch {
 		case open == nil:
 		case !errors.Is(open, errNobody):
 			return 0, classify(open)
-		case led && try >= nobodyTries: // as where an account has imported the API, and not the keys
+		case info.led() && try >= nobodyTries: // as where an account has imported the API, and not the keys
 			s.log.Warn("a change may be missed when following begins", "error", open)
 		case pause(bounded, try) != nil:
 			return 0, classify(open)

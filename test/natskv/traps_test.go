@@ -334,6 +334,43 @@ func TestFollowWithoutItsBarrier(t *testing.T) {
 	}
 }
 
+// While the stream has no leader, one of its servers may answer for it that lags, or has
+// nothing yet: that is no list.
+func TestListWithoutALeader(t *testing.T) {
+	t.Parallel()
+	ns := natstest.Start(t)
+	way := natstest.Connect(t, ns)
+	var alone atomic.Bool
+	if _, err := way.Subscribe("ALONE.API.>", func(m *nats.Msg) {
+		method := strings.TrimPrefix(m.Subject, "ALONE.API.")
+		if alone.Load() && strings.HasPrefix(method, "STREAM.INFO.") {
+			_ = m.Respond([]byte(`{"state": {"last_seq": 1}, "cluster": {"name": "c"}}`))
+			return
+		}
+		_ = way.PublishRequest("$JS.API."+method, m.Reply, m.Data)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := way.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(natstest.Connect(t, ns), "ALONE.API")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openOn(t, js, "g", unhurried)
+	for _, is := range []bool{false, true} {
+		alone.Store(is)
+		_, names := s.Names(t.Context(), "session.")
+		_, _, list := s.List(t.Context(), "")
+		for _, err := range []error{names, list} {
+			if errors.Is(err, kv.ErrUnavailable) != is || err != nil && !is {
+				t.Errorf("without a leader: %v; %v", is, err)
+			}
+		}
+	}
+}
+
 // A black hole is noticed also where there is more to write than the socket takes: the client
 // holds its lock while it waits for room.
 func TestBlackHoleWithAFullSocket(t *testing.T) {
