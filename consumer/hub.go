@@ -176,6 +176,9 @@ func (h *hub) look(ctx context.Context, seek []*tenure) (info *jetstream.StreamI
 			return nil, h.missing(fmt.Errorf("consumer: look at stream %s: %w", h.cursor.name, err))
 		}
 		info = s.CachedInfo()
+		if c := info.Cluster; c != nil && c.Leader == "" { // another of its servers has answered, which may lag
+			return nil, fmt.Errorf("consumer: stream %s has no leader", h.cursor.name)
+		}
 		h.mu.Lock()
 		behind := slices.ContainsFunc(seek, func(t *tenure) bool { return t.next > info.State.LastSeq+1 })
 		h.mu.Unlock()

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -23,6 +24,28 @@ func TestWhoHasLeftDoesNotBegin(t *testing.T) {
 	if err := (&tenure{}).begin(t.Context(), &hub{}, &jetstream.StreamInfo{}, first); err != nil {
 		t.Error(err)
 	}
+}
+
+// While the stream has no leader, one of its servers may answer for it that lags: no cursor is
+// moved back to where that one is.
+func TestStreamWithoutALeaderIsNotLookedAt(t *testing.T) {
+	h := &hub{cursor: &Cursor{core: &core{js: leaderless{}, name: "S"}}}
+	if info, err := h.look(t.Context(), []*tenure{{next: 9}}); err == nil {
+		t.Errorf("%+v", info.State)
+	}
+}
+
+// leaderless has a stream that has no leader.
+type leaderless struct{ jetstream.JetStream }
+
+func (leaderless) Stream(context.Context, string) (jetstream.Stream, error) {
+	return leaderlessStream{}, nil
+}
+
+type leaderlessStream struct{ jetstream.Stream }
+
+func (leaderlessStream) CachedInfo() *jetstream.StreamInfo {
+	return &jetstream.StreamInfo{Cluster: &jetstream.ClusterInfo{Name: "c"}, State: jetstream.StreamState{LastSeq: 1}}
 }
 
 // The cursor of an idle partition is due now and then, also where it says nothing new.
