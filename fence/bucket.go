@@ -42,9 +42,6 @@ func NewBucket(ctx context.Context, js jetstream.JetStream, bucket string) (*Buc
 	return &Bucket{js: js, stream: stream, prefix: "$KV." + bucket + "."}, nil
 }
 
-// tries is how often a write is tried over that of somebody else.
-const tries = 16
-
 // Put writes a value if no later lease has written that key. It returns the revision.
 // When it fails with anything but [ErrFenced], the value may have been written.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte, token uint64) (uint64, error) {
@@ -60,6 +57,7 @@ func (b *Bucket) Claim(ctx context.Context, key string, token uint64) (uint64, e
 
 func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint64, keep bool) (uint64, error) {
 	subject := b.prefix + key
+	began := time.Now()
 	for try := 1; ; try++ {
 		var last uint64
 		old, err := newest(ctx, b.js, b.stream, subject)
@@ -86,10 +84,10 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, token uint
 		switch {
 		case err == nil:
 			return ack.Sequence, nil
-		case !stale(err) || try == tries:
+		case !stale(err) || time.Since(began) > contested:
 			return 0, fmt.Errorf("fence: write %s: %w", subject, err)
 		}
-		if !pause(ctx, time.Duration(try)*time.Millisecond) {
+		if !pause(ctx, again(try)) {
 			return 0, context.Cause(ctx)
 		}
 	}
@@ -230,6 +228,13 @@ func takes(ctx context.Context, js jetstream.JetStream, stream, subject string) 
 	}
 	return nil
 }
+
+// contested is for how long a write is tried over that of somebody else. One that is on its way
+// may be so for as long as the stream takes to find out that its leader is cut off.
+const contested = 15 * time.Second
+
+// again is how long to wait after so many tries.
+func again(tries int) time.Duration { return time.Duration(min(tries, 50)) * time.Millisecond }
 
 // pause waits, and reports false when ctx has ended first.
 func pause(ctx context.Context, d time.Duration) bool {

@@ -76,6 +76,7 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 	}
 	m.Header.Set(HeaderToken, strconv.FormatUint(p.token, 10))
 	opts = append(slices.Clip(opts), jetstream.WithExpectLastSequenceForSubject(p.last, p.fence))
+	began := time.Now()
 	for try := 1; ; try++ {
 		ack, err := publish(ctx, p.js, p.stream, m, opts...)
 		var api *jetstream.APIError
@@ -86,10 +87,10 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg, opts ...jetstream.
 			return nil, fmt.Errorf("fence: publish to %s: %w", m.Subject, err)
 		case api.ErrorCode == wrongLast:
 			return nil, p.refused(ctx, m, err)
-		case api.ErrorCode != inFlight || try == tries:
+		case api.ErrorCode != inFlight || time.Since(began) > contested:
 			return nil, fmt.Errorf("fence: publish to %s: %w", m.Subject, err)
 		}
-		if !pause(ctx, time.Duration(try)*time.Millisecond) {
+		if !pause(ctx, again(try)) {
 			return nil, context.Cause(ctx)
 		}
 	}

@@ -310,6 +310,48 @@ func TestBucketBetween(t *testing.T) {
 	})
 }
 
+// A message of this lease that got no answer may be on its way for some seconds, and on
+// replicas the next is refused for as long: that passes.
+func TestWriteOnItsWay(t *testing.T) {
+	t.Parallel()
+	js := natstest.JetStream(t, natstest.Connect(t, natstest.Start(t)))
+	if _, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "busy"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(within(t), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>", "fence.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	busy := &busyJS{JetStream: js}
+	b := open(t, busy, "busy")
+	p, err := fence.NewPublisher(within(t), busy, "OUT", "fence.p", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, do := range map[string]func() error{
+		"Put":     func() error { _, err := b.Put(within(t), "k", nil, 1); return err },
+		"Publish": func() error { _, err := p.Publish(within(t), nats.NewMsg("out.p")); return err },
+	} {
+		if busy.refuses = 40; do() != nil || busy.refuses > 0 {
+			t.Errorf("%s gave up, %d refusals early", what, busy.refuses)
+		}
+	}
+}
+
+// busyJS refuses messages, so many more, for others that are on their way.
+type busyJS struct {
+	jetstream.JetStream
+
+	refuses int
+}
+
+func (b *busyJS) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if b.refuses > 0 {
+		b.refuses--
+		return nil, fmt.Errorf("nats: %w", &jetstream.APIError{Code: 400, ErrorCode: 10164, Description: "wrong last sequence"})
+	}
+	return b.JetStream.PublishMsg(ctx, m, opts...)
+}
+
 // What is deleted without a trace while it is claimed stays deleted.
 func TestClaimOfAKeyThatGoes(t *testing.T) {
 	t.Parallel()
