@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -125,6 +126,17 @@ type streamInfo struct {
 // led says whether the stream has a leader. When it has had none for ten seconds, others of
 // its servers answer for it.
 func (i *streamInfo) led() bool { return i.Cluster == nil || i.Cluster.Leader != "" }
+
+// errLeaderless is what a server answers to all else when the stream has no leader.
+var errLeaderless = &apiError{Code: http.StatusServiceUnavailable, ErrCode: codeNotAvailable, Description: "the stream has no leader"}
+
+// ofLeader is an answer of info, where it is the leader's: that of another may lag.
+func ofLeader(info *streamInfo, err error) (*streamInfo, error) {
+	if err == nil && !info.led() {
+		return nil, errLeaderless
+	}
+	return info, err
+}
 
 // info asks the stream's leader, with a filter also for the subjects that match it.
 func (s *Store) info(ctx context.Context, filter string, offset int) (*streamInfo, error) {

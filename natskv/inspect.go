@@ -170,7 +170,7 @@ func (i *inspection) reach(ctx context.Context) *streamInfo {
 asking:
 	for range samples {
 		sent := time.Now()
-		got, err := s.info(ctx, "", 0)
+		got, err := ofLeader(s.info(ctx, "", 0))
 		took := time.Since(sent)
 		switch {
 		case err == nil:
@@ -182,7 +182,7 @@ asking:
 		default:
 			if errors.Is(err, errSilence) { // having asked again and again; once says why
 				sent = time.Now()
-				got, err = s.infoOnce(ctx, "", 0)
+				got, err = ofLeader(s.infoOnce(ctx, "", 0))
 				took = time.Since(sent)
 			}
 			if err != nil {

@@ -198,12 +198,9 @@ func (s *Store) present(ctx context.Context, prefix string) ([]string, kv.Rev, e
 	}
 	var rev kv.Rev
 	for offset := 0; ; {
-		info, err := s.info(ctx, filter, offset)
+		info, err := ofLeader(s.info(ctx, filter, offset))
 		if err != nil {
 			return nil, 0, classify(err)
-		}
-		if !info.led() { // another of its servers has answered, which may lag
-			return nil, 0, fmt.Errorf("%w: the stream %s has no leader", kv.ErrUnavailable, s.stream)
 		}
 		if offset == 0 {
 			rev = kv.Rev(info.State.LastSeq)

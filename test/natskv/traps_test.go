@@ -347,7 +347,11 @@ func TestListWithoutALeader(t *testing.T) {
 			_ = m.Respond([]byte(`{"state": {"last_seq": 1}, "cluster": {"name": "c"}}`))
 			return
 		}
-		_ = way.PublishRequest("$JS.API."+method, m.Reply, m.Data)
+		subject := method
+		if !strings.HasPrefix(method, "$KV.") {
+			subject = "$JS.API." + method
+		}
+		_ = way.PublishMsg(&nats.Msg{Subject: subject, Reply: m.Reply, Header: m.Header, Data: m.Data})
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -369,6 +373,7 @@ func TestListWithoutALeader(t *testing.T) {
 			}
 		}
 	}
+	inspect(t, s).have("replicas", kv.Wrong, "has no leader")
 }
 
 // A black hole is noticed also where there is more to write than the socket takes: the client
