@@ -155,9 +155,6 @@ func (m *Machine) grant(p *part, v plan.Version) bool {
 	m.note(plan.Move{Partition: p.ID, Step: plan.Granted, From: p.home, To: x.id, Why: p.why})
 	p.state, p.owner, p.token, p.since, p.next, p.at = granted, p.target, v, 0, nobody, m.now
 	p.home, p.waitUntil, p.bounced = x.id, time.Time{}, false
-	if p.target != p.shun {
-		p.shun = nobody
-	}
 	m.carry(p, 1)
 	m.touch(x)
 	return true

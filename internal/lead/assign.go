@@ -169,7 +169,7 @@ func (m *Machine) assign(f fleet, why plan.Why, cause plan.Cause, moves, fresh b
 		return false
 	}
 	m.alerts.set("strategy", "")
-	to, diverted := m.avoid(&f, in, which, to)
+	to, diverted := m.avoid(&f, in, which, to, moves)
 	if x, ok := m.cfg.Strategy.(Explainer); ok {
 		e := x.Explain(in, to)
 		m.account = &e
@@ -191,44 +191,55 @@ func (m *Machine) ask(in plan.Input) ([]int, error) {
 // answer. What it then places where it should not be is diverted without asking.
 const mostAgain = 3
 
-// avoid is the answer without partitions placed on somebody who has crashed with them. The
-// strategy is asked again with these pinned elsewhere, so that whatever else is placed makes
-// up for it: otherwise something would have to move later. It reports whether there were any.
-func (m *Machine) avoid(f *fleet, in plan.Input, which []int32, to []int) (better []int, diverted bool) {
-	for range mostAgain {
-		pins := m.diversions(f, in, which, to)
+// avoid is the answer without partitions that go to whom they must not go to, or are placed
+// on somebody who has crashed with them. The strategy is asked again with these pinned to
+// where they are, or elsewhere, so that whatever else is placed or moves makes up for it:
+// otherwise the group would stay uneven, or something would have to move later. It reports
+// whether there were any for a reason that passes.
+func (m *Machine) avoid(f *fleet, in plan.Input, which []int32, to []int, moves bool) (better []int, diverted bool) {
+	for again := range mostAgain {
+		pins, passing := m.diversions(f, in, which, to, moves, again == mostAgain-1)
 		if pins == nil {
 			break
 		}
 		in.Pins = pins
-		again, err := m.ask(in)
-		if err != nil || ownerless(again) > ownerless(to) {
+		other, err := m.ask(in)
+		if err != nil || ownerless(other) > ownerless(to) {
 			break // that would leave more without an owner
 		}
-		to, diverted = again, true
+		to, diverted = other, diverted || passing
 	}
 	return to, diverted
 }
 
-// diversions are in's pins, and one more for each partition that the answer places on
-// somebody who has crashed with it while there is somebody else; nil if there is none.
-func (m *Machine) diversions(f *fleet, in plan.Input, which []int32, to []int) []int {
+// diversions are in's pins, and one more for each partition that the answer sends where it
+// must not go, or places on somebody who has crashed with it while there is somebody else;
+// nil if there is none. The last ones keep whatever else might be sent where it must not go,
+// too. Rejections and crashes pass; bans do not, before an operator wants it so.
+func (m *Machine) diversions(f *fleet, in plan.Input, which []int32, to []int, moves, last bool) (all []int, passing bool) {
 	var guilty []int
 	for k, i := range which {
-		if in.Current[k] < 0 && to[k] >= 0 && (in.Pins == nil || in.Pins[k] < 0) && m.crashes(&m.parts[i], f.index[to[k]]) {
+		p, now := &m.parts[i], in.Current[k]
+		if to[k] < 0 || to[k] == now || now >= 0 && !moves || in.Pins != nil && in.Pins[k] >= 0 {
+			continue
+		}
+		if w := f.index[to[k]]; m.refused(p, w) || now < 0 && m.crashes(p, w) {
 			guilty = append(guilty, k)
 		}
 	}
 	if len(guilty) == 0 {
-		return nil
+		return nil, false
 	}
 	pins, load := make([]int, len(which)), make([]int64, len(f.workers))
-	for k := range which {
+	for k, i := range which {
 		pins[k] = -1
 		if in.Pins != nil {
 			pins[k] = in.Pins[k]
 		}
 		at := in.Current[k]
+		if p := &m.parts[i]; last && pins[k] < 0 && to[k] >= 0 && m.choosy(p) && !m.refused(p, f.index[to[k]]) {
+			pins[k] = to[k]
+		}
 		if pins[k] >= 0 {
 			at = pins[k]
 		}
@@ -238,16 +249,33 @@ func (m *Machine) diversions(f *fleet, in plan.Input, which []int32, to []int) [
 	}
 	found := false
 	for _, k := range guilty {
-		p := &m.parts[which[k]]
-		if w := m.elsewhere(f, load, p); w >= 0 && !m.crashes(p, f.index[w]) {
-			pins[k], found = w, true
+		p, w := &m.parts[which[k]], in.Current[k]
+		if w < 0 {
+			w = m.elsewhere(f, load, p)
+			if w < 0 || m.crashes(p, f.index[w]) && !m.refused(p, f.index[to[k]]) {
+				continue
+			}
 			load[w] += p.Load()
 		}
+		pins[k], found = w, true
+		passing = passing || !m.banned(p, f.index[to[k]])
 	}
 	if !found {
-		return nil
+		return nil, false
 	}
-	return pins
+	return pins, passing
+}
+
+// refused reports whether p must not go to w: its handler there has rejected it lately, or
+// an operator has banned it from there.
+func (m *Machine) refused(p *part, w int32) bool {
+	return slices.Contains(p.shun, w) || m.banned(p, w)
+}
+
+// choosy reports whether there is anybody p must not go to.
+func (m *Machine) choosy(p *part) bool {
+	bans := m.controls.bans
+	return len(p.shun) > 0 || len(bans) > 0 && len(bans[p.ID]) > 0
 }
 
 // ownerless counts what an answer gives to nobody.
@@ -307,9 +335,9 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 		pinned := in.Pins != nil && in.Pins[k] >= 0
 		if then >= 0 && then != now && !pinned {
 			switch w := f.index[then]; {
-			case p.shun == w:
+			case slices.Contains(p.shun, w):
 				if then = m.elsewhere(&f, load, p); then < 0 {
-					m.full = m.members[p.shun].id + " has rejected " + p.ID
+					m.full = m.members[w].id + " has rejected " + p.ID
 				}
 			case m.banned(p, w):
 				if then = m.elsewhere(&f, load, p); then < 0 {
@@ -343,12 +371,12 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 }
 
 // staying is the answer with what stays for another reason than the strategy's: without
-// moves, and rather than go where it is banned. It counts where it stays.
+// moves, and rather than go where it must not go. It counts where it stays.
 func (m *Machine) staying(f fleet, in plan.Input, which []int32, to []int, moves bool) []int {
 	to = slices.Clone(to)
 	for k, i := range which {
 		pinned := in.Pins != nil && in.Pins[k] >= 0
-		if now := in.Current[k]; now >= 0 && !pinned && (!moves || to[k] >= 0 && m.banned(&m.parts[i], f.index[to[k]])) {
+		if now := in.Current[k]; now >= 0 && !pinned && (!moves || to[k] >= 0 && m.refused(&m.parts[i], f.index[to[k]])) {
 			to[k] = now
 		}
 	}
@@ -395,13 +423,13 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 	p.target, m.retargeted = target, true
 }
 
-// elsewhere is the least loaded worker that may take p and did not reject it, rather
-// one that has not crashed with it.
+// elsewhere is the least loaded worker that may take p and to which it may go, rather one
+// that has not crashed with it.
 func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
 	best, guilty := -1, false
 	for w := range f.workers {
 		x := &f.workers[w]
-		if x.NoNew || f.index[w] == p.shun || m.banned(p, f.index[w]) || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
+		if x.NoNew || m.refused(p, f.index[w]) || (x.Capacity > 0 && load[w]+p.Load() > x.Capacity) {
 			continue
 		}
 		again := m.crashes(p, f.index[w])

@@ -247,36 +247,45 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
 }
 
-// A rejection is held against the worker for rejectFor; a partition that is rejected
-// again before it has run for so long waits, the longer the more often.
+// A rejection is held against the worker until the partition has run elsewhere for
+// rejectFor, or nobody else has taken it for so long. One that is rejected again before
+// waits, the longer the more often; but not for so long that those are forgiven meanwhile
+// who rejected it, while there is somebody who has not been asked.
 const (
 	rejectFor   = time.Minute
 	rejectPause = time.Second
+	rejectMost  = rejectFor / 2
 )
 
 func (m *Machine) rejected(p *part) {
-	p.shun, p.why = p.owner, plan.WhyRejected
 	if m.now.Sub(p.at) >= rejectFor {
-		p.rejections = 0
+		p.rejections, p.shun = 0, nil
 	}
+	if !slices.Contains(p.shun, p.owner) {
+		p.shun = append(p.shun, p.owner)
+	}
+	p.why = plan.WhyRejected
 	if p.rejections++; p.rejections > 1 {
-		p.waitUntil = m.now.Add(min(rejectPause<<min(p.rejections-2, 10), rejectFor))
+		p.waitUntil = m.now.Add(min(rejectPause<<min(p.rejections-2, 10), rejectMost))
 	}
 }
 
-// forgive lets those have a partition again who rejected it, if nobody else took it.
+// forgive lets those have a partition again who rejected it, once it has run elsewhere for
+// long enough, or nobody else took it.
 func (m *Machine) forgive() {
 	for i := range m.parts {
 		p := &m.parts[i]
-		if p.shun == nobody || p.state != free {
+		if len(p.shun) == 0 || p.state == releasing {
 			continue
 		}
 		if end := p.at.Add(rejectFor); m.now.Before(end) {
 			m.by(end)
 			continue
 		}
-		p.shun = nobody
-		m.round++
+		p.shun = nil
+		if p.state == free {
+			m.round++
+		}
 	}
 }
 

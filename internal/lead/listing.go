@@ -177,7 +177,7 @@ func (m *Machine) take(ps []plan.Partition) {
 }
 
 func newPart(p plan.Partition, now time.Time) part {
-	return part{Partition: p, listed: true, owner: nobody, target: nobody, next: nobody, shun: nobody, at: now, why: plan.WhyPartitions}
+	return part{Partition: p, listed: true, owner: nobody, target: nobody, next: nobody, at: now, why: plan.WhyPartitions}
 }
 
 func (m *Machine) reweigh(p *part, to plan.Partition) {

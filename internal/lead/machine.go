@@ -44,7 +44,7 @@ type part struct {
 
 	home       string    // last owner's worker ID
 	waitUntil  time.Time // a cleanly stopped owner's successor may still come; zero: not asked yet
-	shun       int32     // the worker whose handler rejected it
+	shun       []int32   // the workers whose handlers rejected it, since it last ran well
 	rejections int       // in a row, without a good run between them
 	tried      int       // the round in which nobody could take it
 	bounced    bool      // its target had no room for it, and it was tried once more
@@ -163,7 +163,7 @@ func (m *Machine) adopt(found Found) {
 		for _, g := range s.Granted {
 			m.parts = append(m.parts, part{
 				Partition: g.Partition, state: granted, listed: true, placed: true, owner: w, token: g.Token,
-				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, shun: nobody, crashed: g.Crashed, calm: -len(g.Crashed),
+				at: m.now, target: w, why: g.Why, next: nobody, home: s.Worker, crashed: g.Crashed, calm: -len(g.Crashed),
 			})
 		}
 		for _, r := range s.Releasing {
@@ -173,7 +173,7 @@ func (m *Machine) adopt(found Found) {
 			}
 			m.parts = append(m.parts, part{
 				Partition: r.Partition, state: releasing, listed: true, placed: true, owner: w, token: r.Token,
-				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, shun: nobody, crashed: r.Crashed, calm: -len(r.Crashed),
+				since: r.Since, at: m.now, target: next, why: r.Why, next: next, home: s.Worker, crashed: r.Crashed, calm: -len(r.Crashed),
 			})
 		}
 	}

@@ -262,8 +262,18 @@ var All = []Mutant{
 	},
 	{
 		Rule:    "what goes to a third leaves the group even",
-		Edits:   []Edit{{"internal/lead/assign.go", "to, diverted := m.avoid(&f, in, which, to)", "diverted := false"}},
+		Edits:   []Edit{{"internal/lead/assign.go", "to, diverted := m.avoid(&f, in, which, to, moves)", "diverted := false"}},
 		Package: "./internal/lead", // it is evened out later
+	},
+	{
+		Rule:    "what must not go where the strategy wants it leaves the group even",
+		Edits:   []Edit{{"internal/lead/assign.go", "m.refused(p, w) || now < 0 && m.crashes(p, w)", "now < 0 && m.crashes(p, w)"}},
+		Package: "./internal/lead", // fleets with bans are not asked to be even
+	},
+	{
+		Rule:    "what was rejected does not go back to who rejected it",
+		Edits:   []Edit{{"internal/lead/assign.go", "return slices.Contains(p.shun, w) || m.banned(p, w)", "return m.banned(p, w)"}},
+		Package: "./internal/lead", // it is rejected again, and that is all
 	},
 	{
 		Rule:    "where workers are lost for other reasons, a partition is not blamed for being there",
