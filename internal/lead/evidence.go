@@ -234,6 +234,9 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 			p.target = nobody
 		}
 	case p.state == releasing && how == roster.EndUnknown:
+	case p.target == p.owner && m.returns(p, x, how):
+		p.why = plan.WhyReturn
+		m.lookLater() // the successor may be another one than its predecessor was
 	case p.target == p.owner: // its owner is gone or leaves
 		p.target = nobody
 		p.why = plan.WhyLost
@@ -245,6 +248,17 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 		m.tellNext(p.next) // that it does not come
 	}
 	p.home, p.owner, p.state, p.token, p.since, p.next, p.at = x.id, nobody, free, 0, 0, nobody, m.now
+}
+
+// returns reports whether p has waited for the successor of an owner that has stopped, and
+// that one is here: it goes on with it. A strategy that was asked to place it might think
+// that its owner had had too much, as it may while weights waver, or is to get nothing new.
+func (m *Machine) returns(p *part, x *member, how roster.End) bool {
+	if m.cfg.RestartGrace <= 0 || how != roster.EndLeft || p.state != granted || m.wishes.cold != nil || !m.succeeded(x) {
+		return false
+	}
+	pin, pinned := m.controls.pins[p.ID]
+	return !m.controls.drained[x.id] && !m.banned(p, p.owner) && (!pinned || pin == x.id)
 }
 
 // A rejection is held against the worker until the partition has run elsewhere for
