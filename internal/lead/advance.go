@@ -105,6 +105,9 @@ func (m *Machine) advance() {
 		m.offer(m.wishes.trigger, m.wishes.about)
 	} else {
 		m.wishes.trigger, m.wishes.about = plan.WhyNone, "" // whatever it was, it changes nothing
+		if !m.retargeted {
+			m.account = nil // nor is the strategy's answer behind what changes next
+		}
 		if ph := m.phase(); ph != m.head.Phase && (ph == plan.Stable || ph == plan.Paused) {
 			m.offer(plan.WhyNone, "") // the group has come to rest
 		}
