@@ -31,7 +31,7 @@ func newHistory(s *Streams, g *global) *cobra.Command {
 		Short: "List what the leaders decided, and why",
 		Long: `List the decisions of the last days, newest first: when, which plan, what triggered it, how many
 partitions moved, and how that compares with the fewest possible. With --partition, what each did
-with that partition.
+with that partition, and why with it: a plan may have been about others.
 
 Off a terminal the columns are: when, plan, term, leader, why, moves, fewest, unassigned, waited,
 about; with --partition step, from and to follow.`,
@@ -159,15 +159,15 @@ func historyLines(all []plan.Decision, partition string, now time.Time, look sho
 		if d.Waited > 0 {
 			waited = show.Took(d.Waited.Duration())
 		}
+		m := plan.Move{Why: d.Why}
+		if at := slices.IndexFunc(d.Moves, func(m plan.Move) bool { return m.Partition == partition }); partition != "" && at >= 0 {
+			m = d.Moves[at]
+		}
 		row := []show.Cell{
-			show.Ago(now, d.At), planCell(d.Version), show.Both(fmt.Sprint(d.Term), fmt.Sprint(d.Term)), show.Text(d.Leader), show.Text(why(d.Why)),
+			show.Ago(now, d.At), planCell(d.Version), show.Both(fmt.Sprint(d.Term), fmt.Sprint(d.Term)), show.Text(d.Leader), show.Text(why(m.Why)),
 			show.Count(len(d.Moves) + d.More), fewest, show.Few(d.Unassigned), waited, show.Text(d.About),
 		}
 		if partition != "" {
-			m := plan.Move{}
-			if at := slices.IndexFunc(d.Moves, func(m plan.Move) bool { return m.Partition == partition }); at >= 0 {
-				m = d.Moves[at]
-			}
 			row = append(row, show.Text(string(m.Step)), show.Text(m.From), show.Text(m.To))
 		}
 		t.Row(row...)
