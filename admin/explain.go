@@ -79,14 +79,15 @@ func (g *Group) Explain(ctx context.Context, partition string) (Explanation, err
 }
 
 // lastMove is how it came to its owner. A grant follows on the plan that asked the owner
-// before to let go, and that one says why.
+// before to let go, and that one says why; where there is none since it was granted to that
+// owner, that one stopped, or was lost.
 func (g *Group) lastMove(ctx context.Context, partition string, granted *plan.Decision) (*LastMove, error) {
 	m, ok := moveOf(granted, partition, plan.Granted, plan.Adopted)
 	if !ok {
 		return nil, nil //nolint:nilnil // it is among the moves that the record has no room for
 	}
 	last := &LastMove{From: m.From, To: m.To, At: granted.At, Version: granted.Version, Why: m.Why, About: granted.About}
-	if granted.Why != plan.WhyReceipt {
+	if granted.Why != plan.WhyReceipt && granted.Why == m.Why { // or that plan was about others
 		return last, nil
 	}
 	const back = 64 // plans between the wish and the grant
@@ -98,13 +99,17 @@ func (g *Group) lastMove(ctx context.Context, partition string, granted *plan.De
 		if d == nil {
 			continue
 		}
-		if m, ok := moveOf(d, partition, plan.Revoked, plan.Rerouted); ok && m.Step == plan.Revoked {
+		m, ok := moveOf(d, partition, plan.Revoked, plan.Granted, plan.Adopted)
+		if !ok {
+			continue
+		}
+		if m.Step == plan.Revoked {
 			last.About, last.From = d.About, m.From
 			if last.Why == plan.WhyReceipt {
 				last.Why = m.Why
 			}
-			break
 		}
+		break
 	}
 	return last, nil
 }
