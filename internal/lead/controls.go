@@ -227,17 +227,18 @@ func (m *Machine) moveOne(f *fleet, x plan.Control) (obstacle string) {
 	return ""
 }
 
-// ordered says which orders are behind a plan of that reason that is about to be made.
+// ordered says which orders are behind a plan of that reason that is about to be made. The
+// record of one whose time is over may stand still.
 func (m *Machine) ordered(why plan.Why) string {
 	var orders []string
 	for _, x := range m.controls.all {
 		w, known := m.byID[x.Worker]
 		switch {
 		case !known:
-		case why == plan.WhyDrain && x.Kind == plan.Drain && m.members[w].leases > 0:
+		case why == plan.WhyDrain && x.Kind == plan.Drain && m.controls.drained[x.Worker] && m.members[w].leases > 0:
 			orders = append(orders, x.Worker+" is drained"+by(x))
 		case why == plan.WhyBan && x.Kind == plan.Ban:
-			if i, ok := m.index[x.Partition]; ok && m.parts[i].target == w {
+			if i, ok := m.index[x.Partition]; ok && m.parts[i].target == w && m.banned(&m.parts[i], w) {
 				orders = append(orders, x.Partition+" is banned from "+x.Worker+by(x))
 			}
 		}
