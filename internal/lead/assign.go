@@ -411,8 +411,8 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 		p.why = plan.WhyBan
 	case now < 0 && p.target != nobody && m.controls.drained[m.members[p.target].id]:
 		p.why = plan.WhyDrain
-	case now < 0 && p.target != nobody: // its owner leaves
-		p.why = plan.WhyLeaving
+	case now < 0 && p.target != nobody: // its owner leaves, or who was to have it is lost
+		p.why = m.whyGone(p.target)
 	case p.home == m.members[target].id && now < 0:
 		p.why = plan.WhyReturn
 	case m.wishes.cold == nil && now < 0 && p.why != plan.WhyPartitions && p.why != plan.WhyNone:
@@ -421,6 +421,14 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 		p.why = why
 	}
 	p.target, m.retargeted = target, true
+}
+
+// whyGone is why w, which is not there to have anything any more, is not.
+func (m *Machine) whyGone(w int32) plan.Why {
+	if y := m.roster.Member(m.members[w].id); y != nil && y.State == roster.Ended && y.Session.Tombstone != nil {
+		return plan.WhyLost
+	}
+	return plan.WhyLeaving
 }
 
 // elsewhere is the least loaded worker that may take p and to which it may go, rather one

@@ -362,7 +362,7 @@ func (m *Machine) urgent(f *fleet) (yes bool, why plan.Why) {
 		case p.target != nobody && m.controls.drained[m.members[p.target].id]:
 			reason = plan.WhyDrain
 		case p.target != nobody:
-			reason = plan.WhyLeaving
+			reason = m.whyGone(p.target)
 		}
 		if !yes || reason == plan.WhyLost {
 			why = reason
