@@ -351,9 +351,9 @@ func (m *Machine) targets(f fleet, in plan.Input, which []int32, to []int, why p
 		}
 		if then != now && then >= 0 {
 			if !fits(then, p) || f.workers[then].NoNew {
-				then = -1
-				if now >= 0 {
-					then = now
+				if then = now; now < 0 && !pinned { // what does not follow the answer has taken its room
+					then = m.elsewhere(&f, load, p)
+					m.diverted = m.diverted || then >= 0
 				}
 			}
 			if then >= 0 {
