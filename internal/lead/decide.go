@@ -20,6 +20,9 @@ func (m *Machine) Ready() Ready {
 	}
 	due, changed := m.roster.Check(m.now)
 	m.dirty = m.dirty || changed
+	if changed {
+		m.round++ // who was suspect, and answers, may take what nobody could
+	}
 	rd.Tombstones = due
 	rd.Notes = m.roster.Notes()
 	m.recovered(rd.Notes)
