@@ -49,9 +49,10 @@ func (w *wishes) open(now time.Time, why plan.Why, about string) *window {
 	switch {
 	case w.planned == nil:
 		w.planned = &window{why: why, about: about, since: now, join: now}
+	case w.planned.why == plan.WhyBalance && why == plan.WhyWeights: // a replacement may come all the same
 	case w.planned.why == plan.WhyBalance && why != plan.WhyBalance: // it did not settle: it waited for a replacement
 		w.planned.why, w.planned.about, w.planned.join = why, about, now
-	case w.planned.why == plan.WhyWeights && why != plan.WhyBalance:
+	case w.planned.why == plan.WhyWeights: // whatever else has happened is more than that
 		w.planned.why, w.planned.about = why, about
 	}
 	return w.planned
