@@ -160,7 +160,7 @@ func (m *Machine) take(ps []plan.Partition) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.asides)) { // finished until listed anew
 		if i, ok := m.index[id]; m.asides[id].Why == plan.WhyDone && (!ok || !m.parts[i].listed) {
-			m.dropAside(id)
+			m.dropAside(id, id+" is listed no more")
 		}
 	}
 	for i := range m.parts {

@@ -138,9 +138,9 @@ func (m *Machine) putAside(p *part, a plan.Aside) {
 	m.lookLater()
 }
 
-// dropAside lets a partition into the plan again.
-func (m *Machine) dropAside(id string) {
-	m.wishes.because(m.now, m.asides[id].Why, id+" is let in again")
+// dropAside forgets that a partition was kept out of the plan, and lets it in again if it is.
+func (m *Machine) dropAside(id, about string) {
+	m.wishes.because(m.now, m.asides[id].Why, about)
 	m.asideBytes -= asideSize(m.asides[id])
 	delete(m.asides, id)
 	delete(m.until, id)
@@ -151,7 +151,7 @@ func (m *Machine) dropAside(id string) {
 // lift ends a quarantine and forgets it.
 func (m *Machine) lift(id string) {
 	if a, ok := m.asides[id]; ok && a.Why == plan.WhyQuarantine {
-		m.dropAside(id)
+		m.dropAside(id, id+" is let in again")
 	}
 }
 
@@ -178,11 +178,12 @@ func (m *Machine) probation() {
 		case a.For > 0:
 			a.For = 0
 			m.asides[id], m.asideNew = a, true
+			m.wishes.because(m.now, a.Why, id+" is let in again")
 			m.until[id] = m.now.Add(blameFor)
 			m.readmit(id)
 			m.by(m.until[id])
 		default:
-			m.dropAside(id)
+			m.dropAside(id, id+" is on trial no more")
 		}
 	}
 }
