@@ -314,7 +314,9 @@ func (m *Machine) lookLater() {
 
 // decided closes a window: its plan is made.
 func (m *Machine) decided(w *window) {
-	m.wishes.trigger, m.wishes.about, m.wishes.from = w.why, w.about, w.since
+	if w.why != plan.WhyBalance || m.retargeted || m.wishes.trigger == plan.WhyNone { // or it is about something else, and not about what was even
+		m.wishes.trigger, m.wishes.about, m.wishes.from = w.why, w.about, w.since
+	}
 	if w != m.wishes.cold && m.retargeted {
 		m.wishes.at = m.now
 	}
