@@ -440,6 +440,10 @@ func (m *Machine) watch() {
 	text := ""
 	switch barred := m.barred(); {
 	case unplaced == 0 || m.wishes.cold != nil && m.owners() > 0 && !m.stalled():
+	case m.wishes.adopting:
+		text = unassigned(unplaced) + ": the plan is being rebuilt from what workers hold"
+	case m.wishes.retry.After(m.now):
+		text = unassigned(unplaced) + ": the strategy has failed"
 	case barred != "":
 		text = unassigned(unplaced) + ": " + barred
 	case full > 0:
