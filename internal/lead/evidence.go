@@ -104,12 +104,14 @@ func has(ls []plan.Lease, p *part) bool {
 
 // settle frees the partitions whose former lease is over. It reports whether any was.
 func (m *Machine) settle() (freed bool) {
-	lost := map[int32]plan.Version{} // owners that ended without last words, and their newest grant
-	left := map[int32]bool{}         // owners that stop
-	done := 0                        // and not to be recorded
+	lost := map[int32]bool{} // owners that ended without last words
+	left := map[int32]bool{} // owners that stop
+	done := 0                // and not to be recorded
+	still := m.still()
+	var newest []plan.Version
 	for i := range m.parts {
 		p := &m.parts[i]
-		if p.state == free {
+		if p.state == free || p.state == granted && still[p.owner] {
 			continue
 		}
 		ended, how := m.over(p)
@@ -131,14 +133,17 @@ func (m *Machine) settle() (freed bool) {
 		freed = true
 		switch session := m.sessionOf(x); {
 		case how == roster.EndTombstone || how == roster.EndConcluded:
-			if _, again := lost[p.owner]; !again {
-				lost[p.owner] = m.newest(p.owner)
+			if newest == nil {
+				newest = m.newest()
+			}
+			if !lost[p.owner] {
+				lost[p.owner] = true
 				m.losses++
 			}
 			if hadLetGo(session, p) {
 				p.crashed = m.blamed(p)
 			} else {
-				m.blame(p, lost[p.owner])
+				m.blame(p, newest[p.owner])
 			}
 		case !m.succeeded(x) && (session == nil || session.Leaving):
 			left[p.owner] = true
@@ -162,6 +167,17 @@ func (m *Machine) settle() (freed bool) {
 		}
 	}
 	return freed
+}
+
+// still tells, by member, whose session is there and says nothing that could end a lease that
+// it was not asked back: there are a hundred times as many leases as members.
+func (m *Machine) still() []bool {
+	all := make([]bool, len(m.members))
+	for w, x := range m.members {
+		s := m.sessionOf(x)
+		all[w] = s != nil && !s.Leaving && len(s.Done)+len(s.Rejected)+len(s.GivenUp) == 0 && m.roster.End(x.session) == roster.EndUnknown
+	}
+	return all
 }
 
 // hadLetGo reports whether a session that stops, and has not come to its last words, did not

@@ -101,14 +101,15 @@ func (m *Machine) crashes(p *part, w int32) bool {
 	return slices.Contains(m.blamed(p), m.members[w].id)
 }
 
-// newest is the token of the last plan that granted the worker anything.
-func (m *Machine) newest(w int32) (v plan.Version) {
+// newest are, by member, the tokens of the last plans that granted each anything.
+func (m *Machine) newest() []plan.Version {
+	all := make([]plan.Version, len(m.members))
 	for i := range m.parts {
-		if p := &m.parts[i]; p.state == granted && p.owner == w {
-			v = max(v, p.token)
+		if p := &m.parts[i]; p.state == granted {
+			all[p.owner] = max(all[p.owner], p.token)
 		}
 	}
-	return v
+	return all
 }
 
 // asideFits reports whether the one record of all that are kept out can take another.
