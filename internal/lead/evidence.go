@@ -411,6 +411,11 @@ func (m *Machine) learn(held []plan.Grant) {
 		return
 	}
 	slices.SortFunc(fresh, byID)
+	m.merge(fresh)
+}
+
+// merge makes partitions known that are not, sorted by ID.
+func (m *Machine) merge(fresh []part) {
 	all := make([]part, 0, len(m.parts)+len(fresh))
 	for _, p := range m.parts {
 		for len(fresh) > 0 && fresh[0].ID < p.ID {

@@ -155,8 +155,7 @@ func (m *Machine) take(ps []plan.Partition) {
 		fresh = append(fresh, newPart(ps[j], m.now))
 	}
 	if added += len(fresh); len(fresh) > 0 {
-		m.parts = append(m.parts, fresh...)
-		m.sortParts()
+		m.merge(fresh)
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.asides)) { // finished until listed anew
 		if i, ok := m.index[id]; m.asides[id].Why == plan.WhyDone && (!ok || !m.parts[i].listed) {
@@ -190,12 +189,22 @@ func (m *Machine) reweigh(p *part, to plan.Partition) {
 
 // prune forgets partitions that are in no slice and that the source does not name.
 func (m *Machine) prune() {
-	gone := func(p part) bool { return p.state == free && !p.listed }
-	if !slices.ContainsFunc(m.parts, gone) {
+	kept := 0
+	for i := range m.parts { // each is large: they are looked at where they are
+		if p := &m.parts[i]; p.state == free && !p.listed {
+			continue
+		}
+		if kept < i {
+			m.parts[kept] = m.parts[i]
+		}
+		kept++
+	}
+	if kept == len(m.parts) {
 		return
 	}
-	m.parts = slices.DeleteFunc(m.parts, gone)
-	m.sortParts()
+	clear(m.parts[kept:])
+	m.parts = m.parts[:kept]
+	m.reindex()
 }
 
 // people joins names for a sentence, the first few of them.
