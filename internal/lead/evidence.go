@@ -344,9 +344,9 @@ func (m *Machine) joined(s *roster.Session) {
 	if m.wishes.adopting && len(s.Holds) > 0 {
 		back = m.readopt(w, s) || back
 	}
-	for _, a := range m.asideList() {
-		if a.Why == plan.WhyQuarantine && !slices.Contains(a.Software, s.Software) {
-			m.lift(a.Partition) // a version it was not tried on
+	for _, id := range slices.Sorted(maps.Keys(m.until)) {
+		if a := m.asides[id]; a.Why == plan.WhyQuarantine && !slices.Contains(a.Software, s.Software) {
+			m.lift(id) // a version it was not tried on
 		}
 	}
 	if back {

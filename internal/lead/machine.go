@@ -147,8 +147,11 @@ func (m *Machine) adopt(found Found) {
 	for _, a := range found.Aside {
 		m.asides[a.Partition] = a
 		m.asideBytes += asideSize(a)
-		m.until[a.Partition] = m.now.Add(a.For.Duration())
-		if !isAside(a) { // on probation: the time counts from now
+		switch {
+		case a.Why != plan.WhyQuarantine: // it has no end, and there may be thousands
+		case isAside(a):
+			m.until[a.Partition] = m.now.Add(a.For.Duration())
+		default: // on probation: the time counts from now
 			m.until[a.Partition] = m.now.Add(blameFor)
 		}
 	}
