@@ -428,6 +428,9 @@ func (m *Machine) watch() {
 		}
 	}
 	for _, x := range m.members {
+		if len(stuck) == 0 && len(m.alerts.on) == 0 {
+			break // nor is anything to be taken back
+		}
 		text := ""
 		switch n := stuck[x.id]; {
 		case n == 1:
