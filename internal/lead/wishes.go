@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"slices"
 	"time"
 
 	"github.com/parti-go/parti/plan"
@@ -12,6 +13,7 @@ type window struct {
 	about string
 	since time.Time // it opened
 	join  time.Time // the last join in it
+	who   []string  // has joined in it
 }
 
 // wishes are the reasons to replan, each with what it waits for.
@@ -59,7 +61,14 @@ func (w *wishes) open(now time.Time, why plan.Why, about string) *window {
 }
 
 func (w *wishes) joined(now time.Time, id string) {
-	w.open(now, plan.WhyJoined, id+" joined").join = now
+	x := w.open(now, plan.WhyJoined, id+" joined")
+	x.join = now
+	if !slices.Contains(x.who, id) {
+		x.who = append(x.who, id)
+	}
+	if x.why == plan.WhyJoined || x.why == plan.WhyReplaced {
+		x.about = people(x.who) + " joined"
+	}
 }
 func (w *wishes) partitions(now time.Time, about string) { w.open(now, plan.WhyPartitions, about) }
 func (w *wishes) weights(now time.Time, about string)    { w.open(now, plan.WhyWeights, about) }
