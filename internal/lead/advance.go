@@ -60,7 +60,7 @@ func (m *Machine) next() plan.Version {
 func (m *Machine) advance() {
 	version := m.next()
 	more := false
-	trigger, about := m.wishes.trigger, m.wishes.about
+	trigger, about, from := m.wishes.trigger, m.wishes.about, m.wishes.from
 	for i := range m.parts { // who is to let go is asked before anybody is given that room
 		if p := &m.parts[i]; p.state == granted && p.listed && !p.aside && p.target != p.owner && !m.leaving(p.owner) {
 			more = !m.revoke(p, version) || more
@@ -104,7 +104,7 @@ func (m *Machine) advance() {
 	if m.touched > 0 || m.asideNew || m.miscounted() {
 		m.offer(m.wishes.trigger, m.wishes.about)
 	} else {
-		m.wishes.trigger, m.wishes.about = plan.WhyNone, "" // whatever it was, it changes nothing
+		m.wishes.trigger, m.wishes.about, m.wishes.from = plan.WhyNone, "", time.Time{} // whatever it was, it changes nothing
 		if !m.retargeted {
 			m.account = nil // nor is the strategy's answer behind what changes next
 		}
@@ -114,7 +114,7 @@ func (m *Machine) advance() {
 	}
 	if more {
 		m.dirty = true
-		m.wishes.trigger, m.wishes.about = trigger, about
+		m.wishes.trigger, m.wishes.about, m.wishes.from = trigger, about, from
 	}
 }
 
@@ -273,7 +273,7 @@ func (m *Machine) offer(why plan.Why, about string) {
 	c.Head = head
 	m.offered, m.offeredOn = c, m.highest
 	m.log, m.account = nil, nil
-	m.wishes.trigger, m.wishes.about = plan.WhyNone, ""
+	m.wishes.trigger, m.wishes.about, m.wishes.from = plan.WhyNone, "", time.Time{}
 }
 
 func (m *Machine) decision(h *plan.Head, about string) *plan.Decision {
