@@ -415,8 +415,8 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 		p.why = m.whyGone(p.target)
 	case p.home == m.members[target].id && now < 0:
 		p.why = plan.WhyReturn
-	case m.wishes.cold == nil && now < 0 && p.why != plan.WhyPartitions && p.why != plan.WhyNone:
-		// it has kept the reason for which it lost its owner
+	case m.wishes.cold == nil && now < 0 && p.why != plan.WhyNone && (p.why != plan.WhyPartitions || why != plan.WhyRecovered):
+		// it has kept the reason for which it has no owner: it lost it, or is new
 	default:
 		p.why = why
 	}
