@@ -245,6 +245,10 @@ func (g *Group) next(ctx context.Context, pic *picture, s *Snapshot, p Partition
 		}
 		return all
 	}
+	if owner.State == stateLeaving {
+		say("%s stops: it goes elsewhere when it is let go of there, or, where a successor is waited for, when RestartGrace is over.", p.Owner)
+		return all
+	}
 	heir := g.heir(ctx, pic, p)
 	switch {
 	case owner.State == stateEnded && heir != "":
