@@ -407,11 +407,13 @@ func (m *Machine) aim(p *part, f fleet, now, then int, why plan.Why, pinned, mov
 	switch {
 	case pinned:
 		p.why = plan.WhyPin
+	case now < 0 && p.target != nobody && p.target != p.owner:
+		// it goes elsewhere than it was to: why it leaves its owner, or has, is as before
 	case now < 0 && m.banned(p, p.target):
 		p.why = plan.WhyBan
 	case now < 0 && p.target != nobody && m.controls.drained[m.members[p.target].id]:
 		p.why = plan.WhyDrain
-	case now < 0 && p.target != nobody: // its owner leaves, or who was to have it is lost
+	case now < 0 && p.target != nobody: // its owner leaves
 		p.why = m.whyGone(p.target)
 	case p.home == m.members[target].id && now < 0:
 		p.why = plan.WhyReturn
