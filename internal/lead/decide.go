@@ -232,6 +232,9 @@ func (m *Machine) decide() {
 	m.move(&fleet)
 	if urgent, why := m.urgent(&fleet); urgent {
 		about := m.ordered(why)
+		if why == plan.WhyLeaving {
+			about = m.stopping()
+		}
 		m.assign(fleet, why, causeOf(why), false, false)
 		m.lookLater() // what had to be placed may have come where there was most room, and that is uneven
 		w.because(m.now, why, about)
@@ -375,6 +378,24 @@ func (m *Machine) urgent(f *fleet) (yes bool, why plan.Why) {
 		yes = true
 	}
 	return yes, why
+}
+
+// stopping says who stops.
+func (m *Machine) stopping() string {
+	var who []string
+	for _, x := range m.members {
+		if s := m.sessionOf(x); s != nil && s.Leaving && x.stands {
+			who = append(who, x.id)
+		}
+	}
+	switch len(who) {
+	case 0:
+		return ""
+	case 1:
+		return who[0] + " stops"
+	default:
+		return people(who) + " stop"
+	}
 }
 
 // wanting reports whether p needs a target now.

@@ -154,8 +154,12 @@ func (m *Machine) settle() (freed bool) {
 		m.release(p, x, how)
 	}
 	m.overfull(done)
-	for _, w := range slices.Sorted(maps.Keys(lost)) {
-		m.wishes.lost(m.now, m.members[w].id)
+	if len(lost) > 0 {
+		var who []string
+		for _, w := range slices.Sorted(maps.Keys(lost)) {
+			who = append(who, m.members[w].id)
+		}
+		m.wishes.lost(m.now, who)
 	}
 	for _, w := range slices.Sorted(maps.Keys(left)) {
 		m.wishes.left(m.now, m.members[w].id)

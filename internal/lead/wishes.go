@@ -76,12 +76,16 @@ func (w *wishes) settings(now time.Time, about string)   { w.open(now, plan.WhyS
 
 // lost opens the window in which things are evened out later. What the worker had
 // does not wait for it.
-func (w *wishes) lost(now time.Time, id string) {
-	w.because(now, plan.WhyLost, id+" is lost")
+func (w *wishes) lost(now time.Time, who []string) {
+	names, are := people(who), " is lost"
+	if len(who) > 1 {
+		are = " are lost"
+	}
+	w.because(now, plan.WhyLost, names+are)
 	if p := w.planned; p != nil && p.why == plan.WhyJoined {
 		p.why = plan.WhyReplaced
 	}
-	w.open(now, plan.WhyBalance, "evening out after the loss of "+id)
+	w.open(now, plan.WhyBalance, "evening out after the loss of "+names)
 }
 
 // left is lost for a worker that has let go of something and stops.
