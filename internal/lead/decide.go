@@ -287,7 +287,7 @@ func (m *Machine) gather(f *fleet) {
 		} else {
 			m.by(most)
 		}
-	case m.assign(*f, w.why, causeOf(w.why), true, true):
+	case m.assign(*f, w.why, causeOf(w.why), !m.controls.paused || w.why == plan.WhyFirstPlan, true):
 		m.decided(w)
 		m.wishes.cold, m.dirty = nil, true // for what operators want meanwhile
 	}
