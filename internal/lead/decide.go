@@ -305,6 +305,7 @@ func (m *Machine) alone(f *fleet) {
 		m.by(due)
 		return
 	}
+	m.retargeted, m.diverted = false, false // the strategy was not asked
 	m.decided(w.planned)
 }
 
