@@ -170,6 +170,37 @@ func (b *board) fill(c int32) bool {
 			return b.do(best)
 		}
 	}
+	return b.uniform && b.strict && b.group != nil && b.fillFromZone(c)
+}
+
+// fillFromZone takes one partition for c from one of the hottest of its own zone. Where a rule
+// keeps the load in other zones, those have less than their quota as well, and give nothing
+// for it; but whoever has just joined has nothing at all.
+func (b *board) fillFromZone(c int32) bool {
+	for _, kind := range [...]standing{floating, settled} {
+		if kind == settled && b.moves < 1 {
+			continue
+		}
+		seen := 0
+		for k := len(b.order) - 1; k >= 0 && seen < partners; k-- {
+			h := b.order[k]
+			if h == c {
+				break
+			}
+			if b.zone[h] != b.zone[c] {
+				continue
+			}
+			seen++
+			most := evenOut(b.load[h], b.share[h], b.load[c], b.share[c])
+			most = min(b.up[c]-b.load[c], most-most/2)
+			if kind == settled {
+				most = min(most, b.weight)
+			}
+			if i := b.heaviestOf(b.list(h, kind), c, 1, most); i >= 0 {
+				return b.do(step{give: i, back: -1, to: c})
+			}
+		}
+	}
 	return false
 }
 

@@ -244,6 +244,42 @@ func TestZonePreference(t *testing.T) {
 	})
 }
 
+// Where a rule keeps half of the load in a small zone, the workers of the large one have less
+// than their share. Whoever joins there has its part of what that zone has all the same.
+func TestZoneRuleAndANewcomer(t *testing.T) {
+	const sets = 40
+	var in plan.Input
+	for j, zone := range []string{"x", "x", "y", "y", "y", "y", "y"} {
+		in.Workers = append(in.Workers, plan.Worker{ID: fmt.Sprintf("w%d", j), Zone: zone})
+	}
+	for i := range sets {
+		for k, at := range []int{i % 2, 2 + i%4} {
+			in.Partitions = append(in.Partitions, plan.Partition{
+				ID: fmt.Sprintf("p%02d-%d", i, k), Labels: map[string]string{"set": fmt.Sprint(i)},
+			})
+			in.Current = append(in.Current, at)
+		}
+	}
+	s := strategy.Sticky(strategy.RequireSpread("set"))
+	to, err := s.Assign(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has := loads(in, to); !slices.Equal(has, []int64{20, 20, 8, 8, 8, 8, 8}) {
+		t.Errorf("loads %v", has)
+	}
+	if e := s.Explain(in, to); e.Moved != sets/5 {
+		t.Errorf("%d move", e.Moved)
+	}
+	if n := spreadingOf(in, to).surplus(); n > 0 {
+		t.Errorf("%d are too many in their zone", n)
+	}
+	in.Current = to
+	if again, err := s.Assign(in); err != nil || !slices.Equal(again, to) {
+		t.Errorf("it moves more, to %v, %v", again, err)
+	}
+}
+
 // With room to choose, a preference is met; and it stays so while workers come and go.
 func TestZonesOfAFleet(t *testing.T) {
 	for _, weights := range [][]int64{uniform(300), strategytest.Lognormal(300, 1)} {
