@@ -434,7 +434,8 @@ func (m *Machine) whyGone(w int32) plan.Why {
 }
 
 // elsewhere is the least loaded worker that may take p and to which it may go, rather one
-// that has not crashed with it.
+// that has not crashed with it. Where all of those have rejected p, all but the last may take
+// it again.
 func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
 	best, guilty := -1, false
 	for w := range f.workers {
@@ -446,6 +447,10 @@ func (m *Machine) elsewhere(f *fleet, load []int64, p *part) int {
 		if best < 0 || guilty && !again || guilty == again && load[w]*f.workers[best].Portion() < load[best]*x.Portion() {
 			best, guilty = w, again
 		}
+	}
+	if best < 0 && len(p.shun) > 1 {
+		p.shun = p.shun[len(p.shun)-1:]
+		return m.elsewhere(f, load, p)
 	}
 	return best
 }

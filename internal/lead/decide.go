@@ -425,7 +425,8 @@ func (m *Machine) expire() {
 func (m *Machine) watch() {
 	m.unkept()
 	var stuck map[string]int
-	var unplaced, full int
+	var unplaced, full, rejected int
+	var example *part
 	windowless := m.wishes.planned == nil && (m.wishes.cold == nil || m.stalled()) // nothing new waits for a window that closes by itself
 	for i := range m.parts {
 		p := &m.parts[i]
@@ -437,6 +438,12 @@ func (m *Machine) watch() {
 					stuck = map[string]int{}
 				}
 				stuck[m.members[p.owner].id]++
+			}
+		}
+		if p.rejections >= rejectTold && p.listed && !p.aside {
+			rejected++
+			if example == nil {
+				example = p
 			}
 		}
 		if p.state == free && p.listed && !p.aside && !p.blank && (p.placed || windowless) && p.target == nobody && !p.waitUntil.After(m.now) {
@@ -477,6 +484,14 @@ func (m *Machine) watch() {
 		text = fmt.Sprintf("%s: no worker is there to take %s", unassigned(unplaced), them(unplaced))
 	}
 	m.alerts.set("unassigned", text)
+	text = ""
+	switch {
+	case rejected == 1:
+		text = example.ID + " is rejected by one worker after the other"
+	case rejected > 1:
+		text = fmt.Sprintf("%d partitions are rejected by one worker after the other, for example %s", rejected, example.ID)
+	}
+	m.alerts.set("rejected", text)
 	if why, on := m.roster.Doubt(); on {
 		m.alerts.set("doubt", "nobody is declared lost for the time being: "+why)
 	} else {

@@ -282,25 +282,23 @@ func (m *Machine) returns(p *part, x *member, how roster.End) bool {
 }
 
 // A rejection is held against the worker until the partition has run elsewhere for
-// rejectFor, or nobody else has taken it for so long. One that is rejected again before
-// waits, the longer the more often; but not for so long that those are forgiven meanwhile
-// who rejected it, while there is somebody who has not been asked.
+// rejectFor, or nobody else has taken it for so long; or everybody has rejected it, and all
+// but the last are asked again. One that is rejected again before waits, the longer the
+// more often; after rejectTold times people are told.
 const (
 	rejectFor   = time.Minute
 	rejectPause = time.Second
-	rejectMost  = rejectFor / 2
+	rejectTold  = 5
 )
 
 func (m *Machine) rejected(p *part) {
 	if m.now.Sub(p.at) >= rejectFor {
 		p.rejections, p.shun = 0, nil
 	}
-	if !slices.Contains(p.shun, p.owner) {
-		p.shun = append(p.shun, p.owner)
-	}
+	p.shun = append(slices.DeleteFunc(p.shun, func(w int32) bool { return w == p.owner }), p.owner)
 	p.why = plan.WhyRejected
 	if p.rejections++; p.rejections > 1 {
-		p.waitUntil = m.now.Add(min(rejectPause<<min(p.rejections-2, 10), rejectMost))
+		p.waitUntil = m.now.Add(min(rejectPause<<min(p.rejections-2, 10), rejectFor))
 	}
 }
 
@@ -309,16 +307,22 @@ func (m *Machine) rejected(p *part) {
 func (m *Machine) forgive() {
 	for i := range m.parts {
 		p := &m.parts[i]
-		if len(p.shun) == 0 || p.state == releasing {
+		if p.rejections == 0 || p.state == releasing || p.state == free && len(p.shun) == 0 {
 			continue
 		}
-		if end := p.at.Add(rejectFor); m.now.Before(end) {
+		end := p.at.Add(rejectFor)
+		if p.waitUntil.After(p.at) { // before then nobody was asked
+			end = p.waitUntil.Add(rejectFor)
+		}
+		if m.now.Before(end) {
 			m.by(end)
 			continue
 		}
 		p.shun = nil
 		if p.state == free {
 			m.round++
+		} else {
+			p.rejections = 0
 		}
 	}
 }
