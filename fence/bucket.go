@@ -217,7 +217,7 @@ func takes(ctx context.Context, js jetstream.JetStream, stream, subject string) 
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("stream %s: %w", stream, err)
 		}
-		return nil //nolint:nilerr // it has no leader, as while it is about to have another
+		return nil // it has no leader, as while it is about to have another
 	}
 	info := s.CachedInfo()
 	if info.Cluster != nil && info.Cluster.Leader == "" {

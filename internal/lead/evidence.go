@@ -272,7 +272,7 @@ func (m *Machine) release(p *part, x *member, how roster.End) {
 
 // returns reports whether p has waited for the successor of an owner that has stopped, and
 // that one is here: it goes on with it. A strategy that was asked to place it might think
-// that its owner had had too much, as it may while weights waver, or is to get nothing new.
+// that its owner held too much, as it may while weights waver, or is to get nothing new.
 func (m *Machine) returns(p *part, x *member, how roster.End) bool {
 	if m.cfg.RestartGrace <= 0 || how != roster.EndLeft || p.state != granted || m.wishes.cold != nil || !m.succeeded(x) {
 		return false

@@ -254,18 +254,16 @@ func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began tim
 		fmt.Fprintln(s.Out, show.Clean(x.Done(change, time.Now().In(show.Zone))))
 	}
 	out := changed{Schema: admin.Schema, Change: change}
+	var late error
 	if x.waits {
 		p := newProgress(s)
-		err := x.Await(ctx, w.Group, change, p.show)
+		late = x.Await(ctx, w.Group, change, p.show)
 		p.end()
-		if err != nil {
-			if x.g.json { // what was asked for stands all the same
-				if err := writeJSON(s.Out, out); err != nil {
-					return err
-				}
-			}
-			return x.late(ctx, w, err)
-		}
+	}
+	switch {
+	case late != nil: // what was asked for stands all the same
+		late = x.late(ctx, w, late)
+	case x.waits:
 		ms := time.Since(began).Milliseconds()
 		out.WaitedMs = &ms
 		if !x.g.json {
@@ -273,9 +271,11 @@ func (x *steer) tell(ctx context.Context, w *way, change admin.Change, began tim
 		}
 	}
 	if x.g.json {
-		return writeJSON(s.Out, out)
+		if err := writeJSON(s.Out, out); err != nil {
+			return err
+		}
 	}
-	return nil
+	return late
 }
 
 // late says it of an error when the time is over for what was asked for.

@@ -535,7 +535,7 @@ func TestDeadman(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- mine.Wait() }()
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // it was killed, as is looked at below
 	case <-time.After(30 * time.Second):
 		t.Fatal("it goes on")
 	}
