@@ -168,7 +168,8 @@ func (h *host) config(p *process) member.Config {
 			Strategy: strategy.Sticky(), ExpectedWorkers: s.Expected,
 			Settle: s.Settle, ColdStart: s.ColdStart, Scale: s.Scale, Cooldown: s.Cooldown,
 			RestartGrace: s.RestartGrace, Coalesce: 10 * time.Millisecond, Refresh: s.Refresh,
-			MaxBatch: s.Batch, MaxPayload: 1 << 20,
+			StuckAfter: s.Drain + s.StuckAfter,
+			MaxBatch:   s.Batch, MaxPayload: 1 << 20,
 			Roster: roster.Config{
 				Heartbeat: s.Heartbeat, ProbeInterval: s.Probe, ProbeAgain: 100 * time.Millisecond,
 				LostAfter: s.LostAfter, EmergencyGrace: s.EmergencyGrace, RecoveryGrace: s.RecoveryGrace, TTL: ttl,
