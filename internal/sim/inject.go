@@ -12,6 +12,7 @@ import (
 // inject makes a fault happen, and sees to it that it ends.
 func (w *world) inject(f *Fault) {
 	w.say("!! %s", f)
+	w.ledger.disturbed(f)
 	done := false
 	undo := func(undoing func()) {
 		done = true

@@ -48,6 +48,7 @@ type ledger struct {
 	lifted    time.Duration // when what is kept out of the plan last changed
 	alerts    map[string]string
 	since     counts // since the group had settled
+	economy   economy
 }
 
 // counts are what claims count.

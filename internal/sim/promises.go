@@ -147,6 +147,7 @@ func (l *ledger) slicesStored(changed []plan.Slice, removed []string) {
 			}
 		}
 	}
+	l.placed()
 }
 
 // roomFor checks that a slice which grants something new holds no more than its worker
@@ -233,6 +234,7 @@ func (l *ledger) granted(to *session, g *plan.Grant) {
 			l.claimMoves()
 		}
 	}
+	l.moved(all, to, g)
 	l.newest[g.ID] = g.Token
 	if len(all) > 6 {
 		all = slices.DeleteFunc(all, func(x *lease) bool { return x.closed && l.w.now-x.granted > 3*time.Minute })
@@ -485,6 +487,7 @@ func (l *ledger) second() {
 	}
 	l.truth()
 	l.claimOrphans()
+	l.rest()
 	if l.settled < 0 && l.w.now > 10*time.Second && l.unsettled() == "" && l.w.now-l.lastPlan > 15*time.Second {
 		l.settled, l.w.stats.Settled = l.w.now, l.w.now
 		l.since = counts{terms: map[uint64]bool{l.head.Term: true}, home: l.homes()}

@@ -28,6 +28,7 @@ func (t *Totals) Add(sc *Scenario, r *Result) {
 	s.Grants += r.Stats.Grants
 	s.Starts += r.Stats.Starts
 	s.Moves += r.Stats.Moves
+	s.Counted += r.Stats.Counted
 	s.Older += r.Stats.Older
 	s.Sliced += r.Stats.Sliced
 	s.Led += r.Stats.Led

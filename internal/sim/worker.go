@@ -137,6 +137,7 @@ func (h *host) boot() {
 	}
 	h.proc = p
 	w.say("host %d: process %d starts", h.n, p.n)
+	w.ledger.booted(h)
 	p.m = member.New(h.config(p), p.local())
 	p.tell(member.Connected{Up: p.connected, Interrupts: 0})
 }

@@ -33,6 +33,7 @@ type Stats struct {
 	Steps, Events, Ops, Writes int
 	Plans, Grants, Starts      int
 	Moves                      int
+	Counted                    int // causes after which moves were counted against the fewest
 	Older                      int // leases adopted although a younger one may run: the open hole
 
 	// What became of leaders and of what they decided.
