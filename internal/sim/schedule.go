@@ -76,6 +76,7 @@ var profiles = []profile{
 	{name: "stale", kinds: slices.Concat(each(6, Behind, CtlPin, CtlDrain), each(3, Slow, Delay, Twice, Reweigh, CtlRebalance, Stop)), least: 10, most: 40},
 	{name: "fastclock", shape: fastClock, kinds: slices.Concat(each(4, Mute, Deaf, Hole), each(2, Crash, Stop, Late)), least: 5, most: 20},
 	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, CtlBan, Cut, Done)), least: 4, most: 24},
+	{name: "oneatatime", focus: oneAtATime},
 }
 
 // Profiles are the names of all of them.
@@ -408,6 +409,51 @@ func crashOne(sc *Scenario, rng *rand.Rand) {
 	// own clock alone, that the other is gone.
 	within := s.LeaderTTL + s.TTL*11/10 + s.RecoveryGrace + s.Settle + 2*s.Probe + 3*time.Second
 	sc.Claims = []Claim{{Kind: ClaimMoves, N: (len(sc.Weights)+n-1)/n + 1}, {Kind: ClaimWithin, D: within}, {Kind: ClaimOrphans, D: time.Second}}
+}
+
+// oneAtATime does one thing to a fleet that has come to rest since the last one, so that it
+// is known what must move. Workers that are killed come back, as who they were or as somebody
+// else, and others are killed soon after they were given something: partitions are blamed for
+// that, and go to a third.
+func oneAtATime(sc *Scenario, rng *rand.Rand) {
+	even(sc)
+	s := &sc.Settings
+	s.TTL, s.Cooldown = 10*time.Second, 2*time.Second
+	s.Margin = s.TTL / 8
+	s.HardReturn = s.Margin / 4
+	for len(sc.Hosts) < 4 {
+		sc.Hosts = append(sc.Hosts, Host{Start: time.Second, Share: 1, Fence: sc.Hosts[0].Fence})
+	}
+	down := make([]bool, len(sc.Hosts))
+	for h := range sc.Hosts {
+		sc.Hosts[h].TTL = 0
+	}
+	sc.Run = 11 * time.Minute
+	there := len(sc.Hosts)
+	for at := time.Minute; at < sc.Run-time.Minute; at += millis(rng, 50_000, 70_000) {
+		h := rng.IntN(len(sc.Hosts))
+		for !down[h] && there < 4 { // three are the fewest among whom a third can be found
+			h = rng.IntN(len(sc.Hosts))
+		}
+		f := Fault{At: at, Kind: Start, Who: []int{h}}
+		if !down[h] {
+			f.Kind = []Kind{Crash, Crash, Crash, Vanish, Stop, CtlDrain}[rng.IntN(6)]
+		}
+		switch f.Kind {
+		case CtlDrain:
+			f.For = 10 * time.Second
+		case Start:
+			down[h] = false
+			there++
+		default:
+			down[h] = true
+			there--
+		}
+		if f.Kind == Crash || f.Kind == Vanish {
+			f.N = rng.IntN(2)
+		}
+		sc.Faults = append(sc.Faults, f)
+	}
 }
 
 // recoverStore takes the store from a fleet at rest: under Freeze nothing stops.

@@ -100,6 +100,9 @@ func TestFleets(t *testing.T) {
 		for _, k := range total.Missing() {
 			t.Errorf("no fault of kind %q has taken effect: the proof is hollow", k)
 		}
+		if total.Stats.Counted == 0 {
+			t.Error("no moves were counted: the proof is hollow")
+		}
 	}
 }
 
