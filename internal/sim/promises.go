@@ -102,7 +102,11 @@ func (l *ledger) planStored(h plan.Head, rs []member.Record) {
 // incarnation.
 func (l *ledger) wentBackSince() bool {
 	for _, f := range l.w.sc.Faults {
-		if (f.Kind == GoBack || f.Kind == Restore || f.Kind == Replaced || f.Kind == StoreLost) && f.At <= l.w.now && f.At >= l.anew {
+		since := f.At >= l.anew
+		if f.Kind == Replaced { // by which it was made anew
+			since = f.At > l.anew
+		}
+		if (f.Kind == GoBack || f.Kind == Restore || f.Kind == Replaced || f.Kind == StoreLost) && f.At <= l.w.now && since {
 			return true
 		}
 	}
