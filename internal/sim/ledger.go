@@ -77,6 +77,7 @@ type session struct {
 	ended     time.Duration // tombstone or last words
 	how       roster.End
 	displaced time.Duration // a successor was stored, or the store was lost
+	bereft    bool          // it was the latter: it may come back, and then it is not displaced any more
 	gone      time.Duration // its key expired
 	unnamed   time.Duration // a plan that does not name it has stood ever since; no evidence of an end
 
@@ -92,6 +93,7 @@ type lease struct {
 	granted time.Duration
 	receipt bool
 	closed  bool
+	older   bool // no plan names it since the store was made anew: nobody adopted it, or a younger one
 }
 
 func newLedger(w *world) *ledger {
@@ -243,8 +245,10 @@ func (l *ledger) sessionStored(by *process, r member.Record) {
 		l.stood = append(l.stood, s)
 	}
 	s.worker, s.ttl, s.fenced = worker, rec.TTL.Duration(), rec.Fenced
-	if old := l.byNonce[l.holder[worker]]; old != nil && old != s && old.displaced < 0 {
-		old.displaced = now
+	if old := l.byNonce[l.holder[worker]]; old != nil && old != s {
+		if old.bereft = false; old.displaced < 0 {
+			old.displaced = now
+		}
 	}
 	l.holder[worker] = rec.Nonce
 	if rec.Tombstone != nil {
@@ -350,7 +354,7 @@ func (l *ledger) lost() {
 			s.gone = l.w.now
 		}
 		if s.worker != "" && s.displaced < 0 {
-			s.displaced = l.w.now // nobody is told of it any more
+			s.displaced, s.bereft = l.w.now, true // nobody is told of it any more
 		}
 	}
 	clear(l.slices)

@@ -152,6 +152,25 @@ func (l *ledger) slicesStored(changed []plan.Slice, removed []string) {
 		}
 	}
 	l.placed()
+	l.resumed(changed)
+}
+
+// resumed notes whom a plan names again that had been lost with the store: that the time of
+// such a session has passed since says nothing of its end any more. Of what the plan does not
+// name, which it did not say that it holds, the leader knows nothing.
+func (l *ledger) resumed(changed []plan.Slice) {
+	for i := range changed {
+		named := &changed[i]
+		s := l.byNonce[named.Session]
+		if !s.bereft || s.gone >= 0 {
+			continue
+		}
+		s.displaced, s.bereft = -1, false
+		for _, g := range l.openOf(s) {
+			g.older = g.older || !grants(*named, g.Lease) &&
+				!slices.ContainsFunc(named.Releasing, func(r plan.Release) bool { return r.ID == g.Partition && r.Token == g.Token })
+		}
+	}
 }
 
 // roomFor checks that a slice which grants something new holds no more than its worker
@@ -208,11 +227,12 @@ func (l *ledger) granted(to *session, g *plan.Grant) {
 		return
 	}
 	for _, old := range all {
-		if old == known || old.closed {
+		if old == known || old.closed || old.older {
 			continue
 		}
 		if why, ok := l.over(old); !ok {
 			if known != nil && l.renewals > 0 && old.Token < g.Token {
+				old.older = true
 				continue // both resumed what they held; the younger one is adopted
 			}
 			if known != nil && l.renewals > 0 && old.s.anew < l.renewals && l.w.sc.Settings.Strict == 0 {
@@ -361,7 +381,7 @@ func (l *ledger) mayLinger(r *run, o *overlap) string {
 	case l.skewed():
 		return ""
 	}
-	if _, over := l.over(&lease{Lease: r.lease, s: s}); !over {
+	if _, over := l.over(&lease{Lease: r.lease, s: s}); !over && !l.isOlder(r, s) {
 		return "is not known to have ended"
 	}
 	if s.fenced {
@@ -374,6 +394,12 @@ func (l *ledger) mayLinger(r *run, o *overlap) string {
 		return ""
 	}
 	return fmt.Sprintf("freezes, but has been able to find out since %s", since)
+}
+
+// isOlder reports whether a handler runs on a lease that the plan does not name since the
+// store was made anew.
+func (l *ledger) isOlder(r *run, s *session) bool {
+	return slices.ContainsFunc(l.leases[r.lease.Partition], func(g *lease) bool { return g.Lease == r.lease && g.s == s && g.older })
 }
 
 // mayResume checks promise 2 where a session comes back under its nonce: a plan that
