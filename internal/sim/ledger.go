@@ -442,6 +442,7 @@ func (l *ledger) starting(p *process, r *run) {
 // ended notes that a handler has returned.
 func (l *ledger) ended(r *run, how hold.How) {
 	l.w.say("host %d: %s@%s has returned (%d)", r.p.host.n, r.lease.Partition, r.lease.Token, how)
+	delete(l.alerts, fmt.Sprintf("%d/stuck %s", r.p.host.n, r.lease.Partition))
 	l.stopped(r)
 	if l.settled >= 0 {
 		l.since.returns++

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -648,8 +649,44 @@ func (l *ledger) end() {
 		l.break_(PromiseSettles, "", "%d leaders, %s after the last fault", leaders, l.w.now-sc.Run)
 	}
 	l.even()
+	l.alarms()
 	l.claimCost()
 	l.claimHome()
+}
+
+// alarms checks the other half of promise 8 at the end of a run: an alert names what waits,
+// and none stands about what is over.
+func (l *ledger) alarms() {
+	if l.w.now-max(l.lifted, l.lastPlan) < 5*time.Second || l.w.store.controlled() {
+		return // it may only be about to be said; operators may want what cannot be
+	}
+	waits, kept := map[string]bool{}, map[string]bool{}
+	for _, a := range l.w.store.aside() {
+		kept[a.Partition] = a.Why == plan.WhyDone || a.For > 0
+		if a.Why == plan.WhyQuarantine && a.For > 0 {
+			waits["quarantine "+a.Partition] = true
+		}
+	}
+	for _, p := range l.w.source.all() {
+		if len(l.running[p.ID]) == 0 && !kept[p.ID] {
+			waits["unassigned"] = true
+		}
+	}
+	said := map[string]string{}
+	for key, text := range l.alerts {
+		_, about, _ := strings.Cut(key, "/")
+		said[about] = text
+	}
+	for _, about := range slices.Sorted(maps.Keys(waits)) {
+		if said[about] == "" {
+			l.break_(PromiseSettles, "", "something waits, and nobody gives an alert about %q", about)
+		}
+	}
+	for _, about := range slices.Sorted(maps.Keys(said)) {
+		if !waits[about] && about != "spare" {
+			l.break_(PromiseTruth, "", "nothing is behind the alert about %q: %s", about, said[about])
+		}
+	}
 }
 
 // even checks that nothing is left to be done once plans have stopped: asked about the
