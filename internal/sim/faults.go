@@ -44,6 +44,7 @@ const (
 	Gap     Kind = "gap"     // the following begins anew: a hole
 	Unprobe Kind = "unprobe" // probes of the host get no answer
 	Behind  Kind = "behind"  // it talks to a replica that was left behind
+	Torn    Kind = "torn"    // of what it lists, some keys are read up to N ms later than the others
 )
 
 // Faults of the store.
@@ -101,7 +102,7 @@ const (
 // Kinds are all of them: the suite must have seen each at work.
 var Kinds = []Kind{
 	Crash, Vanish, Stop, Start, Freeze, Suspend, Jump, Skew, Lag,
-	Cut, Hole, Mute, Deaf, Loss, Slow, Late, Drop, Twice, Delay, Gap, Unprobe, Behind,
+	Cut, Hole, Mute, Deaf, Loss, Slow, Late, Drop, Twice, Delay, Gap, Unprobe, Behind, Torn,
 	StoreDown, NoQuorum, Expire, StoreLost, GoBack, Restore, Garble, NoCommit, Replaced,
 	SourceError, SourceSlow, SourceHalf, SourceEmpty, SourceGarbage, SourceFlap, Add, Remove, Reweigh,
 	Sluggish, Stubborn, DeafHard, Early, Panic, Done, Reject, Poison,

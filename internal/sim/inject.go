@@ -205,6 +205,8 @@ func (w *world) injectLink(f *Fault, h *host, undo func(func())) bool {
 		span(&l.late)
 	case Delay:
 		span(&l.delay)
+	case Torn:
+		span(&l.torn)
 	case Gap:
 		if h.proc != nil {
 			w.touched(Gap)

@@ -20,7 +20,7 @@ type link struct {
 
 	loss, drop, twice int           // percent
 	slow, delay       time.Duration // at most
-	late              time.Duration // of writes
+	late, torn        time.Duration // of writes; between the keys of one listing
 
 	replica view // that it talks to while behind
 }
@@ -172,10 +172,42 @@ func (p *process) send(op member.Op) {
 			return
 		}
 		a, silent := w.serve(p, op.Do)
-		if silent {
+		switch list, ok := op.Do.(member.List); {
+		case silent:
 			giveUp()
-			return
+		case ok && !list.Names && a.Err == nil && l.torn > 0:
+			w.tear(p, a, back, giveUp)
+		default:
+			back(a)
 		}
+	})
+}
+
+// tear answers a listing as package natskv does: which keys there are, and the last
+// revision, is of one moment, and the keys are read one after the other.
+func (w *world) tear(p *process, a member.Answer, back func(member.Answer), silent func()) {
+	w.touched(Torn)
+	w.after(w.upTo(p.host.link.torn), func() {
+		var records []member.Record
+		for _, r := range a.Records {
+			if w.rng.IntN(2) == 0 {
+				records = append(records, r)
+				continue
+			}
+			late, none := w.serve(p, member.Get{Key: r.Key})
+			switch {
+			case none:
+				silent()
+				return
+			case errors.Is(late.Err, kv.ErrMissing): // removed since
+			case late.Err != nil:
+				back(member.Answer{Err: late.Err})
+				return
+			default:
+				records = append(records, late.Records...)
+			}
+		}
+		a.Records = records
 		back(a)
 	})
 }

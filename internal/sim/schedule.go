@@ -77,6 +77,7 @@ var profiles = []profile{
 	{name: "fastclock", shape: fastClock, kinds: slices.Concat(each(4, Mute, Deaf, Hole), each(2, Crash, Stop, Late)), least: 5, most: 20},
 	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, CtlBan, Cut, Done)), least: 4, most: 24},
 	{name: "oneatatime", focus: oneAtATime},
+	{name: "torn", kinds: slices.Concat(each(6, Torn), each(3, NoLeader, Crash, Stop, Start, CtlDrain, CtlPin, Gap), each(1, Reweigh, Cut)), least: 10, most: 30},
 }
 
 // Profiles are the names of all of them.
@@ -295,6 +296,9 @@ func draw(sc *Scenario, kind Kind, rng *rand.Rand) Fault {
 	case Late:
 		some()
 		f.N = 500 + rng.IntN(15_000)
+	case Torn:
+		some()
+		f.N = 20 + rng.IntN(1500)
 	case StoreDown:
 		f.N = rng.IntN(2)
 	case NoQuorum, NoCommit, SourceError, SourceSlow, SourceGarbage:
