@@ -592,8 +592,24 @@ func (l *ledger) fits(p plan.Partition) bool {
 		}
 	}
 	return slices.ContainsFunc(l.w.hosts, func(h *host) bool {
-		return h.proc != nil && (h.spec.Capacity == 0 || load[h]+p.Load() <= h.spec.Capacity)
+		return h.proc != nil && !l.spare(h.proc) && (h.spec.Capacity == 0 || load[h]+p.Load() <= h.spec.Capacity)
 	})
+}
+
+// spare reports whether a process has no worker ID, and there are not enough for all.
+func (l *ledger) spare(p *process) bool {
+	return p.state == member.ClaimingID && p.workerID == "" && l.lacking() > 0
+}
+
+// lacking is how many processes there are more than worker IDs.
+func (l *ledger) lacking() int {
+	n := -l.w.sc.Settings.Workers
+	for _, h := range l.w.hosts {
+		if h.proc != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // story is where a partition is, for people.
@@ -632,13 +648,17 @@ func (l *ledger) end() {
 		l.break_(PromiseSettles, "", "the phase is %s, %s after the last fault", h.Phase, l.w.now-sc.Run)
 		return
 	}
-	leaders := 0
+	leaders, spares := 0, 0
 	for _, h := range l.w.hosts {
 		if h.proc == nil {
 			continue
 		}
 		if h.proc.leading {
 			leaders++
+		}
+		if l.spare(h.proc) {
+			spares++
+			continue
 		}
 		if h.proc.state != member.Stable && !h.proc.leaving {
 			l.break_(PromiseTruth, "", "host %d is in state %d, %s after the last fault", h.n, h.proc.state, l.w.now-sc.Run)
@@ -647,6 +667,9 @@ func (l *ledger) end() {
 	}
 	if leaders != 1 {
 		l.break_(PromiseSettles, "", "%d leaders, %s after the last fault", leaders, l.w.now-sc.Run)
+	}
+	if spares > max(0, l.lacking()) {
+		l.break_(PromiseSettles, "", "%d wait for a worker ID, and there are only %d too few, %s after the last fault", spares, l.lacking(), l.w.now-sc.Run)
 	}
 	l.even()
 	l.alarms()

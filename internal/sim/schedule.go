@@ -78,6 +78,7 @@ var profiles = []profile{
 	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, CtlBan, Cut, Done)), least: 4, most: 24},
 	{name: "oneatatime", focus: oneAtATime},
 	{name: "torn", kinds: slices.Concat(each(6, Torn), each(3, NoLeader, Crash, Stop, Start, CtlDrain, CtlPin, Gap), each(1, Reweigh, Cut)), least: 10, most: 30},
+	{name: "spares", shape: scarce, kinds: slices.Concat(processes, each(2, Cut, Freeze, NoLeader, StoreDown, CtlDrain)), least: 4, most: 20},
 }
 
 // Profiles are the names of all of them.
@@ -182,6 +183,13 @@ func capacities(sc *Scenario, rng *rand.Rand) {
 			sc.Hosts[h].Capacity = 1 + total*int64(70+rng.IntN(90))/100/int64(len(sc.Hosts))
 		}
 	}
+}
+
+// scarce leaves one worker or two without an ID: they wait as spares. Nothing is to be lost
+// here of what they follow without their being told so: it may be minutes until a spare looks
+// by itself.
+func scarce(sc *Scenario, rng *rand.Rand) {
+	sc.Settings.Workers = max(1, len(sc.Hosts)-1-rng.IntN(2))
 }
 
 // chaos draws faults of the profile's mix.
