@@ -20,6 +20,7 @@ type economy struct {
 	allowed int           // moves from living owners
 	moves   int           // how many there were
 	at      time.Duration // of the last cause, or when the last disturbance ends
+	began   time.Duration // when the counting did
 	orphans []orphan      // placed by the plan that is being looked at
 }
 
@@ -129,11 +130,12 @@ func (l *ledger) placed() {
 // be open any more.
 func (l *ledger) rest() {
 	s, e := &l.w.sc.Settings, &l.economy
-	if l.w.now-max(l.lastPlan, e.at) < s.Settle+s.Scale+s.Cooldown+10*time.Second || l.unsettled() != "" || !l.allNamed() {
+	last := max(l.lastPlan, e.at)
+	if e.began > last || l.w.now-last < s.Settle+s.Scale+s.Cooldown+10*time.Second || l.unsettled() != "" || !l.allNamed() {
 		return
 	}
 	if h, ok := l.w.store.head(); ok && h.Phase == plan.Stable {
-		*e = economy{clear: l.alike(), at: e.at}
+		*e = economy{clear: l.alike(), at: e.at, began: l.w.now}
 	}
 }
 
