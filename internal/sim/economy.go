@@ -70,11 +70,11 @@ func (l *ledger) caused(what string, allowed int) {
 func (l *ledger) booted(h *host) {
 	n := 0
 	for _, x := range l.w.hosts {
-		if x.proc != nil {
+		if x.proc != nil && !x.spec.Idle {
 			n++
 		}
 	}
-	l.caused(fmt.Sprintf("the start of host %d", h.n), (len(l.w.source.all())+n-1)/n)
+	l.caused(fmt.Sprintf("the start of host %d", h.n), (len(l.w.source.all())+n-1)/max(n, 1))
 }
 
 // moved notes a new grant to a session of a partition that had such leases before.
@@ -143,7 +143,7 @@ func (l *ledger) rest() {
 func (l *ledger) allNamed() bool {
 	return !slices.ContainsFunc(l.w.hosts, func(h *host) bool {
 		p := h.proc
-		return p != nil && (p.leaving || p.workerID == "" || l.slices[p.workerID].Session != p.answering)
+		return p != nil && !h.spec.Idle && (p.leaving || p.workerID == "" || l.slices[p.workerID].Session != p.answering)
 	})
 }
 

@@ -592,7 +592,7 @@ func (l *ledger) fits(p plan.Partition) bool {
 		}
 	}
 	return slices.ContainsFunc(l.w.hosts, func(h *host) bool {
-		return h.proc != nil && !l.spare(h.proc) && (h.spec.Capacity == 0 || load[h]+p.Load() <= h.spec.Capacity)
+		return h.proc != nil && !h.spec.Idle && !l.spare(h.proc) && (h.spec.Capacity == 0 || load[h]+p.Load() <= h.spec.Capacity)
 	})
 }
 
@@ -721,7 +721,7 @@ func (l *ledger) even() {
 	in := plan.Input{Cause: plan.Loads}
 	at := map[string]int{}
 	for _, h := range l.w.hosts {
-		if p := h.proc; p != nil && !p.leaving && p.workerID != "" {
+		if p := h.proc; p != nil && !p.leaving && p.workerID != "" && !h.spec.Idle {
 			in.Workers = append(in.Workers, plan.Worker{ID: p.workerID, Share: h.spec.Share, Capacity: h.spec.Capacity})
 		}
 	}

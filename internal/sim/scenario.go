@@ -65,6 +65,9 @@ type Host struct {
 	Rate     int           // how much faster its clock runs, in millionths
 	Share    int64
 	Capacity int64
+	Prepares bool // its handler wants to be told of what is coming
+	Idle     bool // it has no handler, and so owns nothing
+	Follows  bool // it has no source, and so never leads
 }
 
 // A Claim is something that must be true of one scenario beyond the promises that

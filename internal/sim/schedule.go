@@ -78,6 +78,8 @@ var profiles = []profile{
 	{name: "capacity", shape: capacities, kinds: slices.Concat(processes, each(3, Add, Remove, Reweigh, CtlDrain, CtlPin, CtlBan, Cut, Done)), least: 4, most: 24},
 	{name: "oneatatime", focus: oneAtATime},
 	{name: "torn", kinds: slices.Concat(each(6, Torn), each(3, NoLeader, Crash, Stop, Start, CtlDrain, CtlPin, Gap), each(1, Reweigh, Cut)), least: 10, most: 30},
+	{name: "unlike", shape: unlike, kinds: slices.Concat(processes, each(2, Cut, Hole, Slow, Delay, Torn, NoLeader, StoreDown, NoCommit),
+		each(2, CtlDrain, CtlPin, CtlStepDown, CtlRebalance, Add, Remove, Reweigh, Sluggish), each(1, StoreLost, Replaced)), least: 4, most: 20},
 	{name: "spares", shape: scarce, kinds: slices.Concat(processes, each(2, Cut, Freeze, NoLeader, StoreDown, CtlDrain)), least: 4, most: 20},
 }
 
@@ -182,6 +184,31 @@ func capacities(sc *Scenario, rng *rand.Rand) {
 		if rng.IntN(8) > 0 {
 			sc.Hosts[h].Capacity = 1 + total*int64(70+rng.IntN(90))/100/int64(len(sc.Hosts))
 		}
+	}
+}
+
+// unlike gives a fleet other settings than the default ones, as package parti takes them,
+// and hosts that are not like each other. Host 0 can do everything.
+func unlike(sc *Scenario, rng *rand.Rand) {
+	s := &sc.Settings
+	of := func(ds ...time.Duration) time.Duration { return ds[rng.IntN(len(ds))] }
+	s.LostAfter = of(3*s.Heartbeat, s.LostAfter, 15*time.Second)
+	s.LeaderTTL = of(max(2*time.Second, (3*s.Heartbeat).Truncate(time.Second)), s.LeaderTTL, 20*time.Second)
+	s.EmergencyGrace = of(100*time.Millisecond, s.EmergencyGrace, 3*time.Second)
+	s.RecoveryGrace = of(2*time.Second, s.RecoveryGrace)
+	s.Reconcile = of(time.Second, s.Reconcile)
+	s.Settle = of(500*time.Millisecond, s.Settle, 8*time.Second)
+	s.Scale = of(s.Scale, 20*time.Second)
+	s.StuckAfter = of(2*time.Second, s.StuckAfter)
+	s.OpTimeout = min(max((s.TTL-s.Margin)/4, 500*time.Millisecond), 5*time.Second) // as package parti's
+	s.Batch = []int{7, 8, 12, s.Batch}[rng.IntN(4)]                                 // a slice, two, some, or all at once
+	s.Expected = rng.IntN(len(sc.Hosts) + 2)
+	for h := range sc.Hosts {
+		x := &sc.Hosts[h]
+		x.Share = 1 + int64(rng.IntN(3))
+		x.Prepares = rng.IntN(2) == 0
+		x.Idle = h > 1 && rng.IntN(6) == 0
+		x.Follows = h > 0 && rng.IntN(5) == 0
 	}
 }
 

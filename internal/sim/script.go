@@ -20,7 +20,7 @@ import (
 //	run 6m0s quiet 4m0s
 //	set Heartbeat 500ms
 //	partitions 1 1 3 1
-//	host start=1.5s fence rate=-20000 ttl=10s capacity=5
+//	host start=1.5s fence rate=-20000 ttl=10s capacity=5 prepares
 //	at 1m2.5s crash 0,2 for 5s n=1
 //	claim moves n=3
 //	expect 2
@@ -78,6 +78,14 @@ func (sc *Scenario) Script() string {
 		}{{"rate", int64(h.Rate)}, {"share", h.Share}, {"capacity", h.Capacity}} {
 			if x.n != 0 {
 				fmt.Fprintf(&b, " %s=%d", x.word, x.n)
+			}
+		}
+		for _, x := range []struct {
+			word string
+			is   bool
+		}{{"prepares", h.Prepares}, {"idle", h.Idle}, {"follows", h.Follows}} {
+			if x.is {
+				b.WriteString(" " + x.word)
 			}
 		}
 		b.WriteByte('\n')
@@ -259,6 +267,12 @@ func (p *parser) host() (h Host) {
 			h.Share = p.parse(v)
 		case "capacity":
 			h.Capacity = p.parse(v)
+		case "prepares":
+			h.Prepares = true
+		case "idle":
+			h.Idle = true
+		case "follows":
+			h.Follows = true
 		default:
 			p.fail("unknown word %q", k)
 		}

@@ -156,7 +156,7 @@ func (h *host) config(p *process) member.Config {
 		Session: roster.Session{
 			Host: fmt.Sprintf("host-%d", h.n), Software: "v1", Schema: 1, Started: p.local(),
 			TTL: plan.ToMillis(ttl), Margin: plan.ToMillis(margin), Fenced: h.spec.Fence,
-			Owns: true, Share: h.spec.Share, Capacity: h.spec.Capacity,
+			Owns: !h.spec.Idle, Prepares: h.spec.Prepares, Share: h.spec.Share, Capacity: h.spec.Capacity,
 		},
 		Hold: hold.Config{
 			TTL: ttl, Margin: margin, Interval: s.Heartbeat, Fence: h.spec.Fence, MaxFreeze: s.MaxFreeze,
@@ -176,7 +176,7 @@ func (h *host) config(p *process) member.Config {
 				LostAfter: s.LostAfter, EmergencyGrace: s.EmergencyGrace, RecoveryGrace: s.RecoveryGrace, TTL: ttl,
 			},
 		},
-		Leads: true, Heartbeat: s.Heartbeat, LeaderTTL: s.LeaderTTL, ProbeInterval: s.Probe,
+		Leads: !h.spec.Follows, Heartbeat: s.Heartbeat, LeaderTTL: s.LeaderTTL, ProbeInterval: s.Probe,
 		EmergencyGrace: s.EmergencyGrace, Reconcile: s.Reconcile, LostAfter: s.LostAfter,
 		Listing: 30 * time.Second,
 		Nonce: func() string {

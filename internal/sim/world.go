@@ -235,15 +235,26 @@ func (w *world) second() {
 }
 
 // calm begins the quiet time. All faults have been undone by then; a fleet of which
-// nobody is left gets one worker back, since the promises are for as long as one is
-// alive.
+// nobody is left who could lead, or own something, gets one worker back, since the promises
+// are for as long as one is alive.
 func (w *world) calm() {
 	w.say("-- quiet --")
-	alive := false
+	w.revive()
+}
+
+// revive starts host 0 if it is needed, as soon as its last process is gone.
+func (w *world) revive() {
+	leads, owns := false, false
 	for _, h := range w.hosts {
-		alive = alive || h.proc != nil && !h.proc.leaving
+		if h.proc != nil && !h.proc.leaving {
+			leads, owns = leads || !h.spec.Follows, owns || !h.spec.Idle
+		}
 	}
-	if !alive {
+	switch {
+	case leads && owns:
+	case w.hosts[0].proc != nil:
+		w.after(time.Second, w.revive)
+	default:
 		w.hosts[0].boot()
 	}
 }
