@@ -331,5 +331,16 @@ func (b *bucket) aside() []plan.Aside {
 	return a
 }
 
-// controlled reports whether a wish of an operator stands.
-func (b *bucket) controlled() bool { return len(b.view().list(member.KindControl)) > 0 }
+// controlled reports whether a wish of an operator stands. One that is carried out once does
+// not: members leave theirs, to have the source listed, where it is.
+func (b *bucket) controlled() bool {
+	return slices.ContainsFunc(b.view().list(member.KindControl), func(r member.Record) bool {
+		c, _ := r.Value.(plan.Control)
+		switch c.Kind {
+		case plan.Cordon, plan.Drain, plan.Pin, plan.Ban, plan.Pause:
+			return true
+		default:
+			return false
+		}
+	})
+}
