@@ -252,6 +252,9 @@ func (l *ledger) sessionStored(by *process, r member.Record) {
 	}
 	l.holder[worker] = rec.Nonce
 	if rec.Tombstone != nil {
+		if l.mayBury(s); l.w.over {
+			return
+		}
 		l.ends(s, roster.EndTombstone)
 		for _, other := range l.byNonce {
 			if other.worker == worker && other.displaced >= 0 {

@@ -414,6 +414,27 @@ func (l *ledger) mayResume(s *session) {
 	l.break_(PromiseRevoke, "", "session %s resumes, and for %s a plan has stood that does not name it", s.nonce, l.w.now-s.unnamed)
 }
 
+// mayBury checks promise 2 where a tombstone is written: it ends each earlier session of the
+// worker ID, too, so there must be evidence for the end of every lease of those. A leader of
+// a store that was lost, or went back, may never have heard of them.
+func (l *ledger) mayBury(s *session) {
+	if l.renewals > 0 || l.wentBackSince() {
+		return
+	}
+	for _, other := range l.stood {
+		if other == s || other.worker != s.worker || other.displaced < 0 || other.ended >= 0 {
+			continue
+		}
+		for _, g := range l.openOf(other) {
+			if why, ok := l.over(g); !ok {
+				l.break_(PromiseRevoke, g.Partition, "a tombstone for %s ends %s as well, and %s@%s may still run there: %s",
+					s.nonce, other.nonce, g.Partition, g.Token, why)
+				return
+			}
+		}
+	}
+}
+
 // findsOut is how long a worker that can reach the store may take to find out that
 // its session is over, and to stop.
 func (l *ledger) findsOut() time.Duration {
