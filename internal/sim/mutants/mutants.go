@@ -116,6 +116,46 @@ var All = []Mutant{
 		Profiles: "stale", Breaks: []int{2}, Seeds: 200,
 	},
 	{
+		Rule:     "who leaves starts nothing any more",
+		Edits:    []Edit{{"internal/hold/runs.go", "case m.lost, m.leaving: // nothing", "case m.lost: // nothing"}},
+		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+	},
+	{
+		Rule:     "who finds its worker ID in other hands stops",
+		Edits:    []Edit{{"internal/hold/isolation.go", "\tcase Tombstone, Foreign:\n", "\tcase Foreign:\n\tcase Tombstone:\n"}},
+		Profiles: "spares", Breaks: []int{3, 20}, Seeds: 150,
+	},
+	{
+		Rule:    "a renewal that is found stored extends no trust",
+		Edits:   []Edit{{"internal/hold/isolation.go", "\t\tm.stored(m.renewal.asked)\n", "\t\tm.stored(m.renewal.asked)\n\t\tm.trust.renewed(m.now, m.now)\n"}},
+		Package: "./internal/hold", // the handlers of a fleet return sooner than that
+	},
+	{
+		Rule:    "nothing starts without trust",
+		Edits:   []Edit{{"internal/hold/runs.go", "case !m.trust.at(m.now): // never", "case false: // never"}},
+		Package: "./internal/hold", // under Fence the fence is shut as well
+	},
+	{
+		Rule:    "after a lapse nothing starts before the own slice was heard again",
+		Edits:   []Edit{{"internal/hold/runs.go", "case m.stale: // the truth first", "case false: // the truth first"}},
+		Package: "./internal/hold", // under Fence nothing is left to start, and under Freeze it was seldom ended
+	},
+	{
+		Rule:    "under Fence leases end with the trust",
+		Edits:   []Edit{{"internal/hold/isolation.go", "\tif !m.cfg.Fence {\n\t\treturn\n\t}\n\tm.givenUp++", "\tif true {\n\t\treturn\n\t}\n\tm.givenUp++"}},
+		Package: "./internal/hold", // it takes a store that goes back meanwhile
+	},
+	{
+		Rule:    "under Fence no session resumes",
+		Edits:   []Edit{{"internal/hold/isolation.go", "case m.cfg.Fence: // silence is death", "case false: // silence is death"}},
+		Package: "./internal/hold", // its handlers have ended by then
+	},
+	{
+		Rule:    "what a store accepts that went back extends no trust",
+		Edits:   []Edit{{"internal/member/session.go", "if a.proof { // the store", "if false { // the store"}},
+		Package: "./internal/member", // the store is made anew at once
+	},
+	{
 		Rule:    "one handler of a partition at a time",
 		Edits:   []Edit{{"internal/hold/runs.go", "case s.run != nil: // one run", "case s.run != nil && s.run.grant.Token == s.grant.Token: // one run"}},
 		Package: "./internal/hold", // the leader does not grant before the receipt
@@ -215,6 +255,27 @@ var All = []Mutant{
 		Profiles: "churn,fence", Breaks: []int{2, 3}, Seeds: 200,
 	},
 
+	{
+		Rule:     "nothing is granted to who has taken a worker ID before the one who had it has ended",
+		Edits:    []Edit{{"internal/lead/assign.go", "(x.session == y.Session.Nonce || m.vacant(x)) && ", ""}},
+		Profiles: "churn,fence", Breaks: []int{2, 4}, Seeds: 200,
+	},
+	{
+		Rule:    "no tombstone is written where an earlier session may still run",
+		Edits:   []Edit{{"internal/roster/detect.go", "if r.Displaced(m.Session.Worker) {", "if false {"}},
+		Package: "./internal/roster", // it takes two crashes of one worker, and no leader in between
+	},
+	{
+		Rule:    "nobody listens is a sign only of those who have answered",
+		Edits:   []Edit{{"internal/roster/detect.go", "if !m.deaf.IsZero() && m.answered { // it had", "if !m.deaf.IsZero() { // it had"}},
+		Package: "./internal/roster", // a late renewal wins over the tombstone
+	},
+	{
+		Rule:    "after an interruption nobody is declared lost",
+		Edits:   []Edit{{"internal/roster/doubt.go", "\tr.begin(now, \"the connection to the store was interrupted\")\n", ""}},
+		Package: "./internal/roster", // a late renewal wins over the tombstone
+	},
+
 	// What a leader writes.
 	{
 		Rule: "a plan is conditional on the one before",
@@ -223,6 +284,29 @@ var All = []Mutant{
 			{"internal/member/commit.go", "if c.Decision != nil {\n\t\tname", "if false {\n\t\tname"}, // its key is a condition, too
 		},
 		Profiles: "twoleaders,leaders", Breaks: []int{1, 2, 4}, Seeds: 300,
+	},
+	{
+		Rule: "a commit is conditional on the leader's own last one",
+		Edits: []Edit{{
+			"internal/member/commit.go",
+			"\tputs = append(puts, Put{Record: Record{Key: Key{KindChain, l.term.me.Nonce}, Rev: l.chain, Value: c.Head.Version}})\n", "",
+		}},
+		Package: "./internal/member", // the head must come to stand at the very revision that it had
+	},
+	{
+		Rule:     "a commit has no more writes than the server takes",
+		Edits:    []Edit{{"internal/lead/advance.go", "return max(1, m.cfg.MaxBatch-otherPuts)", "return 1000"}},
+		Profiles: "unlike", Breaks: []int{8}, Seeds: 60,
+	},
+	{
+		Rule:     "a partition changes hands in a commit that has room for both slices",
+		Edits:    []Edit{{"internal/lead/advance.go", "return x.touched || m.touched < m.slicesAtOnce()", "return true"}},
+		Profiles: "unlike", Breaks: []int{2}, Seeds: 100,
+	},
+	{
+		Rule:     "nobody is granted more than it has room for",
+		Edits:    []Edit{{"internal/lead/advance.go", "c > 0 && x.weight+p.Load() > c {", "c > 0 && false {"}},
+		Profiles: "capacity", Breaks: []int{23}, Seeds: 200,
 	},
 	{
 		Rule: "a refusal ends the term",
@@ -261,9 +345,9 @@ var All = []Mutant{
 		Package: "./internal/lead", // profiles poison none for long enough; TestPattern_CascadingFailures_Contained_Poison sees it
 	},
 	{
-		Rule:    "what goes to a third leaves the group even",
-		Edits:   []Edit{{"internal/lead/assign.go", "to, diverted := m.avoid(&f, in, which, to, moves)", "diverted := false"}},
-		Package: "./internal/lead", // it is evened out later
+		Rule:     "what goes to a third leaves the group even",
+		Edits:    []Edit{{"internal/lead/assign.go", "to, diverted := m.avoid(&f, in, which, to, moves)", "diverted := false"}},
+		Profiles: "oneatatime", Breaks: []int{10}, Seeds: 400, // it is evened out later
 	},
 	{
 		Rule:    "what must not go where the strategy wants it leaves the group even",
@@ -304,6 +388,26 @@ var All = []Mutant{
 		Rule:     "what had to be placed at once is evened out later",
 		Edits:    []Edit{{"internal/lead/decide.go", "\t\tm.lookLater() // what had", "\t\t// what had"}},
 		Profiles: "fence", Breaks: []int{24}, Seeds: 60,
+	},
+	{
+		Rule:     "what a stopped worker had waits for its successor",
+		Edits:    []Edit{{"internal/lead/evidence.go", "if m.cfg.RestartGrace <= 0 || p.state != granted ||", "if true || m.cfg.RestartGrace <= 0 || p.state != granted ||"}},
+		Profiles: "restart", Breaks: []int{10}, Seeds: 20,
+	},
+	{
+		Rule:     "a spare is told when a worker ID is free",
+		Edits:    []Edit{{"internal/member/ready.go", "case c.rd.Spare:", "case false:"}},
+		Profiles: "spares", Breaks: []int{7, 8, 20}, Seeds: 100,
+	},
+	{
+		Rule:     "a source that fails changes nothing",
+		Edits:    []Edit{{"internal/lead/listing.go", "\tm.alerts.set(\"source\", \"the source cannot be listed: \"+reason+\"; the plan stays as it is\")\n", "\tm.take(nil)\n"}},
+		Profiles: "source", Breaks: []int{6}, Seeds: 60,
+	},
+	{
+		Rule:     "a listing that is none is not believed",
+		Edits:    []Edit{{"internal/member/term.go", "if err := plan.ValidPartitions(parts); err != nil {", "if err := plan.ValidPartitions(parts); err != nil && false {"}},
+		Profiles: "source", Breaks: []int{2, 7, 21}, Seeds: 60,
 	},
 	{
 		Rule:     "a listing that drops more than half needs a second that agrees",
