@@ -13,7 +13,7 @@
 //	store.go     the store; link.go the way to it; worker.go a process; handlers.go
 //	             what it runs; source.go what there is to run
 //	ledger.go    what really happened; promises.go what must be true of it;
-//	             economy.go what may move
+//	             economy.go what may move; steer.go what operators want
 //	script.go    a Scenario as text; shrink.go the least text that still fails
 //
 // The same Scenario gives the same run, step by step. So a violation is reported

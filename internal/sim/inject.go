@@ -13,6 +13,7 @@ import (
 func (w *world) inject(f *Fault) {
 	w.say("!! %s", f)
 	w.ledger.disturbed(f)
+	w.ledger.troubledBy(f)
 	done := false
 	undo := func(undoing func()) {
 		done = true

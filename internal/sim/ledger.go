@@ -49,6 +49,7 @@ type ledger struct {
 	alerts    map[string]string
 	since     counts // since the group had settled
 	economy   economy
+	troubled  time.Duration // until when orders may not be heard
 }
 
 // counts are what claims count.

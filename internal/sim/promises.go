@@ -16,7 +16,7 @@ import (
 // Promise is the number of a promise of the design.
 type Promise int
 
-// The promises, as the design numbers them; and five that go without saying.
+// The promises, as the design numbers them; and six that go without saying.
 const (
 	PromiseOnePlan  Promise = 1
 	PromiseRevoke   Promise = 2
@@ -33,6 +33,7 @@ const (
 	PromiseFlapping Promise = 22 // no state is entered without a reason
 	PromiseRoom     Promise = 23 // nobody is given more than it has room for
 	PromiseEven     Promise = 24 // what is at rest is even: the strategy would move nothing
+	PromiseSteer    Promise = 25 // what operators want is so
 )
 
 var promiseWords = map[Promise]string{
@@ -40,7 +41,7 @@ var promiseWords = map[Promise]string{
 	PromiseTokens: "tokens grow", PromiseSource: "a failing source loses nothing", PromiseRuns: "runs again",
 	PromiseSettles: "settles", PromiseRecovers: "recovers", PromiseMoves: "moves little", PromiseCost: "costs little",
 	PromiseTruth: "state tells the truth", PromiseNoPanic: "no panic", PromiseFlapping: "no flapping",
-	PromiseRoom: "room for all of it", PromiseEven: "ends even",
+	PromiseRoom: "room for all of it", PromiseEven: "ends even", PromiseSteer: "orders are obeyed",
 }
 
 func (p Promise) String() string { return fmt.Sprintf("%d (%s)", int(p), promiseWords[p]) }
@@ -260,6 +261,7 @@ func (l *ledger) granted(to *session, g *plan.Grant) {
 		}
 	}
 	l.moved(all, to, g)
+	l.steered(all, to, g)
 	l.newest[g.ID] = g.Token
 	if len(all) > 6 {
 		all = slices.DeleteFunc(all, func(x *lease) bool { return x.closed && l.w.now-x.granted > 3*time.Minute })
@@ -540,6 +542,7 @@ func (l *ledger) second() {
 	l.truth()
 	l.claimOrphans()
 	l.rest()
+	l.obeyed()
 	if l.settled < 0 && l.w.now > 10*time.Second && l.unsettled() == "" && l.w.now-l.lastPlan > 15*time.Second {
 		l.settled, l.w.stats.Settled = l.w.now, l.w.now
 		l.since = counts{terms: map[uint64]bool{l.head.Term: true}, home: l.homes()}

@@ -80,6 +80,7 @@ var profiles = []profile{
 	{name: "torn", kinds: slices.Concat(each(6, Torn), each(3, NoLeader, Crash, Stop, Start, CtlDrain, CtlPin, Gap), each(1, Reweigh, Cut)), least: 10, most: 30},
 	{name: "unlike", shape: unlike, kinds: slices.Concat(processes, each(2, Cut, Hole, Slow, Delay, Torn, NoLeader, StoreDown, NoCommit),
 		each(2, CtlDrain, CtlPin, CtlStepDown, CtlRebalance, Add, Remove, Reweigh, Sluggish), each(1, StoreLost, Replaced)), least: 4, most: 20},
+	{name: "orders", focus: giveOrders},
 	{name: "spares", shape: scarce, kinds: slices.Concat(processes, each(2, Cut, Freeze, NoLeader, StoreDown, CtlDrain)), least: 4, most: 20},
 }
 
@@ -492,6 +493,31 @@ func oneAtATime(sc *Scenario, rng *rand.Rand) {
 			f.N = rng.IntN(2)
 		}
 		sc.Faults = append(sc.Faults, f)
+	}
+}
+
+// giveOrders gives one order after the other, bans by the handful, since most are of what is
+// not there. While it stands a worker is killed, and comes back.
+func giveOrders(sc *Scenario, rng *rand.Rand) {
+	sc.Run = 8 * time.Minute
+	for at := 45 * time.Second; at < sc.Run-80*time.Second; at += 80 * time.Second {
+		f := Fault{
+			At: at, Kind: []Kind{CtlCordon, CtlDrain, CtlPin, CtlBan}[rng.IntN(4)],
+			Who: []int{rng.IntN(len(sc.Hosts))}, For: 75 * time.Second,
+		}
+		parts := rng.Perm(len(sc.Weights))[:1]
+		if f.Kind == CtlBan {
+			parts = rng.Perm(len(sc.Weights))[:3] // there are no fewer
+		}
+		for _, n := range parts {
+			if f.Kind == CtlBan || f.Kind == CtlPin {
+				f.N = n
+			}
+			sc.Faults = append(sc.Faults, f)
+		}
+		sc.Faults = append(sc.Faults, Fault{
+			At: at + millis(rng, 45_000, 55_000), Kind: Crash, Who: []int{rng.IntN(len(sc.Hosts))}, For: 5 * time.Second,
+		})
 	}
 }
 
