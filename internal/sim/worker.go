@@ -171,6 +171,7 @@ func (h *host) config(p *process) member.Config {
 			RestartGrace: s.RestartGrace, Coalesce: 10 * time.Millisecond, Refresh: s.Refresh,
 			StuckAfter: s.Drain + s.StuckAfter,
 			MaxBatch:   s.Batch, MaxPayload: 1 << 20,
+			Wall: func(t time.Time) time.Time { return t.Add(epoch.Add(h.w.now).Sub(p.local())) },
 			Roster: roster.Config{
 				Heartbeat: s.Heartbeat, ProbeInterval: s.Probe, ProbeAgain: 100 * time.Millisecond,
 				LostAfter: s.LostAfter, EmergencyGrace: s.EmergencyGrace, RecoveryGrace: s.RecoveryGrace, TTL: ttl,
