@@ -410,6 +410,26 @@ var All = []Mutant{
 		Profiles: "source", Breaks: []int{2, 7, 21}, Seeds: 60,
 	},
 	{
+		Rule:     "what is banned from a worker does not go there",
+		Edits:    []Edit{{"internal/lead/assign.go", "\t\t\tcase m.banned(p, w):\n", "\t\t\tcase false:\n"}},
+		Profiles: "orders", Breaks: []int{25}, Seeds: 150,
+	},
+	{
+		Rule:     "who is drained keeps nothing",
+		Edits:    []Edit{{"internal/lead/assign.go", "\tif m.controls.drained[x.id] {\n\t\treturn false\n\t}\n", ""}},
+		Profiles: "orders", Breaks: []int{25}, Seeds: 60,
+	},
+	{
+		Rule:     "who is cordoned is given nothing new",
+		Edits:    []Edit{{"internal/lead/assign.go", "NoNew: !m.takes(x) || m.controls.cordoned[x.id]}", "NoNew: !m.takes(x)}"}},
+		Profiles: "orders", Breaks: []int{25}, Seeds: 200,
+	},
+	{
+		Rule:     "what is pinned is where it is pinned to",
+		Edits:    []Edit{{"internal/lead/controls.go", "\t\t\tpins[k] = x\n", "\t\t\t_ = x\n"}},
+		Profiles: "orders", Breaks: []int{25}, Seeds: 100,
+	},
+	{
 		Rule:     "a listing that drops more than half needs a second that agrees",
 		Edits:    []Edit{{"internal/lead/listing.go", "return before > 0 && 2*kept < before", "return false"}},
 		Profiles: "source", Breaks: []int{6}, Seeds: 150,
