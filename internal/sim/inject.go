@@ -70,7 +70,11 @@ func (h *host) blame(f *Fault) {
 	if f.Kind == Behind || f.Kind == Late {
 		h.misled = max(h.misled, end)
 	}
-	h.healthy = max(h.healthy, end)
+	switch f.Kind {
+	case Freeze, Suspend, Jump, Skew, Lag, Cut, Hole, Mute, Deaf, Loss, Slow, Late, Behind, Gap, Sluggish, Stubborn, DeafHard:
+		h.healthy = max(h.healthy, end)
+	default: // what operators do, and what befalls changes and probes, keeps no renewal away
+	}
 }
 
 func (w *world) injectProcess(f *Fault, h *host, undo func(func())) bool {

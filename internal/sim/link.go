@@ -72,10 +72,10 @@ func (l *link) hears() bool {
 	return false
 }
 
-// impaired reports whether any fault of the link is at work that can keep a
-// renewal or a change away.
+// impaired reports whether any fault of the link is at work that can keep a renewal away,
+// and what it finds.
 func (l *link) impaired() bool {
-	return l.cut+l.hole+l.mute+l.deaf+l.behind+l.loss+l.drop > 0 || l.slow > 0 || l.late > 0 || l.delay > 0
+	return l.cut+l.hole+l.mute+l.deaf+l.behind+l.loss > 0 || l.slow > 0 || l.late > 0
 }
 
 // isWrite reports whether a request changes the store.

@@ -39,7 +39,8 @@ type host struct {
 	misled time.Duration
 	// overSkew is set once the clock's rate was beyond what the settings allow.
 	overSkew bool
-	// healthy is since when no fault of the link or the process has been at work.
+	// healthy is since when no fault of the link or the process has been at work that keeps
+	// renewals away, and handlers stop when they are told to.
 	healthy time.Duration
 }
 
