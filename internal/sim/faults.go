@@ -96,6 +96,7 @@ const (
 	CtlRebalance Kind = "rebalance"
 	CtlStepDown  Kind = "step-down"
 	CtlRefresh   Kind = "refresh"
+	CtlRelease   Kind = "release"   // the process is to end because of what has ignored Hard the longest there
 	NoLeader     Kind = "no-leader" // the leader key is removed, conditionally
 )
 
@@ -106,7 +107,7 @@ var Kinds = []Kind{
 	StoreDown, NoQuorum, Expire, StoreLost, GoBack, Restore, Garble, NoCommit, Replaced,
 	SourceError, SourceSlow, SourceHalf, SourceEmpty, SourceGarbage, SourceFlap, Add, Remove, Reweigh,
 	Sluggish, Stubborn, DeafHard, Early, Panic, Done, Reject, Poison,
-	CtlCordon, CtlDrain, CtlPin, CtlBan, CtlMove, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh, NoLeader,
+	CtlCordon, CtlDrain, CtlPin, CtlBan, CtlMove, CtlPause, CtlRebalance, CtlStepDown, CtlRefresh, CtlRelease, NoLeader,
 }
 
 // index finds the place of a kind, for counting.

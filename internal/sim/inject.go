@@ -428,6 +428,9 @@ func (w *world) injectOperator(f *Fault, h *host, undo func(func())) {
 		c.Kind = plan.StepDown
 	case CtlRefresh:
 		c.Kind = plan.Refresh
+	case CtlRelease:
+		w.release(h, c, undo)
+		return
 	default:
 		panic("sim: unknown fault " + string(f.Kind))
 	}
@@ -446,6 +449,26 @@ func (w *world) injectOperator(f *Fault, h *host, undo func(func())) {
 	if w.control(member.Key{Kind: member.KindControl, Name: name}, &c) {
 		w.touched(f.Kind)
 		undo(func() { w.control(member.Key{Kind: member.KindControl, Name: name}, nil) })
+	}
+}
+
+// release asks a process to end, for the sake of the lease whose handler was told to stop the
+// longest ago; of one that needs nothing of the kind, for any. Only if that one is stuck it may.
+func (w *world) release(h *host, c plan.Control, undo func(func())) {
+	if h == nil || h.proc == nil || h.proc.workerID == "" || len(h.proc.runs) == 0 {
+		return
+	}
+	runs := sortedRuns(h.proc.runs)
+	r := runs[0]
+	for _, x := range runs[1:] {
+		if x.hard && (!r.hard || x.hardAt < r.hardAt) {
+			r = x
+		}
+	}
+	c.Kind, c.Worker, c.Partition, c.Session, c.Token = plan.ForceRelease, h.proc.workerID, r.lease.Partition, r.nonce, r.lease.Token
+	key := member.Key{Kind: member.KindControl, Name: string(c.Kind) + "." + c.Worker}
+	if w.control(key, &c) {
+		undo(func() { w.control(key, nil) })
 	}
 }
 

@@ -81,6 +81,7 @@ var profiles = []profile{
 	{name: "unlike", shape: unlike, kinds: slices.Concat(processes, each(2, Cut, Hole, Slow, Delay, Torn, NoLeader, StoreDown, NoCommit),
 		each(2, CtlDrain, CtlPin, CtlStepDown, CtlRebalance, Add, Remove, Reweigh, Sluggish), each(1, StoreLost, Replaced)), least: 4, most: 20},
 	{name: "orders", focus: giveOrders},
+	{name: "stuck", focus: getStuck},
 	{name: "spares", shape: scarce, kinds: slices.Concat(processes, each(2, Cut, Freeze, NoLeader, StoreDown, CtlDrain)), least: 4, most: 20},
 }
 
@@ -366,6 +367,8 @@ func draw(sc *Scenario, kind Kind, rng *rand.Rand) Fault {
 		f.Who = []int{rng.IntN(len(sc.Hosts))}
 		partition()
 	case CtlPause:
+	case CtlRelease:
+		f.Who, f.For = []int{rng.IntN(len(sc.Hosts))}, time.Second
 	case CtlRebalance, CtlStepDown, CtlRefresh:
 	case NoLeader:
 		f.For = 0
@@ -518,6 +521,22 @@ func giveOrders(sc *Scenario, rng *rand.Rand) {
 		sc.Faults = append(sc.Faults, Fault{
 			At: at + millis(rng, 45_000, 55_000), Kind: Crash, Who: []int{rng.IntN(len(sc.Hosts))}, For: 5 * time.Second,
 		})
+	}
+}
+
+// getStuck lets handlers ignore Hard for half a minute, and asks their process to end: at
+// once, when nothing is stuck yet, and again when something has been for long enough.
+func getStuck(sc *Scenario, rng *rand.Rand) {
+	s := &sc.Settings
+	for at := 40 * time.Second; at < sc.Run-90*time.Second; at += 90 * time.Second {
+		who := []int{rng.IntN(len(sc.Hosts))}
+		hard := at + time.Second + s.Drain + s.HardReturn
+		sc.Faults = append(sc.Faults,
+			Fault{At: at, Kind: DeafHard, Who: who, For: 75 * time.Second, N: 30_000},
+			Fault{At: at + time.Second, Kind: CtlDrain, Who: who, For: 70 * time.Second},
+			Fault{At: at + millis(rng, 0, 6000), Kind: CtlRelease, Who: who, For: time.Second},
+			Fault{At: hard + millis(rng, 0, 3000), Kind: CtlRelease, Who: who, For: time.Second},
+			Fault{At: hard + millis(rng, 7000, 20_000), Kind: CtlRelease, Who: who, For: time.Second})
 	}
 }
 

@@ -69,6 +69,15 @@ func (l *ledger) steered(all []*lease, to *session, g *plan.Grant) {
 	}
 }
 
+// exits checks that a process which ends because an operator wants it has a handler, of the
+// very lease that he means, that has ignored Hard for long.
+func (l *ledger) exits(p *process, c *plan.Control) {
+	r := p.runs[plan.Lease{Partition: c.Partition, Token: c.Token}]
+	if r == nil || r.nonce != c.Session || !r.hard || l.w.now-r.hardAt < 4*time.Second {
+		l.break_(PromiseSteer, c.Partition, "host %d ends its process because of %s@%s, whose handler was not stuck", p.host.n, c.Partition, c.Token)
+	}
+}
+
 // obeyed checks, while the group is at rest, that it is as operators want it.
 func (l *ledger) obeyed() {
 	s := &l.w.sc.Settings

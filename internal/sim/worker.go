@@ -270,6 +270,13 @@ func (p *process) pump(rd member.Ready) {
 		}
 	}
 	w.ledger.events(p, rd.Events)
+	if rd.Exit != nil {
+		w.touched(CtlRelease)
+		w.ledger.exits(p, rd.Exit)
+		p.die(false)
+		w.after(2*time.Second, p.host.boot)
+		return
+	}
 	if rd.Answering != p.answering {
 		delete(w.answering, p.answering)
 		p.answering = rd.Answering
