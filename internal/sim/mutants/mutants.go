@@ -430,6 +430,11 @@ var All = []Mutant{
 		Profiles: "orders", Breaks: []int{25}, Seeds: 100,
 	},
 	{
+		Rule:     "a process ends for a handler that is stuck, and for no other",
+		Edits:    []Edit{{"internal/member/exit.go", "if token == 0 || token != c.Token {", "if false {"}},
+		Profiles: "stuck", Breaks: []int{25}, Seeds: 30,
+	},
+	{
 		Rule:     "a listing that drops more than half needs a second that agrees",
 		Edits:    []Edit{{"internal/lead/listing.go", "return before > 0 && 2*kept < before", "return false"}},
 		Profiles: "source", Breaks: []int{6}, Seeds: 150,
