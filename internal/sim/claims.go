@@ -114,7 +114,8 @@ func (l *ledger) claimCalm(p *process, what string) {
 }
 
 // claimCost checks promise 11 where nothing happened at all: one renewal per worker
-// and interval, as many of the leader key.
+// and interval, as many of the leader key, three reads per worker and reconciling
+// interval, a few listings, and probes.
 func (l *ledger) claimCost() {
 	if _, ok := l.claim(ClaimCalm); !ok || l.settled < 0 || l.w.over || len(l.w.sc.Faults) > 0 {
 		return
@@ -132,6 +133,17 @@ func (l *ledger) claimCost() {
 	}
 	if most := beats * 107 / 100; l.since.leader > most {
 		l.break_(PromiseCost, "", "%d renewals of the leader key in %s; %d would do", l.since.leader, span, beats)
+	}
+	s := l.w.sc.Settings
+	if most := n * 3 * (int(span/s.Reconcile) + 1) * 125 / 100; l.since.reads > most {
+		l.break_(PromiseCost, "", "%d reads of %d workers in %s; %d would do", l.since.reads, n, span, most)
+	}
+	if most := 2 * (int(span/(6*s.Reconcile)) + 2); l.since.lists > most {
+		l.break_(PromiseCost, "", "%d listings in %s; %d would do", l.since.lists, span, most)
+	}
+	// The leader looks after all others, and all others after the leader.
+	if most := 2 * n * (int(span/s.Probe) + 1) * 107 / 100; l.since.probes > most {
+		l.break_(PromiseCost, "", "%d probes of %d workers in %s; %d would do", l.since.probes, n, span, most)
 	}
 	if l.since.planned > 0 {
 		l.break_(PromiseSettles, "", "%d plans though nothing happened", l.since.planned)

@@ -57,6 +57,8 @@ type counts struct {
 	returns, moves   int
 	degraded, fenced int
 	renewals, leader int
+	reads, lists     int
+	probes           int
 	terms            map[uint64]bool
 	planned          int
 	sliced, lost     int               // plans that change a slice; handlers that returned and nobody had stopped their process
@@ -191,6 +193,19 @@ func (l *ledger) sliced() {
 	if l.settled >= 0 {
 		l.since.sliced++
 		l.claimPlans()
+	}
+}
+
+// asked counts a request that changes nothing.
+func (l *ledger) asked(r member.Request) {
+	switch r.(type) {
+	case member.Get:
+		l.since.reads++
+	case member.List:
+		l.since.lists++
+	case member.Probe:
+		l.since.probes++
+	default: // writes are counted as they are stored
 	}
 }
 

@@ -107,6 +107,7 @@ func lost(r member.Request) error {
 func (p *process) send(op member.Op) {
 	w, l := p.w, &p.host.link
 	w.stats.Ops++
+	w.ledger.asked(op.Do)
 	sent := p.local()
 	within := w.sc.Settings.OpTimeout
 	if probe, ok := op.Do.(member.Probe); ok {
