@@ -68,6 +68,7 @@ type Host struct {
 	Prepares bool // its handler wants to be told of what is coming
 	Idle     bool // it has no handler, and so owns nothing
 	Follows  bool // it has no source, and so never leads
+	Twin     int  // it says that it is this host, counted from 1; 0: it says who it is
 }
 
 // A Claim is something that must be true of one scenario beyond the promises that

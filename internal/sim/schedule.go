@@ -211,6 +211,9 @@ func unlike(sc *Scenario, rng *rand.Rand) {
 		x.Prepares = rng.IntN(2) == 0
 		x.Idle = h > 1 && rng.IntN(6) == 0
 		x.Follows = h > 0 && rng.IntN(5) == 0
+		if h > 1 && rng.IntN(6) == 0 {
+			x.Twin = 1 + rng.IntN(h)
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func (sc *Scenario) Script() string {
 		for _, x := range []struct {
 			word string
 			n    int64
-		}{{"rate", int64(h.Rate)}, {"share", h.Share}, {"capacity", h.Capacity}} {
+		}{{"rate", int64(h.Rate)}, {"share", h.Share}, {"capacity", h.Capacity}, {"twin", int64(h.Twin)}} {
 			if x.n != 0 {
 				fmt.Fprintf(&b, " %s=%d", x.word, x.n)
 			}
@@ -267,6 +267,8 @@ func (p *parser) host() (h Host) {
 			h.Share = p.parse(v)
 		case "capacity":
 			h.Capacity = p.parse(v)
+		case "twin":
+			h.Twin = int(p.parse(v))
 		case "prepares":
 			h.Prepares = true
 		case "idle":

@@ -151,9 +151,13 @@ func (h *host) config(p *process) member.Config {
 	if s.Margin > 0 && ttl == s.TTL {
 		margin = s.Margin
 	}
+	who := h.n
+	if h.spec.Twin > 0 {
+		who = h.spec.Twin - 1
+	}
 	return member.Config{
 		Prefix: "worker", MaxWorkers: s.Workers,
-		Identity: fmt.Sprintf("host-%d-%d", h.n, h.identity),
+		Identity: fmt.Sprintf("host-%d-%d", who, h.identity),
 		Session: roster.Session{
 			Host: fmt.Sprintf("host-%d", h.n), Software: "v1", Schema: 1, Started: p.local(),
 			TTL: plan.ToMillis(ttl), Margin: plan.ToMillis(margin), Fenced: h.spec.Fence,
