@@ -644,6 +644,34 @@ func TestStoreWentBack(t *testing.T) {
 	}
 }
 
+// What a store accepts that went back extends no trust, however often it accepts it.
+func TestProofIsNoTrust(t *testing.T) {
+	w := newWorld(t)
+	w.group(2, 4)
+	restore := w.store.backup()
+	w.run(15 * time.Second)
+	b, proofs := w.other(), 0
+	w.fault = func(x *box, op Op) fault {
+		if _, anew := op.Do.(Renew); anew { // nor can it be made anew
+			if x == b {
+				proofs++
+			}
+			return fault{err: kv.ErrUnavailable}
+		}
+		return fault{}
+	}
+	restore()
+	w.run(10 * time.Millisecond) // what was under way has been answered
+	until := b.rd.Until
+	w.run(2500 * time.Millisecond)
+	if proofs == 0 {
+		t.Fatal("it has no proof: the test is hollow")
+	}
+	if b.rd.Until.After(until) {
+		t.Errorf("its trust, which was to end at %v, ends at %v", until, b.rd.Until)
+	}
+}
+
 // A replica that was left behind answers reads with what was: that is no proof.
 func TestOldReadsProveNothing(t *testing.T) {
 	w := newWorld(t)
