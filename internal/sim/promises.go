@@ -753,11 +753,18 @@ func (l *ledger) even() {
 	for i, x := range in.Workers {
 		at[x.ID] = i
 	}
+	kept := map[string]bool{}
+	for _, a := range l.w.store.aside() {
+		kept[a.Partition] = a.Why == plan.WhyDone || a.For > 0
+	}
 	for _, p := range l.w.source.all() {
 		for _, r := range l.running[p.ID] {
 			in.Partitions = append(in.Partitions, p)
 			in.Current = append(in.Current, at[r.p.workerID])
 			in.Home = append(in.Home, r.p.workerID)
+		}
+		if len(l.running[p.ID]) == 0 && !kept[p.ID] { // there is no room for it, and leaders ask for it, too
+			in.Partitions, in.Current, in.Home = append(in.Partitions, p), append(in.Current, -1), append(in.Home, "")
 		}
 	}
 	to, err := strategy.Sticky().Assign(in)
@@ -766,7 +773,7 @@ func (l *ledger) even() {
 		return
 	}
 	for i, w := range to {
-		if w == in.Current[i] {
+		if w == in.Current[i] || in.Current[i] < 0 { // whether there is room for it is asked above
 			continue
 		}
 		load := make([]string, len(in.Workers))
