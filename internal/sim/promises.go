@@ -377,15 +377,17 @@ func (l *ledger) mayLinger(r *run, o *overlap) string {
 	switch {
 	case !p.alive || r.ended:
 		return ""
-	case p.frozen > 0, l.w.now < h.unwell:
-		return ""
-	case r.deaf, h.does.deaf > 0:
-		return ""
 	case l.skewed():
 		return ""
 	}
 	if _, over := l.over(&lease{Lease: r.lease, s: s}); !over && !l.isOlder(r, s) {
-		return "is not known to have ended"
+		return "is not known to have ended" // it is the owner, and no excuse of its own makes room for the other
+	}
+	switch {
+	case p.frozen > 0, l.w.now < h.unwell:
+		return ""
+	case r.deaf, h.does.deaf > 0:
+		return ""
 	}
 	if s.fenced {
 		return "fences, and its process is scheduled"
