@@ -118,7 +118,7 @@ var All = []Mutant{
 	{
 		Rule:     "who leaves starts nothing any more",
 		Edits:    []Edit{{"internal/hold/runs.go", "case m.lost, m.leaving: // nothing", "case m.lost: // nothing"}},
-		Profiles: "churn", Breaks: []int{2}, Seeds: 60,
+		Profiles: "churn", Breaks: []int{2, 24}, Seeds: 60,
 	},
 	{
 		Rule:     "who finds its worker ID in other hands stops",
@@ -129,11 +129,6 @@ var All = []Mutant{
 		Rule:    "a renewal that is found stored extends no trust",
 		Edits:   []Edit{{"internal/hold/isolation.go", "\t\tm.stored(m.renewal.asked)\n", "\t\tm.stored(m.renewal.asked)\n\t\tm.trust.renewed(m.now, m.now)\n"}},
 		Package: "./internal/hold", // the handlers of a fleet return sooner than that
-	},
-	{
-		Rule:    "nothing starts without trust",
-		Edits:   []Edit{{"internal/hold/runs.go", "case !m.trust.at(m.now): // never", "case false: // never"}},
-		Package: "./internal/hold", // under Fence the fence is shut as well
 	},
 	{
 		Rule:    "after a lapse nothing starts before the own slice was heard again",
@@ -403,11 +398,6 @@ var All = []Mutant{
 		Rule:     "a source that fails changes nothing",
 		Edits:    []Edit{{"internal/lead/listing.go", "\tm.alerts.set(\"source\", \"the source cannot be listed: \"+reason+\"; the plan stays as it is\")\n", "\tm.take(nil)\n"}},
 		Profiles: "source", Breaks: []int{6}, Seeds: 60,
-	},
-	{
-		Rule:     "a listing that is none is not believed",
-		Edits:    []Edit{{"internal/member/term.go", "if err := plan.ValidPartitions(parts); err != nil {", "if err := plan.ValidPartitions(parts); err != nil && false {"}},
-		Profiles: "source", Breaks: []int{2, 7, 21}, Seeds: 60,
 	},
 	{
 		Rule:     "what is banned from a worker does not go there",
