@@ -44,7 +44,7 @@ PATTERNS    = $(patsubst $(CURDIR)%,.%/...,$(MODULES))
 s = $(strip $($(1)))
 
 # The packages that take longest, most of it waiting, begin first: all else runs beside them.
-LONGEST  = $(addprefix ./test/,integration natskv consumer faults source)
+LONGEST  = $(addprefix ./test/,consumer faults natskv integration cluster source credentials) ./cmd/parti/internal/cli ./partitest ./cmd/parti ./examples/jetstream
 PACKAGES = $(if $(filter work,$(PKG)),$(LONGEST)) $(call s,PKG)
 
 .PHONY: help
@@ -69,8 +69,8 @@ test: $(OLD_NATS) ## every test of every module, under the race detector
 	go test -race -p 4 -parallel 3 -timeout 30m -run '$(call s,RUN)' $(PACKAGES)
 
 .PHONY: explore
-explore: ## the model, the simulator, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
-	.ci/run-tests '.' ./internal/model/... ./internal/sim ./internal/memkv ./strategy
+explore: ## the model, the simulator, the brain of a worker, the strategies, hours of a fleet's life and 10 000 partitions in full, which is without the race detector
+	.ci/run-tests '.' ./internal/model/... ./internal/sim ./internal/member ./internal/memkv ./strategy
 	.ci/run-tests 'HoursOfLife|TenThousand' . ./test/faults
 
 # Short leaves out no test that may pass only mostly: it is what one goroutine

@@ -13,7 +13,7 @@ import (
 // ran twice, and nothing is still asked for.
 func TestChaos(t *testing.T) {
 	seeds := uint64(60)
-	if testing.Short() {
+	if testing.Short() || raced {
 		seeds = 10
 	}
 	injected := 0
