@@ -92,6 +92,19 @@
 //   - The TTL of a member stands in the plan. A leader that comes after the member was
 //     displaced learns it nowhere else. The model's leaders just know it.
 //
+// # Where what is built differs
+//
+// Three of these rules stand otherwise in what is built. That what stands there instead is
+// enough is not shown here: package sim, which runs what is built, looks for the cases.
+//
+//   - [EvidenceStands]: a commit there names the plan, the slices and the record of the commit
+//     that it follows, and no session. Instead a tombstone has no TTL: it stands until a
+//     successor takes the ID, who is granted nothing before its predecessor has ended.
+//   - [ResumeNamesPlan]: a resumption there is conditional on the own key alone, after the plan
+//     was read. A tombstone in its place refuses it.
+//   - [LapseEndsSession]: a session there whose trust has lapsed is renewed when it can be, and
+//     says which leases it gave up with the trust; none of them is run again.
+//
 // # What has to be assumed
 //
 // While nobody has noticed that the store went back, no rule can keep the promises
