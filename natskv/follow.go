@@ -134,8 +134,8 @@ func (s *Store) begin(ctx context.Context) (kv.Rev, error) {
 	defer cancel()
 	for try := 0; ; try++ {
 		var open error // why the barrier is
-		if s.fenced {
-			open = s.fence(bounded)
+		if s.withBarrier {
+			open = s.barrier(bounded)
 		}
 		info, err := s.info(ctx, "", 0)
 		if err != nil {
@@ -160,19 +160,19 @@ func (s *Store) begin(ctx context.Context) (kv.Rev, error) {
 // it takes a moment until it takes what is written.
 const nobodyTries = 10
 
-// fenceKey is a key that is never written.
-const fenceKey = "fence"
+// barrierKey is a key that is never written.
+const barrierKey = "fence"
 
-// fence waits until the server that leads the stream knows of our subscriptions.
+// barrier waits until the server that leads the stream knows of our subscriptions.
 // That our own server does is not enough: on a cluster, what is republished before the
 // word has reached the leader's server is not sent here, and nobody would notice. The
 // word goes there on the same way as our messages to the stream, and before them;
-// requests to the API go another way. So the fence is a write to the stream whose
+// requests to the API go another way. So the barrier is a write to the stream whose
 // condition cannot hold: the refusal says that it has arrived. Without an answer it may not
 // have, also where the request that follows is answered. Where it is denied, a change of the
 // first milliseconds may be missed.
-func (s *Store) fence(ctx context.Context) error {
-	m := nats.NewMsg(s.writes + fenceKey)
+func (s *Store) barrier(ctx context.Context) error {
+	m := nats.NewMsg(s.writes + barrierKey)
 	m.Header[headerLast] = []string{"1"} // no revision is so small
 	m.Header[headerStream] = []string{s.stream}
 	_, err := s.ask(ctx, m, false)

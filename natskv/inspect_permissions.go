@@ -84,7 +84,7 @@ func (i *inspection) observes() []trial {
 	return []trial{
 		i.calls("STREAM.INFO."+i.store.stream, nil),
 		func(ctx context.Context) error {
-			_, err := i.store.Get(ctx, fenceKey)
+			_, err := i.store.Get(ctx, barrierKey)
 			return err
 		},
 		i.follows,
@@ -96,7 +96,7 @@ func (i *inspection) observes() []trial {
 func (i *inspection) follows(ctx context.Context) error {
 	s := i.store
 	before := s.nc.LastError()
-	subject := s.changes() + fenceKey
+	subject := s.changes() + barrierKey
 	sub, err := s.nc.SubscribeSync(subject)
 	if err != nil {
 		return err
@@ -129,8 +129,8 @@ func (i *inspection) probes(ctx context.Context) error {
 func (i *inspection) works() []trial {
 	s := i.store
 	return []trial{
-		i.writes(fenceKey), // see Store.fence
-		i.writes(wire.Key{Kind: wire.Session, Name: fenceKey}.String()),
+		i.writes(barrierKey), // see Store.barrier
+		i.writes(wire.Key{Kind: wire.Session, Name: barrierKey}.String()),
 		func(ctx context.Context) error {
 			_, err := s.Probe(ctx, nuid.Next())
 			return err
@@ -153,7 +153,7 @@ func (i *inspection) works() []trial {
 // steers is what it takes to steer a group.
 func (i *inspection) steers() []trial {
 	return []trial{
-		i.writes(wire.Key{Kind: wire.Control, Name: fenceKey}.String()),
+		i.writes(wire.Key{Kind: wire.Control, Name: barrierKey}.String()),
 		i.writes(wire.Key{Kind: wire.Leader}.String()),
 	}
 }

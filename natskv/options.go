@@ -22,17 +22,17 @@ type options struct {
 	timeout        time.Duration
 	create, repair bool
 	reconnect      bool
-	fenced         bool
+	withBarrier    bool
 }
 
 func defaults() options {
 	return options{
-		log:       slog.Default(),
-		storage:   jetstream.FileStorage,
-		timeout:   2 * time.Second,
-		create:    true,
-		reconnect: true,
-		fenced:    true,
+		log:         slog.Default(),
+		storage:     jetstream.FileStorage,
+		timeout:     2 * time.Second,
+		create:      true,
+		reconnect:   true,
+		withBarrier: true,
 	}
 }
 
@@ -99,7 +99,7 @@ func WithoutForceReconnect() Option { return func(o *options) { o.reconnect = fa
 // that the bucket's leader knows of the following. Without it, a change of the following's
 // first milliseconds may be missed on a cluster. Whoever may publish to any key of a bucket
 // can empty it, so that who only looks should not have the right for it.
-func WithoutBarrier() Option { return func(o *options) { o.fenced = false } }
+func WithoutBarrier() Option { return func(o *options) { o.withBarrier = false } }
 
 // ConnectOptions are what a connection of a worker needs: it finds out within
 // seconds that its server is gone, never gives up, and keeps no writes back to send

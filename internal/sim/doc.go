@@ -12,7 +12,8 @@
 //	world.go     the heap of timers and the loop
 //	store.go     the store; link.go the way to it; worker.go a process; handlers.go
 //	             what it runs; source.go what there is to run
-//	ledger.go    what really happened; promises.go what must be true of it;
+//	ledger.go    what really happened; promises.go what must be true of it,
+//	             rest.go what must be once nothing is under way;
 //	             economy.go what may move; steer.go what operators want
 //	script.go    a Scenario as text; shrink.go the least text that still fails
 //

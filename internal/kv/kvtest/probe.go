@@ -69,13 +69,7 @@ var probeCases = []testCase{
 	}},
 	{"Probe/of somebody who hangs lasts as long as its context", func(t *testing.T, f Fixture) {
 		s, other := open(t, f), open(t, f)
-		hang, asked := make(chan struct{}), make(chan struct{}, 100)
-		stop, err := s.Answer("n1", func() []byte { asked <- struct{}{}; <-hang; return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stop()
-		defer close(hang)
+		asked := hangs(t, s.Store)
 		eventually(t, "a probe that hangs", func() bool {
 			ctx, cancel := context.WithTimeoutCause(other.ctx, 300*time.Millisecond, errEnough)
 			defer cancel()
@@ -95,13 +89,7 @@ var probeCases = []testCase{
 			t.Skip("this fixture cannot cut")
 		}
 		s, other := open(t, f), open(t, f)
-		hang, asked := make(chan struct{}), make(chan struct{}, 100)
-		stop, err := s.Answer("n1", func() []byte { asked <- struct{}{}; <-hang; return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stop()
-		defer close(hang)
+		asked := hangs(t, s.Store)
 		ended := make(chan error, 1)
 		go func() {
 			for {
@@ -181,4 +169,20 @@ func (s steps) silent(name string) {
 		_, err := s.Probe(s.ctx, name)
 		return errors.Is(err, kv.ErrNoResponders)
 	})
+}
+
+// hangs has a store answer probes of n1, and not return from that before the test is over. It
+// tells when it is asked.
+func hangs(t *testing.T, s kv.Store) <-chan struct{} {
+	t.Helper()
+	hang, asked := make(chan struct{}), make(chan struct{}, 100)
+	stop, err := s.Answer("n1", func() []byte { asked <- struct{}{}; <-hang; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		close(hang)
+		stop()
+	})
+	return asked
 }
